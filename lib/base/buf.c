@@ -1,0 +1,122 @@
+#include "config.h"
+
+#include "lib/base/buf.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/mem.h"
+
+enum {
+	FIRST_ROOM = 256
+};
+
+void
+buf_init(struct buf *b, size_t max)
+{
+	*b = (struct buf){.max = max};
+}
+
+void
+buf_fini(struct buf *b)
+{
+	free(b->p);
+	*b = (struct buf){.max = b->max};
+}
+
+void
+buf_clear(struct buf *b)
+{
+	b->n = 0;
+	b->full = false;
+}
+
+uint8_t *
+buf_reserve(struct buf *b, size_t n)
+{
+	size_t room = b->room == 0 ? FIRST_ROOM : b->room;
+
+	if (b->full || n > b->max - b->n) {
+		b->full = true;
+		return NULL;
+	}
+	if (b->room - b->n >= n && b->p != NULL)
+		return b->p + b->n;
+	while (room - b->n < n)
+		room *= 2;
+	b->p = mem_realloc(b->p, room);
+	b->room = room;
+	return b->p + b->n;
+}
+
+void
+buf_add(struct buf *b, const void *bytes, size_t n)
+{
+	uint8_t *to = buf_reserve(b, n);
+
+	if (to == NULL || n == 0)
+		return;
+	memcpy(to, bytes, n);
+	b->n += n;
+}
+
+void
+buf_add_slice(struct buf *b, struct slice s)
+{
+	buf_add(b, s.p, s.n);
+}
+
+void
+buf_add_str(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
+void
+buf_add_byte(struct buf *b, uint8_t byte)
+{
+	buf_add(b, &byte, 1);
+}
+
+void
+buf_printf(struct buf *b, const char *format, ...)
+{
+	va_list ap;
+	int n;
+	uint8_t *to;
+
+	va_start(ap, format);
+	n = vsnprintf(NULL, 0, format, ap);
+	va_end(ap);
+	assert(n >= 0);
+	to = buf_reserve(b, (size_t)n + 1);
+	if (to == NULL)
+		return;
+	va_start(ap, format);
+	(void)vsnprintf((char *)to, (size_t)n + 1, format, ap);
+	va_end(ap);
+	b->n += (size_t)n;
+}
+
+void
+buf_consume(struct buf *b, size_t n)
+{
+	assert(n <= b->n);
+	b->n -= n;
+	if (b->n > 0)
+		memmove(b->p, b->p + n, b->n);
+}
+
+const char *
+buf_cstr(struct buf *b)
+{
+	bool full = b->full;
+
+	b->max++;
+	buf_add_byte(b, '\0');
+	b->max--;
+	if (!full && b->n > 0)
+		b->n--;
+	return b->p == NULL ? "" : (const char *)b->p;
+}

@@ -1,0 +1,14 @@
+/*
+ * utf8.h - RFC 3629 text: is it valid, and where may it be cut.
+ */
+#ifndef LIB_CODEC_UTF8_H
+#define LIB_CODEC_UTF8_H
+
+#include "lib/base/slice.h"
+
+bool utf8_valid(struct slice);
+
+/* The longest prefix of at most max bytes that ends between code points. */
+struct slice utf8_cut(struct slice valid, size_t max);
+
+#endif

@@ -1,0 +1,132 @@
+#include "config.h"
+
+#include <stdlib.h>
+
+#include <check.h>
+
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/hex.h"
+#include "lib/base/hist.h"
+#include "lib/base/log.h"
+#include "tests/support/suite.h"
+
+START_TEST(a_buffer_refuses_to_grow_beyond_its_maximum)
+{
+	struct buf b;
+
+	buf_init(&b, 1000);
+	for (int i = 0; i < 300; i++)
+		buf_add(&b, "abcd", 4);
+	ck_assert(b.full);
+	ck_assert_uint_eq(b.n, 1000);
+	buf_add(&b, "", 0);
+	ck_assert_uint_eq(b.n, 1000);
+	ck_assert_uint_eq(strlen(buf_cstr(&b)), 1000);
+	buf_clear(&b);
+	buf_printf(&b, "%d-%s", 7, "x");
+	ck_assert_str_eq(buf_cstr(&b), "7-x");
+	buf_consume(&b, 2);
+	ck_assert_str_eq(buf_cstr(&b), "x");
+	buf_fini(&b);
+}
+END_TEST
+
+START_TEST(an_arena_gives_distinct_aligned_memory)
+{
+	struct arena_pool pool;
+	struct arena *a;
+
+	arena_pool_init(&pool, 2);
+	for (int round = 0; round < 3; round++) {
+		char *last = NULL;
+
+		a = arena_new_in(&pool);
+		for (size_t n = 1; n < 20000; n = n * 3 + 1) {
+			char *p = arena_alloc(a, n);
+
+			ck_assert_uint_eq((uintptr_t)p % 16, 0);
+			ck_assert_ptr_ne(p, last);
+			memset(p, 0xff, n);
+			last = p;
+		}
+		arena_free(a);
+	}
+	ck_assert_uint_le(pool.n, 2);
+	arena_pool_fini(&pool);
+}
+END_TEST
+
+/* Against the definition: sort and index. */
+static int
+by_value(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+START_TEST(percentiles_are_right_within_their_resolution)
+{
+	static int64_t values[10000];
+	struct hist *h = calloc(2, sizeof(*h));
+	static const double percents[] = {1, 50, 90, 99, 99.9, 100};
+
+	srandom(7);
+	for (size_t i = 0; i < 10000; i++) {
+		values[i] = random() % (1 << (i % 30 + 1));
+		hist_add(&h[i % 2], values[i]);
+	}
+	qsort(values, 10000, sizeof(values[0]), by_value);
+	hist_merge(&h[0], &h[1]);
+	ck_assert_uint_eq(h[0].count, 10000);
+	for (size_t i = 0; i < 6; i++) {
+		size_t at = (size_t)(percents[i] * 100);
+		double exact = (double)values[at > 0 ? at - 1 : 0];
+		double got = (double)hist_percentile(&h[0], percents[i]);
+
+		ck_assert(got >= exact && got <= exact * 1.02 + 1);
+	}
+	free(h);
+}
+END_TEST
+
+START_TEST(base64_takes_both_alphabets)
+{
+	struct arena *a = arena_new_in(NULL);
+	struct slice out;
+
+	ck_assert(base64_decode(a, SLICE_LIT("_-8="), &out));
+	ck_assert_uint_eq(out.n, 2);
+	ck_assert_str_eq(base64_dup(a, out), "/+8=");
+	ck_assert(base64_decode(a, SLICE_LIT("_-8"), &out));
+	ck_assert(!base64_decode(a, SLICE_LIT("_-8*"), &out));
+	ck_assert(!base64_decode(a, SLICE_LIT("a"), &out));
+	arena_free(a);
+}
+END_TEST
+
+START_TEST(a_peers_bytes_cannot_forge_a_log_line)
+{
+	char out[64];
+
+	ck_assert_str_eq(log_escape(SLICE_LIT("a\nlevel=error"), out,
+			     sizeof(out)),
+	    "a\\x0alevel=error");
+	ck_assert_str_eq(log_escape(SLICE_LIT("\xff\xff\xff"), out, 10),
+	    "\\xff\\xff");
+}
+END_TEST
+
+int
+main(void)
+{
+	TCase *tc = tcase_create("base");
+
+	tcase_add_test(tc, a_buffer_refuses_to_grow_beyond_its_maximum);
+	tcase_add_test(tc, an_arena_gives_distinct_aligned_memory);
+	tcase_add_test(tc, percentiles_are_right_within_their_resolution);
+	tcase_add_test(tc, base64_takes_both_alphabets);
+	tcase_add_test(tc, a_peers_bytes_cannot_forge_a_log_line);
+	return suite_main(tc);
+}
