@@ -178,6 +178,13 @@ enum tam_err suit_check(struct cose_crypto *, struct slice envelope,
     struct arena *, const struct cose_key *keys, size_t n, struct suit_info *,
     size_t *signer, const char **why);
 
+/*
+ * What suit_check() learns, of an envelope that passed it before: structure
+ * and digests are proven again, signatures are not.
+ */
+enum tam_err suit_learn(struct slice envelope, struct arena *,
+    struct suit_info *);
+
 /* --- reports --------------------------------------------------------------- */
 
 struct suit_report {

@@ -11,7 +11,7 @@
  */
 
 struct walk {
-	struct cose_crypto *crypto;
+	struct cose_crypto *crypto; /* NULL: signatures were verified before */
 	struct arena *arena;
 	const struct cose_key *keys;
 	size_t n_keys;
@@ -459,7 +459,9 @@ check_envelope(struct walk *w, struct slice bytes, size_t *signer)
 		return refuse(w, err, "not a SUIT envelope in preferred "
 				      "serialization");
 	w->envelope = e;
-	err = suit_verify(w->crypto, e, w->arena, w->keys, w->n_keys, signer);
+	if (w->crypto != NULL)
+		err = suit_verify(w->crypto, e, w->arena, w->keys, w->n_keys,
+		    signer);
 	if (err != TAM_OK)
 		return refuse(w, err,
 		    "no signature verifies under a trusted signer's key");
@@ -488,4 +490,13 @@ suit_check(struct cose_crypto *crypto, struct slice envelope,
 
 	*why = w.why;
 	return err;
+}
+
+enum tam_err
+suit_learn(struct slice envelope, struct arena *arena, struct suit_info *info)
+{
+	struct walk w = {.arena = arena, .info = info};
+	size_t signer;
+
+	return check_envelope(&w, envelope, &signer);
 }

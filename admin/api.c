@@ -1,0 +1,455 @@
+#include "config.h"
+
+#include "admin/api.h"
+
+#include <assert.h>
+#include <event2/event.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "admin/openapi.h"
+#include "admin/request.h"
+#include "lib/base/hex.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/codec/crypto.h"
+#include "server/http/server.h"
+
+/*
+ * The admin thread's loop, and the job threads beside it:
+ *
+ *	on_request   copies what the request needs into a job, queues it
+ *	work         a job thread: api_run(), which may wait
+ *	on_done      the loop again: the answer, unless the peer is gone
+ */
+
+enum {
+	JOB_THREADS = 4,
+	JOBS_MAX = 256,
+	STATEMENT_TIMEOUT_MS = 60000,
+	ROUTES_MAX = API_ROUTE_COUNT + 4
+};
+
+struct job {
+	struct job *next;
+	struct http_exchange *exchange; /* the loop's; NULL when abandoned */
+	struct api_request request;
+	const char *authorization;
+};
+
+struct jobs {
+	struct job *first, **last;
+	size_t n;
+};
+
+struct admin {
+	struct admin_options options;
+	struct counters counters;
+	pthread_t loop_thread, job_threads[JOB_THREADS];
+	struct event_base *base;
+	struct http_server http;
+	struct http_route routes[ROUTES_MAX];
+	int done_fd, stop_fd;
+	struct event *done_event, *stop_event;
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct jobs queue, done;
+	bool stopping;
+};
+
+static void
+push(struct jobs *jobs, struct job *job)
+{
+	job->next = NULL;
+	*jobs->last = job;
+	jobs->last = &job->next;
+	jobs->n++;
+}
+
+static struct job *
+pop(struct jobs *jobs)
+{
+	struct job *job = jobs->first;
+
+	if (job == NULL)
+		return NULL;
+	jobs->first = job->next;
+	if (jobs->first == NULL)
+		jobs->last = &jobs->first;
+	jobs->n--;
+	return job;
+}
+
+static void
+free_job(struct job *job)
+{
+	buf_fini(&job->request.response);
+	arena_free(job->request.arena); /* the job itself is in it */
+}
+
+/* --- job threads ------------------------------------------------------------------ */
+
+static struct job *
+next_job(struct admin *a)
+{
+	struct job *job;
+
+	(void)pthread_mutex_lock(&a->lock);
+	while ((job = pop(&a->queue)) == NULL && !a->stopping)
+		(void)pthread_cond_wait(&a->wake, &a->lock);
+	(void)pthread_mutex_unlock(&a->lock);
+	return job;
+}
+
+static void
+hand_back(struct admin *a, struct job *job)
+{
+	uint64_t one = 1;
+
+	(void)pthread_mutex_lock(&a->lock);
+	push(&a->done, job);
+	(void)pthread_mutex_unlock(&a->lock);
+	if (write(a->done_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: the loop is awake */
+}
+
+static void *
+work(void *arg)
+{
+	struct admin *a = arg;
+	struct sql *sql = sql_new(a->options.database, "tam_admin",
+	    STATEMENT_TIMEOUT_MS, -1);
+	struct cose_crypto *crypto = cose_crypto_new();
+	struct job *job;
+
+	log_set_thread("admin-job");
+	while ((job = next_job(a)) != NULL) {
+		job->request.sql = sql;
+		job->request.crypto = crypto;
+		api_run(&job->request, job->authorization);
+		hand_back(a, job);
+	}
+	sql_free(sql);
+	cose_crypto_free(crypto);
+	return NULL;
+}
+
+/* --- the loop ------------------------------------------------------------------------ */
+
+static void
+on_abandon(struct http_exchange *x, void *arg)
+{
+	struct job *job = arg;
+
+	(void)x;
+	job->exchange = NULL;
+}
+
+static const char *
+copy(struct arena *arena, struct slice s)
+{
+	return s.p == NULL ? NULL : arena_strdup(arena, s);
+}
+
+static struct job *
+new_job(struct http_exchange *x)
+{
+	struct arena *arena = arena_new_in(NULL);
+	struct job *job = arena_new(arena, struct job);
+	struct api_request *r = &job->request;
+	uint8_t id[8];
+
+	job->exchange = x;
+	job->authorization = copy(arena, http_header(x, "authorization"));
+	r->arena = arena;
+	r->route = x->route->data;
+	for (size_t i = 0; i < API_PARAMS_MAX; i++)
+		r->params[i] = copy(arena, x->params[i]);
+	r->query = arena_dup(arena, x->query);
+	r->body = arena_dup(arena, x->body);
+	r->if_match = copy(arena, http_header(x, "if-match"));
+	crypto_random(id, sizeof(id));
+	hex_encode(SLICE_OF(id), r->id);
+	return job;
+}
+
+static void
+on_request(struct http_exchange *x)
+{
+	struct admin *a = x->server->owner;
+	struct job *job = new_job(x);
+	bool full;
+
+	x->on_abandon = on_abandon;
+	x->handler_data = job;
+	(void)pthread_mutex_lock(&a->lock);
+	full = a->queue.n >= JOBS_MAX || a->stopping;
+	if (!full)
+		push(&a->queue, job);
+	(void)pthread_cond_signal(&a->wake);
+	(void)pthread_mutex_unlock(&a->lock);
+	if (!full)
+		return;
+	free_job(job);
+	x->on_abandon = NULL;
+	http_answer(x,
+	    &(struct http_response){.status = 503, .retry_after_s = 2});
+}
+
+static void
+answer(struct job *job)
+{
+	struct api_request *r = &job->request;
+	struct http_response response = {.status = r->status,
+	    .content_type = r->content_type,
+	    .body = buf_slice(&r->response),
+	    .n_extra = 1,
+	    .extra = {{SLICE_LIT("x-request-id"), slice_str(r->id)}}};
+
+	if (r->etag != NULL)
+		response.extra[response.n_extra++] = (struct http_header){
+		    SLICE_LIT("etag"), slice_str(r->etag)};
+	if (r->status == 401)
+		response.extra[response.n_extra++] = (struct http_header){
+		    SLICE_LIT("www-authenticate"), SLICE_LIT("Bearer")};
+	http_answer(job->exchange, &response);
+}
+
+static void
+on_done(evutil_socket_t fd, short events, void *arg)
+{
+	struct admin *a = arg;
+	struct job *job;
+	uint64_t n;
+
+	(void)fd;
+	(void)events;
+	if (read(a->done_fd, &n, sizeof(n)) < 0)
+		return;
+	for (;;) {
+		(void)pthread_mutex_lock(&a->lock);
+		job = pop(&a->done);
+		(void)pthread_mutex_unlock(&a->lock);
+		if (job == NULL)
+			return;
+		if (job->exchange != NULL)
+			answer(job);
+		free_job(job);
+	}
+}
+
+static void
+on_stop(evutil_socket_t fd, short events, void *arg)
+{
+	struct admin *a = arg;
+
+	(void)fd;
+	(void)events;
+	(void)event_base_loopbreak(a->base);
+}
+
+/* --- health and metrics: never wait for the database ----------------------------------- */
+
+static void
+on_livez(struct http_exchange *x)
+{
+	http_answer(x,
+	    &(struct http_response){.status = 200,
+		.content_type = "text/plain",
+		.body = SLICE_LIT("ok\n")});
+}
+
+static void
+on_readyz(struct http_exchange *x)
+{
+	struct admin *a = x->server->owner;
+	const char *why = "";
+	bool ready = a->options.ready(a->options.ready_arg, &why);
+
+	http_answer(x,
+	    &(struct http_response){.status = ready ? 200 : 503,
+		.content_type = "text/plain",
+		.body = slice_str(arena_printf(x->arena, "%s\n", why))});
+}
+
+static void
+add_counter(struct buf *b, const struct admin *a, size_t offset,
+    const char *name, const char *type, const char *help)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < a->options.n_counters; i++)
+		sum += atomic_load_explicit(
+		    (const _Atomic uint64_t *)(const void *)((const char *)
+			a->options.counters[i] + offset),
+		    memory_order_relaxed);
+	buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, help, name,
+	    type, name, (long long)sum);
+}
+
+static void
+add_drops(struct buf *b, const struct admin *a)
+{
+	buf_add_str(b,
+	    "# HELP tam_messages_dropped_total Messages dropped, by reason\n"
+	    "# TYPE tam_messages_dropped_total counter\n");
+	for (int e = TAM_OK + 1; e < TAM_ERR_COUNT; e++) {
+		uint64_t sum = 0;
+
+		for (size_t i = 0; i < a->options.n_counters; i++)
+			sum += atomic_load_explicit(
+			    &a->options.counters[i]->drops[e],
+			    memory_order_relaxed);
+		if (sum > 0)
+			buf_printf(b,
+			    "tam_messages_dropped_total{reason=\"%s\"} %llu\n",
+			    tam_err_name((enum tam_err)e),
+			    (unsigned long long)sum);
+	}
+}
+
+static void
+on_metrics(struct http_exchange *x)
+{
+	struct admin *a = x->server->owner;
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+#define X(name, help)                                                         \
+	add_counter(&b, a,                                                    \
+	    offsetof(struct counters, counts) +                               \
+		COUNTER_##name * sizeof(uint64_t),                            \
+	    "tam_" #name "_total", "counter", help);
+	TAM_COUNTERS(X)
+#undef X
+#define X(name, help)                                                         \
+	add_counter(&b, a,                                                    \
+	    offsetof(struct counters, gauges) +                               \
+		GAUGE_##name * sizeof(uint64_t),                              \
+	    "tam_" #name, "gauge", help);
+	TAM_GAUGES(X)
+#undef X
+	add_drops(&b, a);
+	http_answer(x,
+	    &(struct http_response){.status = 200,
+		.content_type = "text/plain; version=0.0.4",
+		.body = buf_slice(&b)});
+	buf_fini(&b);
+}
+
+static void
+on_openapi(struct http_exchange *x)
+{
+	char *text = openapi_document();
+
+	http_answer(x,
+	    &(struct http_response){.status = 200,
+		.content_type = "application/json",
+		.body = slice_str(text)});
+	free(text);
+}
+
+/* --- life -------------------------------------------------------------------------------- */
+
+static void
+make_routes(struct admin *a)
+{
+	size_t n = 0;
+
+	a->routes[n++] = (struct http_route){"GET", "/livez", 0, on_livez, NULL};
+	a->routes[n++] =
+	    (struct http_route){"GET", "/readyz", 0, on_readyz, NULL};
+	a->routes[n++] =
+	    (struct http_route){"GET", "/metrics", 0, on_metrics, NULL};
+	a->routes[n++] =
+	    (struct http_route){"GET", "/openapi.json", 0, on_openapi, NULL};
+	for (size_t i = 0; i < API_ROUTE_COUNT; i++)
+		a->routes[n++] = (struct http_route){api_routes[i].method,
+		    api_routes[i].path,
+		    api_routes[i].body == BODY_NONE ? 0
+						     : a->options.upload_max,
+		    on_request, &api_routes[i]};
+	a->http.routes = a->routes;
+	a->http.n_routes = n;
+}
+
+static void *
+loop(void *arg)
+{
+	struct admin *a = arg;
+
+	log_set_thread("admin");
+	a->base = event_base_new();
+	a->http.base = a->base;
+	a->http.tls = a->options.tls;
+	a->http.limits = a->options.limits;
+	a->http.counters = &a->counters;
+	a->http.owner = a;
+	make_routes(a);
+	http_server_init(&a->http);
+	for (size_t i = 0; i < a->options.n_fds; i++)
+		http_server_listen(&a->http, a->options.fds[i]);
+	a->done_event = event_new(a->base, a->done_fd, EV_READ | EV_PERSIST,
+	    on_done, a);
+	a->stop_event =
+	    event_new(a->base, a->stop_fd, EV_READ, on_stop, a);
+	(void)event_add(a->done_event, NULL);
+	(void)event_add(a->stop_event, NULL);
+	(void)event_base_dispatch(a->base);
+	http_server_fini(&a->http);
+	event_free(a->done_event);
+	event_free(a->stop_event);
+	event_base_free(a->base);
+	return NULL;
+}
+
+struct admin *
+admin_start(const struct admin_options *options)
+{
+	struct admin *a = mem_new(struct admin);
+
+	a->options = *options;
+	a->queue.last = &a->queue.first;
+	a->done.last = &a->done.first;
+	a->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	a->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	(void)pthread_mutex_init(&a->lock, NULL);
+	(void)pthread_cond_init(&a->wake, NULL);
+	if (pthread_create(&a->loop_thread, NULL, loop, a) != 0)
+		abort();
+	for (size_t i = 0; i < JOB_THREADS; i++) {
+		if (pthread_create(&a->job_threads[i], NULL, work, a) != 0)
+			abort();
+	}
+	return a;
+}
+
+void
+admin_stop(struct admin *a)
+{
+	uint64_t one = 1;
+	struct job *job;
+
+	if (a == NULL)
+		return;
+	(void)pthread_mutex_lock(&a->lock);
+	a->stopping = true;
+	(void)pthread_cond_broadcast(&a->wake);
+	(void)pthread_mutex_unlock(&a->lock);
+	for (size_t i = 0; i < JOB_THREADS; i++)
+		(void)pthread_join(a->job_threads[i], NULL);
+	if (write(a->stop_fd, &one, sizeof(one)) < 0)
+		abort();
+	(void)pthread_join(a->loop_thread, NULL);
+	while ((job = pop(&a->queue)) != NULL || (job = pop(&a->done)) != NULL)
+		free_job(job);
+	(void)close(a->done_fd);
+	(void)close(a->stop_fd);
+	(void)pthread_mutex_destroy(&a->lock);
+	(void)pthread_cond_destroy(&a->wake);
+	free(a);
+}

@@ -1,0 +1,41 @@
+/*
+ * api.h - the admin listener: the JSON API, health and metrics.
+ *
+ * Its own port, thread and database connections, so that a slow report
+ * delays no device.  The listener's thread answers health and metrics itself
+ * and hands everything else to a few job threads, each with a connection to
+ * the database; one request is one transaction, bound to one domain.
+ */
+#ifndef ADMIN_API_H
+#define ADMIN_API_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/counters.h"
+
+struct admin;
+struct http_limits;
+struct ssl_ctx_st;
+
+struct admin_options {
+	const char *database;
+	const int *fds; /* listening sockets */
+	size_t n_fds;
+	struct ssl_ctx_st *tls;
+	const struct http_limits *limits;
+	size_t upload_max;
+
+	/* What /metrics sums, and /readyz asks; borrowed, any thread. */
+	const struct counters *const *counters;
+	size_t n_counters;
+	bool (*ready)(void *, const char **why);
+	void *ready_arg;
+};
+
+struct admin *admin_start(const struct admin_options *);
+/* Answers what is being answered, then ends. */
+void admin_stop(struct admin *);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * ctl.h - tamctl's commands besides those of the API's table.
+ *
+ * Exit statuses, in tamctl(1) too: 0 done, 1 refused or failed, 2 misuse,
+ * 3 the server or the database cannot be reached.
+ */
+#ifndef ADMIN_CTL_CTL_H
+#define ADMIN_CTL_CTL_H
+
+#include "lib/base/buf.h"
+
+enum {
+	CTL_OK = 0,
+	CTL_FAILED = 1,
+	CTL_USAGE = 2,
+	CTL_UNREACHABLE = 3
+};
+
+/* Each takes what follows its own name. */
+int ctl_db(int argc, char **argv);
+int ctl_bootstrap(int argc, char **argv);
+int ctl_suit(int argc, char **argv);
+
+/* A whole file, "-" being standard input; false after complaining. */
+bool ctl_read_file(const char *path, struct buf *);
+/* Created anew, readable by its owner alone; false after complaining. */
+bool ctl_write_secret(const char *path, struct slice);
+
+#endif

@@ -1,0 +1,79 @@
+#include "config.h"
+
+#include "admin/learn.h"
+
+#include "storage/admin_statements.h"
+
+static void
+components_of(const struct suit_info *info, struct policy_component *out,
+    struct policy_manifest *m)
+{
+	for (size_t i = 0; i < info->n; i++) {
+		out[i].id = info->components[i].id;
+		out[i].digest = info->components[i].many_digests
+		    ? (struct slice){0}
+		    : info->components[i].digest;
+	}
+	m->id = info->manifest.component_id;
+	m->sequence = info->manifest.sequence;
+	m->n_components = info->n;
+	m->components = out;
+}
+
+enum tam_err
+learn_manifests(struct api_request *r, struct policy_builder **out)
+{
+	struct sql_result *rows;
+	enum tam_err err = api_exec(r, &rows, SQL_ENVELOPES, 0, NULL);
+
+	if (err != TAM_OK)
+		return err;
+	*out = policy_builder_new();
+	for (size_t i = 0; i < sql_rows(rows); i++) {
+		struct policy_component components[SUIT_COMPONENTS_MAX];
+		struct suit_info *info = arena_new(r->arena, struct suit_info);
+		struct policy_manifest m = {
+		    .digest = sql_bytes(rows, i, 0, r->arena)};
+
+		if (suit_learn(sql_bytes(rows, i, 2, r->arena), r->arena,
+			info) != TAM_OK)
+			continue;
+		components_of(info, components, &m);
+		policy_add_manifest(*out, &m);
+	}
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+enum tam_err
+learn_check_revoked(struct api_request *r, struct slice digest,
+    const struct suit_info *info)
+{
+	struct policy_component components[SUIT_COMPONENTS_MAX];
+	struct policy_manifest m = {.digest = digest};
+	struct policy_builder *b = NULL;
+	struct policy_set *set;
+	struct sql_result *rows;
+	enum tam_err err = learn_manifests(r, &b);
+
+	if (err != TAM_OK)
+		return err;
+	components_of(info, components, &m);
+	policy_add_manifest(b, &m);
+	err = api_exec(r, &rows, SQL_REVOCATIONS_ACTIVE, 0, NULL);
+	if (err != TAM_OK) {
+		policy_builder_free(b);
+		return err;
+	}
+	for (size_t i = 0; i < sql_rows(rows); i++)
+		policy_add_revocation(b, sql_int(rows, i, 0),
+		    sql_bytes(rows, i, 1, r->arena),
+		    sql_bytes(rows, i, 2, r->arena));
+	sql_result_free(rows);
+	set = policy_build(b);
+	if (policy_is_revoked(set, &m))
+		err = api_problem(r, 409, "suit_revoked", NULL,
+		    "this manifest, or a component it installs, is revoked");
+	policy_set_unref(set);
+	return err;
+}

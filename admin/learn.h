@@ -1,0 +1,27 @@
+/*
+ * learn.h - what several resources need to know of others: paging, digests,
+ * the manifests and revocations of a domain as policy/ sees them.
+ */
+#ifndef ADMIN_LEARN_H
+#define ADMIN_LEARN_H
+
+#include "admin/request.h"
+#include "lib/codec/suit.h"
+#include "policy/policy.h"
+
+/* Where a list goes on; `initial` on its first page. */
+const char *api_cursor(struct api_request *, const char *initial);
+/* How many items of a list are asked for, as a number and as text. */
+const char *api_limit(struct api_request *, int64_t *);
+/* A SHA-256 from its digits, as an SQL parameter and as bytes. */
+bool api_digest(struct api_request *, const char *hex, const char **sql,
+    struct slice *);
+
+/* A builder with every manifest of the domain in it. */
+enum tam_err learn_manifests(struct api_request *, struct policy_builder **);
+
+/* Answers 409 when the content is revoked. */
+enum tam_err learn_check_revoked(struct api_request *, struct slice digest,
+    const struct suit_info *);
+
+#endif

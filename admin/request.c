@@ -1,0 +1,427 @@
+#include "config.h"
+
+#include "admin/request.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/hex.h"
+#include "lib/base/log.h"
+#include "lib/codec/crypto.h"
+#include "storage/admin_statements.h"
+
+/*
+ * A request from sign-in to commit.  The handlers are in the files named
+ * after their resources; nothing here knows one from the other.
+ */
+
+/* --- what handlers ask ------------------------------------------------------------ */
+
+static const char *
+unescaped(struct arena *arena, struct slice s)
+{
+	char *out = arena_alloc(arena, s.n + 1), *q = out;
+
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t byte = 0;
+		size_t n;
+
+		if (s.p[i] == '%' && i + 2 < s.n &&
+		    hex_decode((const char *)s.p + i + 1, 2, &byte, 1, &n)) {
+			*q++ = (char)byte;
+			i += 2;
+		} else {
+			*q++ = s.p[i] == '+' ? ' ' : (char)s.p[i];
+		}
+	}
+	*q = '\0';
+	return out;
+}
+
+const char *
+api_query(struct api_request *r, const char *name)
+{
+	const char *p = arena_strdup(r->arena, r->query);
+	size_t name_n = strlen(name);
+
+	while (*p != '\0') {
+		size_t n = strcspn(p, "&");
+
+		if (n > name_n && p[name_n] == '=' &&
+		    strncmp(p, name, name_n) == 0)
+			return unescaped(r->arena,
+			    (struct slice){(const uint8_t *)p + name_n + 1,
+				n - name_n - 1});
+		p += n + (p[n] == '&');
+	}
+	return NULL;
+}
+
+int64_t
+api_query_int(struct api_request *r, const char *name, int64_t initial,
+    int64_t min, int64_t max)
+{
+	const char *text = api_query(r, name);
+	char *end;
+	int64_t v;
+
+	if (text == NULL)
+		return initial;
+	v = strtoll(text, &end, 10);
+	if (end == text || *end != '\0')
+		return initial;
+	return v < min ? min : v > max ? max : v;
+}
+
+const char *
+api_string(const struct api_request *r, const char *name)
+{
+	return json_string_value(json_object_get(r->json, name));
+}
+
+/* --- answers ------------------------------------------------------------------------ */
+
+enum tam_err
+api_problem(struct api_request *r, int status, const char *code,
+    const char *pointer, const char *format, ...)
+{
+	char detail[512];
+	va_list ap;
+	json_t *doc, *where;
+	char *text;
+
+	va_start(ap, format);
+	(void)vsnprintf(detail, sizeof(detail), format, ap);
+	va_end(ap);
+	doc = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type",
+	    "about:blank", "code", code, "status", status, "detail", detail,
+	    "request_id", r->id);
+	if (pointer != NULL) {
+		where = json_pack("[{s:s, s:s}]", "pointer", pointer, "detail",
+		    detail);
+		(void)json_object_set_new(doc, "errors", where);
+	}
+	text = json_dumps(doc, JSON_COMPACT);
+	buf_clear(&r->response);
+	buf_add_str(&r->response, text == NULL ? "{}" : text);
+	free(text);
+	json_decref(doc);
+	r->status = status;
+	r->content_type = "application/problem+json";
+	r->etag = NULL;
+	return TAM_BAD_INPUT;
+}
+
+enum tam_err
+api_sql_problem(struct api_request *r, enum tam_err err)
+{
+	const char *state = sql_state(r->sql);
+
+	if (err != TAM_DATABASE_ERROR) {
+		(void)api_problem(r, 503, "database_unavailable", NULL,
+		    "the database cannot be reached just now");
+		return err;
+	}
+	log_warn("admin_sql", "state=%s error=\"%s\"", state,
+	    sql_error(r->sql));
+	if (strncmp(state, "23505", 5) == 0)
+		(void)api_problem(r, 409, "conflict", NULL,
+		    "it conflicts with something that is there");
+	else if (strncmp(state, "23503", 5) == 0)
+		(void)api_problem(r, 409, "in_use", NULL,
+		    "something else still refers to it");
+	else if (strncmp(state, "23", 2) == 0 || strncmp(state, "22", 2) == 0)
+		(void)api_problem(r, 422, "invalid_value", NULL,
+		    "a value is not one of those allowed");
+	else if (strncmp(state, "40", 2) == 0)
+		(void)api_problem(r, 503, "try_again", NULL,
+		    "another change was made at the same time");
+	else
+		(void)api_problem(r, 500, "internal", NULL,
+		    "the database refused a statement");
+	return err;
+}
+
+enum tam_err
+api_exec(struct api_request *r, struct sql_result **out, const char *statement,
+    size_t n, const char *const *params)
+{
+	enum tam_err err = sql_exec(r->sql, statement, n, params, out);
+
+	return err == TAM_OK ? TAM_OK : api_sql_problem(r, err);
+}
+
+enum tam_err
+api_one(struct api_request *r, const char *statement, size_t n,
+    const char *const *params)
+{
+	struct sql_result *rows;
+	enum tam_err err = api_exec(r, &rows, statement, n, params);
+
+	if (err != TAM_OK)
+		return err;
+	if (sql_rows(rows) == 0) {
+		sql_result_free(rows);
+		return api_problem(r, 404, "not_found", NULL,
+		    "there is no such object");
+	}
+	buf_add_str(&r->response, sql_text(rows, 0, 0));
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+enum tam_err
+api_list(struct api_request *r, int64_t limit, const char *statement, size_t n,
+    const char *const *params)
+{
+	struct sql_result *rows;
+	enum tam_err err = api_exec(r, &rows, statement, n, params);
+	size_t count;
+
+	if (err != TAM_OK)
+		return err;
+	count = sql_rows(rows);
+	buf_add_str(&r->response, "{\"items\":[");
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			buf_add_str(&r->response, ",\n");
+		buf_add_str(&r->response, sql_text(rows, i, 0));
+	}
+	buf_add_str(&r->response, "]");
+	if (count > 0 && count == (size_t)limit)
+		buf_printf(&r->response, ",\"cursor\":\"%s\"",
+		    base64_dup(r->arena,
+			slice_str(sql_text(rows, count - 1, 1))));
+	buf_add_str(&r->response, "}");
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+enum tam_err
+api_audit(struct api_request *r, const char *object, const char *reason,
+    const char *before, const char *after)
+{
+	return API_EXEC(r, NULL, SQL_AUDIT, r->domain_text, r->principal,
+	    r->route->name, object, reason == NULL ? "" : reason, r->id, before,
+	    after);
+}
+
+enum tam_err
+api_raise_epoch(struct api_request *r, int64_t *epoch)
+{
+	struct sql_result *rows;
+	enum tam_err err = API_EXEC(r, &rows, SQL_RAISE_EPOCH, r->domain_text);
+
+	if (err != TAM_OK)
+		return err;
+	if (epoch != NULL)
+		*epoch = sql_int(rows, 0, 0);
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+/* --- the body ------------------------------------------------------------------------- */
+
+static bool
+has_type(const json_t *v, enum api_type type)
+{
+	size_t i;
+	json_t *item;
+	const char *key;
+
+	switch (type) {
+	case TYPE_STRING:
+		return json_is_string(v);
+	case TYPE_INTEGER:
+		return json_is_integer(v);
+	case TYPE_BOOLEAN:
+		return json_is_boolean(v);
+	case TYPE_STRINGS:
+		if (!json_is_array(v))
+			return false;
+		json_array_foreach (v, i, item) {
+			if (!json_is_string(item))
+				return false;
+		}
+		return true;
+	case TYPE_OBJECT:
+	default:
+		if (!json_is_object(v))
+			return false;
+		json_object_foreach ((json_t *)(uintptr_t)v, key, item) {
+			if (!json_is_string(item))
+				return false;
+		}
+		return true;
+	}
+}
+
+static const char *
+type_name(enum api_type type)
+{
+	static const char *const names[] = {"a string", "a whole number",
+	    "true or false", "an object of strings", "an array of strings"};
+
+	return names[type];
+}
+
+static const struct api_field *
+field_named(const struct api_field *fields, const char *name)
+{
+	for (; fields->name != NULL; fields++) {
+		if (strcmp(fields->name, name) == 0)
+			return fields;
+	}
+	return NULL;
+}
+
+static enum tam_err
+check_fields(struct api_request *r)
+{
+	const struct api_field *f;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach (r->json, key, value) {
+		const char *pointer =
+		    arena_printf(r->arena, "/%.64s", key);
+
+		f = field_named(r->route->fields, key);
+		if (f == NULL)
+			return api_problem(r, 422, "unknown_field", pointer,
+			    "there is no field '%.64s'", key);
+		if (!has_type(value, f->type))
+			return api_problem(r, 422, "wrong_type", pointer,
+			    "%s must be %s", f->name, type_name(f->type));
+	}
+	for (f = r->route->fields; f->name != NULL; f++) {
+		if (f->required && json_object_get(r->json, f->name) == NULL)
+			return api_problem(r, 422, "missing_field",
+			    arena_printf(r->arena, "/%s", f->name),
+			    "%s is missing: %s", f->name, f->help);
+	}
+	return TAM_OK;
+}
+
+static enum tam_err
+read_body(struct api_request *r)
+{
+	json_error_t where;
+
+	if (r->route->body != BODY_JSON)
+		return TAM_OK;
+	r->json = json_loadb((const char *)r->body.p, r->body.n,
+	    JSON_REJECT_DUPLICATES, &where);
+	if (r->json == NULL)
+		return api_problem(r, 400, "malformed_json", NULL,
+		    "line %d, column %d: %s", where.line, where.column,
+		    where.text);
+	if (!json_is_object(r->json))
+		return api_problem(r, 422, "wrong_type", "",
+		    "the body must be a JSON object");
+	return check_fields(r);
+}
+
+/* --- signing in -------------------------------------------------------------------------- */
+
+static int
+role_of(const char *name)
+{
+	static const struct {
+		const char *name;
+		int role;
+	} roles[] = {
+	    {"viewer", ROLE_VIEWER},
+	    {"operator", ROLE_OPERATOR},
+	    {"policy-admin", ROLE_POLICY},
+	    {"security", ROLE_SECURITY},
+	    {"auditor", ROLE_AUDITOR},
+	    {"admin", ROLE_ADMIN},
+	};
+
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+		if (strcmp(roles[i].name, name) == 0)
+			return roles[i].role;
+	}
+	return 0;
+}
+
+/* Only the token's hash is compared, and only by an index: nothing to time. */
+static enum tam_err
+sign_in(struct api_request *r, const char *authorization)
+{
+	static const char scheme[] = "Bearer ";
+	uint8_t hash[SHA256_SIZE];
+	struct sql_result *rows;
+	enum tam_err err;
+
+	if (authorization == NULL ||
+	    strncasecmp(authorization, scheme, sizeof(scheme) - 1) != 0)
+		return api_problem(r, 401, "unauthenticated", NULL,
+		    "a bearer token is needed");
+	crypto_sha256(slice_str(authorization + sizeof(scheme) - 1), hash);
+	err = API_EXEC(r, &rows, SQL_SIGN_IN,
+	    sql_bytea(r->arena, SLICE_OF(hash)));
+	if (err != TAM_OK)
+		return err;
+	if (sql_rows(rows) == 0) {
+		sql_result_free(rows);
+		return api_problem(r, 401, "unauthenticated", NULL,
+		    "the token is unknown or has expired");
+	}
+	r->domain_id = (int32_t)sql_int(rows, 0, 0);
+	(void)snprintf(r->domain_text, sizeof(r->domain_text), "%d",
+	    r->domain_id);
+	r->domain = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 1)));
+	r->principal = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 2)));
+	r->role = role_of(sql_text(rows, 0, 3));
+	sql_result_free(rows);
+	if ((r->role & r->route->roles) == 0)
+		return api_problem(r, 403, "forbidden", NULL,
+		    "this token's role may not do that");
+	return TAM_OK;
+}
+
+/* --- the whole ------------------------------------------------------------------------------ */
+
+static enum tam_err
+in_transaction(struct api_request *r)
+{
+	enum tam_err err = sql_script(r->sql, "BEGIN");
+
+	if (err == TAM_OK)
+		err = SQL_EXEC(r->sql, NULL, SQL_BIND_DOMAIN, r->domain_text);
+	if (err != TAM_OK)
+		return api_sql_problem(r, err);
+	err = api_handlers[r->route - api_routes](r);
+	if (err == TAM_OK) {
+		err = sql_script(r->sql, "COMMIT");
+		return err == TAM_OK ? TAM_OK : api_sql_problem(r, err);
+	}
+	if (sql_script(r->sql, "ROLLBACK") != TAM_OK)
+		sql_drop(r->sql);
+	return err;
+}
+
+void
+api_run(struct api_request *r, const char *authorization)
+{
+	enum tam_err err;
+
+	r->status = 200;
+	r->content_type = "application/json";
+	buf_init(&r->response, API_RESPONSE_MAX);
+	err = sign_in(r, authorization);
+	if (err == TAM_OK)
+		err = read_body(r);
+	if (err == TAM_OK)
+		err = in_transaction(r);
+	if (r->response.full)
+		(void)api_problem(r, 500, "too_large", NULL,
+		    "the answer is too large; ask for less");
+	if (err == TAM_OK && strcmp(r->route->method, "GET") != 0)
+		log_info("admin", "request=%s actor=%s domain=%s action=%s",
+		    r->id, r->principal, r->domain, r->route->name);
+	json_decref(r->json);
+}

@@ -1,0 +1,444 @@
+#include "config.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "policy/rules.h"
+
+/*
+ * The decision, in the order its parts outrank each other:
+ *
+ *	show_revocations   what the device holds that is revoked: unlink it
+ *	apply_rules        the rules that match, best first; the first that
+ *	                   speaks about something decides it
+ *	want / unwant      compare with what the device holds
+ *
+ * Pointers into a set's manifests stay valid: the set is immutable.
+ */
+
+enum {
+	WANTED_MAX = 128 /* things one decision can speak about */
+};
+
+struct deciding {
+	const struct policy_set *set;
+	const struct policy_facts *facts;
+	struct policy_decision *out;
+	struct slice spoken[WANTED_MAX]; /* ids that are decided already */
+	size_t n_spoken;
+	bool too_large;
+};
+
+static const struct policy_component *
+held(const struct policy_facts *f, struct slice id)
+{
+	for (size_t i = 0; i < f->n_components; i++) {
+		if (slice_eq(f->components[i].id, id))
+			return &f->components[i];
+	}
+	return NULL;
+}
+
+static bool
+speak(struct deciding *d, struct slice id)
+{
+	for (size_t i = 0; i < d->n_spoken; i++) {
+		if (slice_eq(d->spoken[i], id))
+			return false;
+	}
+	if (d->n_spoken < WANTED_MAX)
+		d->spoken[d->n_spoken++] = id;
+	return true;
+}
+
+static void
+add_unlink(struct policy_decision *out, struct slice manifest_id)
+{
+	for (size_t i = 0; i < out->n_unlinks; i++) {
+		if (slice_eq(out->unlinks[i], manifest_id))
+			return;
+	}
+	if (out->n_unlinks < WANTED_MAX)
+		out->unlinks[out->n_unlinks++] = manifest_id;
+}
+
+static void
+add_remove(struct policy_decision *out, struct slice component)
+{
+	for (size_t i = 0; i < out->n_removes; i++) {
+		if (slice_eq(out->removes[i], component))
+			return;
+	}
+	if (out->n_removes < WANTED_MAX)
+		out->removes[out->n_removes++] = component;
+}
+
+static bool
+installs(const struct policy_manifest *m, struct slice component)
+{
+	for (size_t i = 0; i < m->n_components; i++) {
+		if (slice_eq(m->components[i].id, component))
+			return true;
+	}
+	return false;
+}
+
+static bool
+sends(const struct policy_decision *out, struct slice manifest_id)
+{
+	for (size_t i = 0; i < out->n_manifests; i++) {
+		if (slice_eq(out->manifests[i]->id, manifest_id))
+			return true;
+	}
+	return false;
+}
+
+/* Every manifest that could have put the component there is unlinked, but
+ * for one that is being replaced by a newer of the same id. */
+static void
+unlink_component(struct deciding *d, struct slice component)
+{
+	for (size_t i = 0; i < d->set->n_manifests; i++) {
+		const struct policy_manifest *m = &d->set->manifests[i];
+
+		if (installs(m, component) && !sends(d->out, m->id))
+			add_unlink(d->out, m->id);
+	}
+	add_remove(d->out, component);
+}
+
+/* --- revocations -------------------------------------------------------------- */
+
+/* The first entry for a component; the others of it follow. */
+static size_t
+first_revoked(const struct policy_set *set, struct slice component)
+{
+	size_t lo = 0, hi = set->n_revoked;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (slice_cmp(set->revoked[mid].component, component) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* A device that does not tell the digest is taken to hold the revoked one. */
+static bool
+hits(const struct revoked *r, struct slice digest)
+{
+	return r->digest.n == 0 || digest.n == 0 || slice_eq(r->digest, digest);
+}
+
+static void
+show(struct policy_decision *out, int64_t id)
+{
+	for (size_t i = 0; i < out->n_shown; i++) {
+		if (out->shown[i] == id)
+			return;
+	}
+	if (out->n_shown < WANTED_MAX)
+		out->shown[out->n_shown++] = id;
+}
+
+static bool
+show_one(struct deciding *d, const struct policy_component *c)
+{
+	const struct policy_set *set = d->set;
+	bool any = false;
+
+	for (size_t i = first_revoked(set, c->id);
+	     i < set->n_revoked && slice_eq(set->revoked[i].component, c->id);
+	     i++) {
+		if (!hits(&set->revoked[i], c->digest))
+			continue;
+		show(d->out, set->revoked[i].id);
+		any = true;
+	}
+	return any;
+}
+
+static void
+show_revocations(struct deciding *d)
+{
+	for (size_t i = 0; i < d->facts->n_components; i++) {
+		const struct policy_component *c = &d->facts->components[i];
+
+		if (show_one(d, c))
+			unlink_component(d, c->id);
+	}
+}
+
+static bool
+revoked_digest(const struct policy_set *set, struct slice digest)
+{
+	for (size_t i = 0; i < set->n_revoked_manifests; i++) {
+		if (slice_eq(set->revoked_manifests[i], digest))
+			return true;
+	}
+	return false;
+}
+
+bool
+policy_is_revoked(const struct policy_set *set, const struct policy_manifest *m)
+{
+	if (revoked_digest(set, m->digest))
+		return true;
+	for (size_t i = 0; i < m->n_components; i++) {
+		const struct policy_component *c = &m->components[i];
+
+		for (size_t r = first_revoked(set, c->id); r < set->n_revoked &&
+		     slice_eq(set->revoked[r].component, c->id);
+		     r++) {
+			if (hits(&set->revoked[r], c->digest))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* --- rules --------------------------------------------------------------------- */
+
+static bool
+satisfied(const struct policy_facts *f, const struct policy_manifest *m)
+{
+	for (size_t i = 0; i < m->n_components; i++) {
+		const struct policy_component *have =
+		    held(f, m->components[i].id);
+
+		if (have == NULL)
+			return false;
+		if (have->digest.n > 0 && m->components[i].digest.n > 0 &&
+		    !slice_eq(have->digest, m->components[i].digest))
+			return false;
+	}
+	return true;
+}
+
+static size_t
+sent_bytes(const struct policy_decision *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < out->n_manifests; i++)
+		n += out->manifests[i]->envelope.n;
+	return n;
+}
+
+static void
+drop_unlink(struct policy_decision *out, struct slice manifest_id)
+{
+	for (size_t i = 0; i < out->n_unlinks; i++) {
+		if (slice_eq(out->unlinks[i], manifest_id))
+			out->unlinks[i--] = out->unlinks[--out->n_unlinks];
+	}
+}
+
+static void
+want(struct deciding *d, const struct policy_manifest *m)
+{
+	struct policy_decision *out = d->out;
+
+	if (!speak(d, m->id) || policy_is_revoked(d->set, m) ||
+	    satisfied(d->facts, m))
+		return;
+	if (sent_bytes(out) + m->envelope.n > d->facts->update_max) {
+		d->too_large = out->n_manifests == 0 || d->too_large;
+		return; /* the next Update takes it, if it fits at all */
+	}
+	if (out->n_manifests == WANTED_MAX)
+		return;
+	drop_unlink(out, m->id);
+	out->manifests[out->n_manifests++] = m;
+	for (size_t i = 0; i < m->n_components; i++) {
+		if (out->n_adds < WANTED_MAX)
+			out->adds[out->n_adds++] = m->components[i];
+	}
+}
+
+/* The id may be a component's or a manifest's. */
+static void
+unwant(struct deciding *d, struct slice id)
+{
+	if (!speak(d, id))
+		return;
+	if (held(d->facts, id) != NULL)
+		unlink_component(d, id);
+	for (size_t i = 0; i < d->set->n_manifests; i++) {
+		const struct policy_manifest *m = &d->set->manifests[i];
+
+		for (size_t j = 0; slice_eq(m->id, id) && j < m->n_components;
+		     j++) {
+			if (held(d->facts, m->components[j].id) != NULL)
+				unlink_component(d, m->components[j].id);
+		}
+	}
+}
+
+static void
+apply_rule(struct deciding *d, const struct rule *r)
+{
+	if (!selector_matches(r->selector, &d->facts->subject))
+		return;
+	for (size_t i = 0; i < r->n; i++) {
+		if (r->targets[i].manifest != NULL)
+			want(d, r->targets[i].manifest);
+		else
+			unwant(d, r->targets[i].absent);
+	}
+}
+
+static size_t
+first_of_class(const struct policy_set *set, struct slice class_name)
+{
+	size_t lo = 0, hi = set->n_rules;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (slice_cmp(selector_class(set->rules[mid].selector),
+			class_name) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static bool
+better(const struct rule *a, const struct rule *b)
+{
+	if (a->priority != b->priority)
+		return a->priority > b->priority;
+	return strcmp(a->name, b->name) < 0;
+}
+
+/* Two runs of rules can match, those of the device's class and those of no
+ * class, both sorted: they are merged, best rule first. */
+static void
+apply_rules(struct deciding *d)
+{
+	const struct policy_set *set = d->set;
+	struct slice class_name = d->facts->subject.class_name;
+	size_t any = 0, own = first_of_class(set, class_name);
+
+	if (class_name.n == 0)
+		own = set->n_rules; /* the same run as `any` */
+	for (;;) {
+		bool more_any = any < set->n_rules &&
+		    selector_class(set->rules[any].selector).n == 0;
+		bool more_own = own < set->n_rules &&
+		    slice_eq(selector_class(set->rules[own].selector),
+			class_name);
+
+		if (!more_any && !more_own)
+			return;
+		if (more_own &&
+		    (!more_any || better(&set->rules[own], &set->rules[any])))
+			apply_rule(d, &set->rules[own++]);
+		else
+			apply_rule(d, &set->rules[any++]);
+	}
+}
+
+/* A component that a manifest brings again is not lost. */
+static void
+settle_removes(struct policy_decision *out)
+{
+	for (size_t i = 0; i < out->n_removes; i++) {
+		for (size_t j = 0; j < out->n_adds; j++) {
+			if (!slice_eq(out->removes[i], out->adds[j].id))
+				continue;
+			out->removes[i--] = out->removes[--out->n_removes];
+			break;
+		}
+	}
+}
+
+void
+policy_decide(const struct policy_set *set, const struct policy_facts *facts,
+    struct arena *arena, struct policy_decision *out)
+{
+	struct deciding d = {.set = set, .facts = facts, .out = out};
+	struct arena *a = arena;
+
+	*out = (struct policy_decision){.reason = "up_to_date"};
+	out->manifests = (const struct policy_manifest **)arena_alloc(a,
+	    WANTED_MAX * sizeof(*out->manifests));
+	out->unlinks = arena_alloc(a, WANTED_MAX * sizeof(*out->unlinks));
+	out->shown = arena_alloc(a, WANTED_MAX * sizeof(*out->shown));
+	out->adds = arena_alloc(a, WANTED_MAX * sizeof(*out->adds));
+	out->removes = arena_alloc(a, WANTED_MAX * sizeof(*out->removes));
+	show_revocations(&d);
+	apply_rules(&d);
+	settle_removes(out);
+	if (out->n_shown > 0)
+		out->reason = out->n_unlinks + out->n_manifests > 0
+		    ? "revocation"
+		    : "revoked_but_no_manifest_to_unlink";
+	else if (policy_has_work(out))
+		out->reason = "policy";
+	else if (d.too_large)
+		out->reason = "manifest_too_large_for_device";
+}
+
+/* --- pacing ------------------------------------------------------------------- */
+
+#define SECOND INT64_C(1000000)
+
+/* DESIGN: the life of an Update. */
+static const int64_t reoffer_after = 600 * SECOND;
+static const int64_t backoff_first = 60 * SECOND;
+static const int64_t backoff_permanent = 6 * 3600 * SECOND;
+static const int64_t backoff_max = 24 * 3600 * SECOND;
+
+static int64_t
+doubled(int64_t first, int64_t times)
+{
+	int64_t v = first;
+
+	while (times-- > 0 && v < backoff_max)
+		v *= 2;
+	return v < backoff_max ? v : backoff_max;
+}
+
+/* An offer nobody answered: a revocation is repeated at once twice. */
+static int64_t
+reoffer_delay(const struct policy_last *last, bool revocation)
+{
+	if (!revocation)
+		return reoffer_after;
+	return last->attempt < 3 ? 0 : doubled(backoff_first, last->attempt - 3);
+}
+
+struct policy_pace
+policy_pace(const struct policy_last *last, bool revocation, int64_t now_us)
+{
+	struct policy_pace pace = {.offer = true};
+	int64_t delay;
+
+	if (!last->same)
+		return pace;
+	if (last->open && now_us < last->expires_us) {
+		pace.again = true;
+		pace.until_us =
+		    last->offered_us + reoffer_delay(last, revocation);
+		pace.reason = "awaiting_answer";
+	} else if (last->answered) {
+		/* An Error, or a Success the device does not show. */
+		delay = last->failed && last->err_code == 1
+		    ? backoff_permanent
+		    : backoff_first;
+		pace.until_us =
+		    last->closed_us + doubled(delay, last->failures);
+		pace.reason = last->failed ? "backoff_after_error"
+					   : "not_effective";
+	}
+	pace.offer = now_us >= pace.until_us;
+	if (!pace.offer)
+		pace.again = false;
+	return pace;
+}

@@ -1,0 +1,199 @@
+#include "config.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/hex.h"
+#include "lib/base/mem.h"
+#include "policy/rules.h"
+
+/*
+ * A policy document:
+ *
+ *	{"selector": "class == \"cam\"", "priority": 10, "components": [
+ *	    {"manifest": "<SHA-256 of a manifest, hex>"},
+ *	    {"component": "vendor/ta", "state": "absent"}]}
+ *
+ * Unknown members are refused: a misspelt one must not be ignored silently.
+ */
+
+struct loader {
+	struct policy_builder *builder;
+	policy_parse_id parse_id;
+	char *error;
+};
+
+static bool
+refuse(struct loader *l, const char *pointer, const char *what)
+{
+	(void)snprintf(l->error, POLICY_ERROR_MAX, "%s: %s", pointer, what);
+	return false;
+}
+
+static bool
+only_members(struct loader *l, json_t *object, const char *pointer,
+    const char *const *known)
+{
+	const char *key;
+	json_t *value;
+	char where[128];
+
+	json_object_foreach (object, key, value) {
+		bool found = false;
+
+		for (const char *const *k = known; *k != NULL; k++)
+			found |= strcmp(*k, key) == 0;
+		if (found)
+			continue;
+		(void)snprintf(where, sizeof(where), "%s/%.64s", pointer, key);
+		return refuse(l, where, "no such member");
+	}
+	return true;
+}
+
+static bool
+load_present(struct loader *l, json_t *entry, const char *pointer,
+    struct rule_target *out)
+{
+	const char *hex = json_string_value(json_object_get(entry, "manifest"));
+	const char *state = json_string_value(json_object_get(entry, "state"));
+	uint8_t digest[POLICY_DIGEST_SIZE];
+	size_t n = 0;
+
+	if (hex == NULL ||
+	    !hex_decode(hex, strlen(hex), digest, sizeof(digest), &n) ||
+	    n != sizeof(digest))
+		return refuse(l, pointer,
+		    "manifest must be 64 hexadecimal digits");
+	if (state != NULL && strcmp(state, "present") != 0)
+		return refuse(l, pointer,
+		    "a manifest can only be present; name a component to have "
+		    "it absent");
+	out->manifest = policy_find_manifest(l->builder->set,
+	    (struct slice){digest, n});
+	if (out->manifest == NULL)
+		return refuse(l, pointer, "no manifest with this digest was "
+					  "uploaded");
+	return true;
+}
+
+static bool
+load_absent(struct loader *l, json_t *entry, const char *pointer,
+    struct rule_target *out)
+{
+	const char *text = json_string_value(json_object_get(entry, "component"));
+	const char *state = json_string_value(json_object_get(entry, "state"));
+
+	if (state == NULL || strcmp(state, "absent") != 0)
+		return refuse(l, pointer,
+		    "a component can only be absent; name a manifest to have "
+		    "it present");
+	if (text == NULL ||
+	    !l->parse_id(l->builder->set->arena, text, &out->absent))
+		return refuse(l, pointer,
+		    "component must be segments joined by /, each of letters, "
+		    "digits, . _ - or 0x and hexadecimal digits");
+	return true;
+}
+
+static bool
+load_target(struct loader *l, json_t *entry, size_t i, struct rule_target *out)
+{
+	static const char *const members[] = {"manifest", "component", "state",
+	    NULL};
+	char pointer[64];
+
+	(void)snprintf(pointer, sizeof(pointer), "/components/%zu", i);
+	if (!json_is_object(entry))
+		return refuse(l, pointer, "must be an object");
+	if (!only_members(l, entry, pointer, members))
+		return false;
+	return json_object_get(entry, "component") != NULL
+	    ? load_absent(l, entry, pointer, out)
+	    : load_present(l, entry, pointer, out);
+}
+
+static bool
+load_targets(struct loader *l, json_t *doc, struct rule *rule)
+{
+	json_t *list = json_object_get(doc, "components");
+	size_t n = json_array_size(list);
+
+	if (!json_is_array(list) || n == 0 || n > POLICY_COMPONENTS_MAX)
+		return refuse(l, "/components",
+		    "must be an array of 1 to 256 objects");
+	rule->targets = mem_new_n(n, struct rule_target);
+	for (rule->n = 0; rule->n < n; rule->n++) {
+		if (!load_target(l, json_array_get(list, rule->n), rule->n,
+			&rule->targets[rule->n]))
+			return false;
+	}
+	return true;
+}
+
+static bool
+load_selector(struct loader *l, json_t *doc, struct rule *rule)
+{
+	json_t *text = json_object_get(doc, "selector");
+	char error[SELECTOR_ERROR_MAX];
+
+	if (text != NULL && !json_is_string(text))
+		return refuse(l, "/selector", "must be a string");
+	rule->selector = selector_compile(
+	    text == NULL ? "" : json_string_value(text), error);
+	return rule->selector != NULL || refuse(l, "/selector", error);
+}
+
+static bool
+load_rule(struct loader *l, json_t *doc, struct rule *rule)
+{
+	static const char *const members[] = {"selector", "priority",
+	    "components", NULL};
+	json_t *priority;
+
+	if (!json_is_object(doc))
+		return refuse(l, "", "must be a JSON object");
+	if (!only_members(l, doc, "", members))
+		return false;
+	priority = json_object_get(doc, "priority");
+	if (priority != NULL && !json_is_integer(priority))
+		return refuse(l, "/priority", "must be an integer");
+	rule->priority = json_integer_value(priority);
+	return load_selector(l, doc, rule) && load_targets(l, doc, rule);
+}
+
+bool
+policy_add_policy(struct policy_builder *b, const char *name,
+    const char *document, policy_parse_id parse_id,
+    char error[POLICY_ERROR_MAX])
+{
+	struct loader l = {b, parse_id, error};
+	struct rule rule = {.name = mem_strdup(name)};
+	json_error_t where;
+	json_t *doc = json_loads(document, JSON_REJECT_DUPLICATES, &where);
+	bool ok;
+
+	if (doc == NULL) {
+		(void)snprintf(error, POLICY_ERROR_MAX,
+		    "line %d, column %d: %s", where.line, where.column,
+		    where.text);
+		free(rule.name);
+		return false;
+	}
+	ok = load_rule(&l, doc, &rule);
+	json_decref(doc);
+	if (!ok) {
+		selector_free(rule.selector);
+		free(rule.targets);
+		free(rule.name);
+		return false;
+	}
+	if (b->set->n_rules == b->room_rules) {
+		b->room_rules = 2 * b->room_rules + 16;
+		b->set->rules = mem_realloc(b->set->rules,
+		    b->room_rules * sizeof(*b->set->rules));
+	}
+	b->set->rules[b->set->n_rules++] = rule;
+	return true;
+}

@@ -1,0 +1,128 @@
+/*
+ * policy.h - from what is known about a device to what it should hold.
+ *
+ * A policy_set is one domain's rules, manifests and revocations at one epoch:
+ * built once, immutable, shared by threads, reference-counted.  Deciding is
+ * pure: the same set and the same facts give the same decision.  Time is an
+ * argument, nothing is asked of anybody, nothing is kept.
+ */
+#ifndef POLICY_POLICY_H
+#define POLICY_POLICY_H
+
+#include "lib/base/arena.h"
+#include "lib/base/slice.h"
+#include "policy/selector.h"
+
+enum {
+	POLICY_DIGEST_SIZE = 32,
+	POLICY_ERROR_MAX = 256,
+	POLICY_COMPONENTS_MAX = 256 /* of one policy */
+};
+
+/* --- building a set --------------------------------------------------------- */
+
+struct policy_set;
+struct policy_builder;
+
+struct policy_component {
+	struct slice id;     /* component id, CBOR; compared as bytes */
+	struct slice digest; /* of the image; empty when not known */
+};
+
+struct policy_manifest {
+	struct slice digest;
+	struct slice id; /* manifest-component-id */
+	uint64_t sequence;
+	struct slice envelope;
+	size_t n_components;
+	const struct policy_component *components;
+};
+
+struct policy_builder *policy_builder_new(void);
+void policy_builder_free(struct policy_builder *);
+
+/* Copies everything. */
+void policy_add_manifest(struct policy_builder *,
+    const struct policy_manifest *);
+
+/*
+ * A policy document; false and `error`, a sentence with a JSON pointer in
+ * front, when it is not valid.  Manifests are added first: what a document
+ * names must be there.  parse_id turns a component id's text into CBOR.
+ */
+typedef bool (*policy_parse_id)(struct arena *, const char *, struct slice *);
+bool policy_add_policy(struct policy_builder *, const char *name,
+    const char *document, policy_parse_id, char error[POLICY_ERROR_MAX]);
+
+/* One of the two targets: a component id, or a manifest's digest. */
+void policy_add_revocation(struct policy_builder *, int64_t id,
+    struct slice component, struct slice manifest_digest);
+
+/* Ends the builder; the set starts with one reference. */
+struct policy_set *policy_build(struct policy_builder *);
+struct policy_set *policy_set_ref(struct policy_set *);
+void policy_set_unref(struct policy_set *);
+
+/* NULL when the set has no such manifest. */
+const struct policy_manifest *policy_find_manifest(const struct policy_set *,
+    struct slice digest);
+/* Whether a manifest, or a component it installs, is revoked. */
+bool policy_is_revoked(const struct policy_set *,
+    const struct policy_manifest *);
+
+/* --- deciding ---------------------------------------------------------------- */
+
+struct policy_facts {
+	struct selector_subject subject;
+	size_t n_components;
+	const struct policy_component *components; /* what it holds */
+	size_t update_max; /* bytes of manifests one Update may carry */
+};
+
+/* Static, machine-readable: "up_to_date", "policy", "revocation", ... */
+struct policy_decision {
+	const char *reason;
+	size_t n_manifests, n_unlinks, n_shown;
+	const struct policy_manifest **manifests; /* to send; the set's */
+	struct slice *unlinks;                    /* manifest-component-ids */
+	int64_t *shown; /* revocations whose target the device holds */
+	/* What a Success will mean. */
+	size_t n_adds, n_removes;
+	struct policy_component *adds;
+	struct slice *removes; /* component ids */
+};
+
+/* Lists live in the arena, what they point to in the set. */
+void policy_decide(const struct policy_set *, const struct policy_facts *,
+    struct arena *, struct policy_decision *);
+
+static inline bool
+policy_has_work(const struct policy_decision *d)
+{
+	return d->n_manifests + d->n_unlinks > 0;
+}
+
+/* --- pacing: when to offer what was decided ---------------------------------- */
+
+/* The newest Update of the device, if its content is the same. */
+struct policy_last {
+	bool same;   /* its content is what was decided now */
+	bool open;   /* and it has not been answered */
+	bool failed; /* or it was, with an Error */
+	bool answered;
+	int64_t err_code;
+	int64_t attempt, failures; /* offers so far; errors in a row */
+	int64_t offered_us, closed_us, expires_us;
+};
+
+struct policy_pace {
+	bool offer;
+	bool again; /* another offer of the same Update */
+	const char *reason;
+	int64_t until_us; /* when to look again; 0 when nobody knows */
+};
+
+struct policy_pace policy_pace(const struct policy_last *, bool revocation,
+    int64_t now_us);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * rules.h - the inside of a policy_set; for policy/ only.
+ */
+#ifndef POLICY_RULES_H
+#define POLICY_RULES_H
+
+#include <stdatomic.h>
+
+#include "policy/policy.h"
+
+struct rule_target {
+	const struct policy_manifest *manifest; /* present */
+	struct slice absent;                    /* or a component id */
+};
+
+struct rule {
+	char *name;
+	int64_t priority;
+	struct selector *selector;
+	size_t n;
+	struct rule_target *targets;
+};
+
+/* A revocation, once per component it makes a device lose. */
+struct revoked {
+	struct slice component;
+	struct slice digest; /* only this image; empty: any */
+	int64_t id;
+};
+
+struct policy_set {
+	atomic_int refs;
+	struct arena *arena; /* of everything below but the rules' selectors */
+	size_t n_manifests, n_rules, n_revoked, n_revoked_manifests;
+	struct policy_manifest *manifests; /* by digest */
+	struct rule *rules;      /* by class, then priority, then name */
+	struct revoked *revoked; /* by component */
+	struct slice *revoked_manifests; /* digests, sorted */
+};
+
+struct policy_builder {
+	struct policy_set *set;
+	size_t room_manifests, room_rules, room_revocations;
+	struct pending_revocation {
+		int64_t id;
+		struct slice component, digest;
+	} *revocations;
+	size_t n_revocations;
+};
+
+#endif

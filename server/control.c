@@ -1,0 +1,534 @@
+#include "config.h"
+
+#include "server/control.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/base/buf.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "server/settings.h"
+#include "server/snapshot.h"
+#include "storage/migrate.h"
+#include "storage/sql.h"
+#include "storage/statements.h"
+
+/*
+ * One turn every TICK_MS:
+ *
+ *	look        the epochs; another one: load, hand out, wait until served
+ *	renew       the lease, with the epochs the workers serve
+ *	changes     devices an administrator touched: forget them
+ *	chores      cluster-wide, each a transaction under an advisory lock
+ *
+ * Any failure skips the rest of the turn: without a renewal the lease ends.
+ */
+
+enum {
+	TICK_MS = 200,
+	LEASE_EVERY_MS = 1000,
+	CHORES_EVERY_MS = 10000,
+	STATEMENT_TIMEOUT_MS = 2000,
+	SERVE_WAIT_MS = 1000,
+	CLOCK_OFF_MAX_US = 1000000
+};
+
+struct served {
+	int32_t domain_id;
+	int64_t incarnation, epoch;
+};
+
+struct control {
+	pthread_t thread;
+	const struct config *config;
+	struct worker_thread *workers;
+	size_t n_workers;
+	struct control_status *status;
+	int stop_fd;
+	struct sql *sql;
+	uint8_t master_key[32];
+
+	size_t n_served; /* what the workers serve now */
+	struct served *served;
+	uint64_t snapshot_no;
+	int64_t last_change;
+	int64_t leased_us, chores_us;
+};
+
+/* --- the highest epochs, outside the database ----------------------------------- */
+
+static void
+epochs_path(const struct config *config, const char *suffix, char out[600])
+{
+	(void)snprintf(out, 600, "%s/epochs%s", config->state_dir, suffix);
+}
+
+/* A database behind what this node has served was restored from a backup, or
+ * is another one: serving it could un-revoke.  The operator must say so. */
+static bool
+was_restored(struct control *c, const struct served *now, size_t n)
+{
+	char path[600], line[128];
+	bool restored = false;
+	FILE *f;
+
+	epochs_path(c->config, "", path);
+	f = fopen(path, "r");
+	if (f == NULL)
+		return false;
+	while (fgets(line, sizeof(line), f) != NULL) {
+		char *end;
+		int64_t domain = strtoll(line, &end, 10);
+		int64_t incarnation = strtoll(end, &end, 10);
+		int64_t epoch = strtoll(end, &end, 10);
+		bool found = false;
+
+		for (size_t i = 0; i < n; i++) {
+			if (now[i].domain_id != domain)
+				continue;
+			found = true;
+			restored |= now[i].incarnation != incarnation ||
+			    now[i].epoch < epoch;
+		}
+		restored |= !found;
+	}
+	(void)fclose(f);
+	return restored;
+}
+
+static bool
+write_whole(const char *path, struct slice text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	bool ok = fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n &&
+	    fsync(fd) == 0;
+
+	if (fd >= 0)
+		(void)close(fd);
+	return ok;
+}
+
+static enum tam_err
+remember_epochs(struct control *c, const struct served *now, size_t n)
+{
+	char path[600], fresh[600];
+	struct buf text;
+	enum tam_err err = TAM_OK;
+
+	epochs_path(c->config, "", path);
+	epochs_path(c->config, ".new", fresh);
+	buf_init(&text, 1 << 20);
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&text, "%d %lld %lld\n", now[i].domain_id,
+		    (long long)now[i].incarnation, (long long)now[i].epoch);
+	if (!write_whole(fresh, buf_slice(&text)) ||
+	    rename(fresh, path) != 0) {
+		log_error("state_unwritable", "file=%s error=\"%s\"", path,
+		    strerror(errno));
+		err = TAM_BAD_FILE;
+	}
+	buf_fini(&text);
+	return err;
+}
+
+/* --- look -------------------------------------------------------------------------- */
+
+static bool
+same_epochs(const struct control *c, const struct served *now, size_t n)
+{
+	return c->snapshot_no > 0 && n == c->n_served &&
+	    memcmp(now, c->served, n * sizeof(*now)) == 0;
+}
+
+static enum tam_err
+read_epochs(struct control *c, struct served **out, size_t *n)
+{
+	struct sql_result *rows;
+	enum tam_err err = sql_exec(c->sql, SQL_DOMAINS, 0, NULL, &rows);
+
+	if (err != TAM_OK)
+		return err;
+	*n = sql_rows(rows);
+	*out = mem_new_n(*n, struct served);
+	for (size_t r = 0; r < *n; r++) {
+		(*out)[r].domain_id = (int32_t)sql_int(rows, r, 0);
+		(*out)[r].incarnation = sql_int(rows, r, 2);
+		(*out)[r].epoch = sql_int(rows, r, 3);
+	}
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+static void
+hand_out(struct control *c, struct tam_snapshot *snapshot)
+{
+	c->snapshot_no++;
+	for (size_t i = 0; i < c->n_workers; i++)
+		mailbox_send(c->workers[i].mail,
+		    &(struct mail){.kind = MAIL_SNAPSHOT,
+			.snapshot = snapshot_ref(snapshot),
+			.snapshot_no = c->snapshot_no});
+}
+
+static bool
+all_serve(const struct control *c)
+{
+	for (size_t i = 0; i < c->n_workers; i++) {
+		if (atomic_load(&c->workers[i].snapshot_no) < c->snapshot_no)
+			return false;
+	}
+	return true;
+}
+
+/* Sleeps, but not past the stop; false when it came. */
+static bool
+pause_ms(struct control *c, int ms)
+{
+	struct pollfd fd = {.fd = c->stop_fd, .events = POLLIN};
+
+	return poll(&fd, 1, ms) == 0;
+}
+
+static enum tam_err
+wait_until_served(struct control *c)
+{
+	for (int waited = 0; !all_serve(c); waited += 2) {
+		if (waited >= SERVE_WAIT_MS)
+			return TAM_TIMED_OUT; /* the lease waits as well */
+		if (!pause_ms(c, 2))
+			return TAM_STOPPING;
+	}
+	return TAM_OK;
+}
+
+/* The snapshot may be newer than the epochs that were looked at: what it was
+ * read with counts. */
+static void
+note_served(struct control *c, const struct tam_snapshot *snapshot)
+{
+	free(c->served);
+	c->n_served = snapshot->n;
+	c->served = mem_new_n(snapshot->n, struct served);
+	for (size_t i = 0; i < snapshot->n; i++) {
+		c->served[i].domain_id = snapshot->domains[i].id;
+		c->served[i].incarnation = snapshot->domains[i].incarnation;
+		c->served[i].epoch = snapshot->domains[i].epoch;
+	}
+}
+
+static enum tam_err
+serve_new(struct control *c)
+{
+	struct tam_snapshot *snapshot = NULL;
+	enum tam_err err;
+
+	err = token_keys_tend(c->sql, c->config, c->master_key,
+	    clock_wall_us());
+	if (err == TAM_OK)
+		err = snapshot_load(c->sql, c->config, c->master_key,
+		    &snapshot);
+	if (err != TAM_OK)
+		return err;
+	note_served(c, snapshot);
+	err = remember_epochs(c, c->served, c->n_served);
+	if (err == TAM_OK)
+		hand_out(c, snapshot);
+	snapshot_unref(snapshot);
+	if (err != TAM_OK)
+		return err;
+	c->leased_us = 0; /* renew at once, with the new epochs */
+	(void)atomic_fetch_add(&c->status->snapshots, 1);
+	log_info("snapshot", "no=%llu domains=%zu",
+	    (unsigned long long)c->snapshot_no, c->n_served);
+	return wait_until_served(c);
+}
+
+static enum tam_err
+look(struct control *c)
+{
+	struct served *now = NULL;
+	size_t n = 0;
+	bool restored;
+	enum tam_err err = read_epochs(c, &now, &n);
+
+	if (err == TAM_OK) {
+		restored = was_restored(c, now, n);
+		if (restored && !atomic_load(&c->status->restored))
+			log_error("database_restored",
+			    "hint=\"tamctl db accept-restore\"");
+		atomic_store(&c->status->restored, restored);
+		if (restored)
+			err = TAM_CONFLICT;
+		else if (!same_epochs(c, now, n))
+			err = serve_new(c);
+		else
+			err = wait_until_served(c);
+	}
+	free(now);
+	return err;
+}
+
+/* --- renew --------------------------------------------------------------------------- */
+
+static enum tam_err
+check_clock(struct control *c)
+{
+	struct sql_result *rows;
+	int64_t before = clock_wall_us(), off;
+	enum tam_err err = sql_exec(c->sql, SQL_CLOCK, 0, NULL, &rows);
+
+	if (err != TAM_OK)
+		return err;
+	off = sql_int(rows, 0, 0) - before;
+	sql_result_free(rows);
+	/* The answer took time itself; only what is beyond doubt counts. */
+	if (off >= 0)
+		off -= off < clock_wall_us() - before ? off
+						      : clock_wall_us() - before;
+	atomic_store(&c->status->clock_off,
+	    off > CLOCK_OFF_MAX_US || off < -CLOCK_OFF_MAX_US);
+	if (!atomic_load(&c->status->clock_off))
+		return TAM_OK;
+	log_error("clock_off", "microseconds=%lld", (long long)off);
+	return TAM_CONFLICT;
+}
+
+static void
+list_served(const struct control *c, struct buf *domains, struct buf *epochs)
+{
+	buf_add_str(domains, "{");
+	buf_add_str(epochs, "{");
+	for (size_t i = 0; i < c->n_served; i++) {
+		buf_printf(domains, "%s%d", i == 0 ? "" : ",",
+		    c->served[i].domain_id);
+		buf_printf(epochs, "%s%lld", i == 0 ? "" : ",",
+		    (long long)c->served[i].epoch);
+	}
+	buf_add_str(domains, "}");
+	buf_add_str(epochs, "}");
+}
+
+static enum tam_err
+renew(struct control *c)
+{
+	int64_t began = clock_mono_us();
+	struct buf domains, epochs;
+	char life[32];
+	enum tam_err err;
+
+	if (began - c->leased_us < LEASE_EVERY_MS * 1000)
+		return TAM_OK;
+	err = check_clock(c);
+	if (err != TAM_OK)
+		return err;
+	began = clock_mono_us();
+	buf_init(&domains, 1 << 20);
+	buf_init(&epochs, 1 << 20);
+	list_served(c, &domains, &epochs);
+	(void)snprintf(life, sizeof(life), "%lld",
+	    (long long)c->config->staleness_max_ms * 1000);
+	err = SQL_EXEC(c->sql, NULL, SQL_LEASE, c->config->node_id,
+	    buf_cstr(&domains), buf_cstr(&epochs), life);
+	buf_fini(&domains);
+	buf_fini(&epochs);
+	if (err != TAM_OK)
+		return err;
+	c->leased_us = began;
+	atomic_store(&c->status->lease_until_us,
+	    began + c->config->staleness_max_ms * 1000);
+	return sql_exec(c->sql, SQL_IN_FORCE, 0, NULL, NULL);
+}
+
+/* --- changes ---------------------------------------------------------------------------- */
+
+static enum tam_err
+changes(struct control *c)
+{
+	struct sql_result *rows;
+	char after[32];
+	enum tam_err err;
+
+	(void)snprintf(after, sizeof(after), "%lld", (long long)c->last_change);
+	err = SQL_EXEC(c->sql, &rows, SQL_DEVICE_CHANGES, after);
+	if (err != TAM_OK)
+		return err;
+	for (size_t r = 0; r < sql_rows(rows); r++) {
+		c->last_change = sql_int(rows, r, 0);
+		for (size_t i = 0; i < c->n_workers; i++)
+			mailbox_send(c->workers[i].mail,
+			    &(struct mail){.kind = MAIL_DEVICE,
+				.domain_id = (int32_t)sql_int(rows, r, 1),
+				.device_id = sql_int(rows, r, 2)});
+	}
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+/* Nothing is cached yet: the log so far does not matter. */
+static enum tam_err
+start_changes(struct control *c)
+{
+	struct sql_result *rows;
+	enum tam_err err =
+	    sql_exec(c->sql, SQL_DEVICE_CHANGE_NEWEST, 0, NULL, &rows);
+
+	if (err != TAM_OK)
+		return err;
+	c->last_change = sql_int(rows, 0, 0);
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+/* --- chores ------------------------------------------------------------------------------- */
+
+/* One node at a time: who does not get the lock knows that another works. */
+static enum tam_err
+chore(struct control *c, const char *lock, const char *statement,
+    const char *param)
+{
+	struct sql_result *rows;
+	enum tam_err err = sql_script(c->sql, "BEGIN");
+
+	if (err == TAM_OK)
+		err = SQL_EXEC(c->sql, &rows, SQL_CHORE_LOCK, lock);
+	if (err == TAM_OK) {
+		if (sql_int(rows, 0, 0) == 1)
+			err = SQL_EXEC(c->sql, NULL, statement, param);
+		sql_result_free(rows);
+	}
+	if (err == TAM_OK)
+		return sql_script(c->sql, "COMMIT");
+	log_warn("chore_failed", "lock=%s error=\"%s\"", lock,
+	    sql_error(c->sql));
+	sql_drop(c->sql);
+	return err;
+}
+
+static enum tam_err
+chores(struct control *c)
+{
+	int64_t now = clock_mono_us();
+	char text[32];
+	enum tam_err err;
+
+	if (now - c->chores_us < CHORES_EVERY_MS * 1000)
+		return TAM_OK;
+	c->chores_us = now;
+	(void)snprintf(text, sizeof(text), "%lld", (long long)clock_wall_us());
+	err = chore(c, "0", SQL_EXPIRE_UPDATES, text);
+	for (size_t i = 0; err == TAM_OK && i < c->n_served; i++) {
+		(void)snprintf(text, sizeof(text), "%d",
+		    c->served[i].domain_id);
+		err = chore(c, "1", SQL_SEAL_EVENTS, text);
+	}
+	return err;
+}
+
+/* --- the thread ----------------------------------------------------------------------------- */
+
+static enum tam_err
+check_schema(struct control *c)
+{
+	int version = 0;
+	bool wrong;
+	enum tam_err err = migrate_version(c->sql, &version);
+
+	if (err != TAM_OK)
+		return err;
+	/* One ahead: another node of this cluster was upgraded already. */
+	wrong = version != SCHEMA_VERSION && version != SCHEMA_VERSION + 1;
+	if (wrong && !atomic_load(&c->status->schema_wrong))
+		log_error("schema_version",
+		    "have=%d want=%d hint=\"tamctl db migrate\"", version,
+		    SCHEMA_VERSION);
+	atomic_store(&c->status->schema_wrong, wrong);
+	return wrong ? TAM_CONFLICT : TAM_OK;
+}
+
+static void
+turn(struct control *c)
+{
+	enum tam_err err = TAM_OK;
+
+	if (c->snapshot_no == 0) {
+		err = check_schema(c);
+		if (err == TAM_OK)
+			err = start_changes(c);
+	}
+	if (err == TAM_OK)
+		err = look(c);
+	if (err == TAM_OK)
+		err = renew(c);
+	if (err == TAM_OK)
+		err = changes(c);
+	if (err == TAM_OK)
+		err = chores(c);
+	if (err == TAM_NO_DATABASE || err == TAM_TIMED_OUT ||
+	    err == TAM_DATABASE_ERROR)
+		log_peer(LOG_LEVEL_WARN, "control_turn",
+		    "error=%s detail=\"%s\"", tam_err_name(err),
+		    sql_error(c->sql));
+}
+
+static void *
+run(void *arg)
+{
+	struct control *c = arg;
+
+	log_set_thread("control");
+	do {
+		turn(c);
+	} while (pause_ms(c, TICK_MS));
+	/* The lease ends now: nobody has to wait for it to expire. */
+	sql_free(c->sql);
+	c->sql = sql_new(c->config->database, "tam_wire", STATEMENT_TIMEOUT_MS,
+	    -1);
+	(void)SQL_EXEC(c->sql, NULL, SQL_LEASE_END, c->config->node_id);
+	return NULL;
+}
+
+struct control *
+control_start(const struct config *config, struct worker_thread *workers,
+    size_t n_workers, struct control_status *status)
+{
+	struct control *c = mem_new(struct control);
+
+	c->config = config;
+	c->workers = workers;
+	c->n_workers = n_workers;
+	c->status = status;
+	if (master_key_read(config->master_key, c->master_key) != TAM_OK) {
+		free(c);
+		return NULL;
+	}
+	c->stop_fd = eventfd(0, EFD_CLOEXEC);
+	c->sql = sql_new(config->database, "tam_wire", STATEMENT_TIMEOUT_MS,
+	    c->stop_fd);
+	if (pthread_create(&c->thread, NULL, run, c) != 0)
+		abort();
+	return c;
+}
+
+void
+control_stop(struct control *c)
+{
+	uint64_t one = 1;
+
+	if (c == NULL)
+		return;
+	if (write(c->stop_fd, &one, sizeof(one)) != sizeof(one))
+		abort();
+	(void)pthread_join(c->thread, NULL);
+	(void)close(c->stop_fd);
+	sql_free(c->sql);
+	free(c->served);
+	crypto_zero(c->master_key, sizeof(c->master_key));
+	free(c);
+}

@@ -1,0 +1,150 @@
+#include "config.h"
+
+#include "server/http/exchange.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/hex.h"
+#include "server/http/server.h"
+
+static void
+count_status(struct counters *c, int status)
+{
+	if (status < 300)
+		COUNT(c, responses_2xx);
+	else if (status < 500)
+		COUNT(c, responses_4xx);
+	else
+		COUNT(c, responses_5xx);
+}
+
+static void
+add(struct http_header *h, size_t *n, const char *name, const char *value)
+{
+	h[*n].name = slice_str(name);
+	h[*n].value = slice_str(value);
+	++*n;
+}
+
+/* RFC 9110, 5.6.7; made once a second. */
+static const char *
+date_now(struct http_server *server)
+{
+	time_t now = (time_t)(clock_wall_us() / CLOCK_SECOND);
+	struct tm tm;
+
+	if (now != server->date_s) {
+		(void)gmtime_r(&now, &tm);
+		(void)strftime(server->date, sizeof(server->date),
+		    "%a, %d %b %Y %H:%M:%S GMT", &tm);
+		server->date_s = now;
+	}
+	return server->date;
+}
+
+void
+http_answer(struct http_exchange *x, const struct http_response *r)
+{
+	struct http_header headers[16];
+	size_t n = 0;
+
+	assert(!x->answered);
+	x->answered = true;
+	count_status(x->server->counters, r->status);
+	if (r->content_type != NULL) {
+		add(headers, &n, "content-type", r->content_type);
+		/* draft-ietf-teep-otrp-over-http: what a browser that got
+		 * hold of this must not do with it. */
+		add(headers, &n, "x-content-type-options", "nosniff");
+		add(headers, &n, "content-security-policy",
+		    "default-src 'none'");
+		add(headers, &n, "referrer-policy", "no-referrer");
+	}
+	add(headers, &n, "cache-control", "no-store");
+	add(headers, &n, "date", date_now(x->server));
+	add(headers, &n, "server", "tamd");
+	if (r->retry_after_s > 0)
+		add(headers, &n, "retry-after",
+		    arena_printf(x->arena, "%d", r->retry_after_s));
+	for (size_t i = 0; i < r->n_extra; i++)
+		headers[n++] = r->extra[i];
+	x->send(x, r->status, headers, n, r->body);
+}
+
+void
+http_answer_status(struct http_exchange *x, int status)
+{
+	http_answer(x, &(struct http_response){.status = status});
+}
+
+static const struct http_header *
+find(const struct http_exchange *x, const char *name)
+{
+	for (size_t i = 0; i < x->n_headers; i++) {
+		if (slice_is(x->headers[i].name, name))
+			return &x->headers[i];
+	}
+	return NULL;
+}
+
+struct slice
+http_header(const struct http_exchange *x, const char *name)
+{
+	const struct http_header *h = find(x, name);
+
+	return h == NULL ? (struct slice){0} : h->value;
+}
+
+bool
+http_has_header(const struct http_exchange *x, const char *name)
+{
+	return find(x, name) != NULL;
+}
+
+/* application/x-www-form-urlencoded: %XX and + for a blank. */
+static char *
+unescaped(struct arena *arena, struct slice s)
+{
+	char *out = arena_alloc(arena, s.n + 1), *q = out;
+	size_t n;
+
+	for (size_t i = 0; i < s.n; i++) {
+		uint8_t byte;
+
+		if (s.p[i] == '%' && i + 2 < s.n &&
+		    hex_decode((const char *)s.p + i + 1, 2, &byte, 1, &n)) {
+			*q++ = (char)byte;
+			i += 2;
+		} else {
+			*q++ = s.p[i] == '+' ? ' ' : (char)s.p[i];
+		}
+	}
+	*q = '\0';
+	return out;
+}
+
+char *
+http_query(const struct http_exchange *x, const char *name)
+{
+	struct slice rest = x->query;
+	size_t name_n = strlen(name);
+
+	while (rest.n > 0) {
+		const uint8_t *end = memchr(rest.p, '&', rest.n);
+		size_t n = end == NULL ? rest.n : (size_t)(end - rest.p);
+
+		if (n > name_n && rest.p[name_n] == '=' &&
+		    memcmp(rest.p, name, name_n) == 0)
+			return unescaped(x->arena,
+			    (struct slice){rest.p + name_n + 1,
+				n - name_n - 1});
+		if (end == NULL)
+			break;
+		rest.p += n + 1;
+		rest.n -= n + 1;
+	}
+	return NULL;
+}

@@ -1,0 +1,75 @@
+/*
+ * exchange.h - one request and its response, whichever HTTP carried them.
+ *
+ * An exchange is made by http1.c or http2.c, given whole to its route's
+ * handler, and ended by http_answer(), exactly once.  Everything in it lives
+ * in its arena, which goes with it.  Handlers run in the loop of the server's
+ * thread and may answer at once or later.
+ */
+#ifndef SERVER_HTTP_EXCHANGE_H
+#define SERVER_HTTP_EXCHANGE_H
+
+#include "lib/base/arena.h"
+#include "lib/base/slice.h"
+
+struct http_conn;
+struct http_route;
+struct http_server;
+
+enum {
+	HTTP_HEADERS_MAX = 64,
+	HTTP_PARAMS_MAX = 4
+};
+
+struct http_header {
+	struct slice name; /* lower case */
+	struct slice value;
+};
+
+struct http_exchange {
+	struct http_server *server;
+	struct http_conn *conn; /* NULL once the peer is gone */
+	struct arena *arena;    /* freed with the exchange */
+	const struct http_route *route;
+	struct slice method, path, query;
+	struct slice params[HTTP_PARAMS_MAX]; /* the {..} of the route's path */
+	size_t n_headers;
+	struct http_header headers[HTTP_HEADERS_MAX];
+	struct slice body; /* whole, and no longer than the route allows */
+	int32_t stream_id; /* of HTTP/2 */
+	bool answered;
+	uint64_t id; /* of the request, for logs */
+
+	/*
+	 * Called at most once, when the peer is gone before the answer: drop
+	 * every reference to the exchange.  Set by the handler.
+	 */
+	void (*on_abandon)(struct http_exchange *, void *);
+	void *handler_data;
+	/* Answering goes through here; http1.c's or http2.c's. */
+	void (*send)(struct http_exchange *, int status,
+	    const struct http_header *headers, size_t n, struct slice body);
+};
+
+struct http_response {
+	int status;
+	const char *content_type; /* NULL: none */
+	struct slice body;        /* borrowed until http_answer() returns */
+	int retry_after_s;        /* 0: not sent */
+	size_t n_extra;
+	struct http_header extra[4];
+};
+
+/* Ends the exchange; the caller does not touch it afterwards. */
+void http_answer(struct http_exchange *, const struct http_response *);
+/* The same without a body. */
+void http_answer_status(struct http_exchange *, int status);
+
+/* Empty when the request has no such header; the first if it has several. */
+struct slice http_header(const struct http_exchange *, const char *name);
+/* Whether it was sent at all. */
+bool http_has_header(const struct http_exchange *, const char *name);
+/* The decoded value of a query parameter; NULL when absent. */
+char *http_query(const struct http_exchange *, const char *name);
+
+#endif

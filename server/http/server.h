@@ -1,0 +1,89 @@
+/*
+ * server.h - what the HTTP side of one thread owns.
+ *
+ * Made, used and torn down by its thread.  The routes, limits and TLS context
+ * it points to are immutable and outlive it; the TLS context may be replaced
+ * by another between two turns of the loop.
+ */
+#ifndef SERVER_HTTP_SERVER_H
+#define SERVER_HTTP_SERVER_H
+
+#include <sys/queue.h>
+
+#include "lib/base/arena.h"
+#include "lib/base/counters.h"
+#include "server/http/exchange.h"
+
+struct event;
+struct event_base;
+struct http_listener;
+struct ssl_ctx_st;
+
+struct http_limits {
+	int head_max;          /* bytes of request line and headers */
+	int streams_max;       /* of one HTTP/2 connection */
+	int connections_max;   /* of this thread */
+	int request_time_ms;   /* for a whole request to arrive */
+	int idle_http1_ms, idle_http2_ms;
+};
+
+/* Path patterns are matched by segment; {name} takes any one segment. */
+struct http_route {
+	const char *method; /* NULL: any, the handler says 405 itself */
+	const char *path;
+	size_t body_max;
+	void (*handler)(struct http_exchange *);
+	const void *data;
+};
+
+TAILQ_HEAD(http_conns, http_conn);
+
+struct http_server {
+	struct event_base *base;
+	struct ssl_ctx_st *tls; /* NULL: cleartext */
+	const struct http_route *routes;
+	size_t n_routes;
+	const struct http_limits *limits;
+	struct counters *counters;
+	void *owner; /* the worker; what handlers need */
+
+	struct arena_pool arenas;
+	struct http_conns conns;
+	struct http_conns dirty; /* to be flushed or freed this turn */
+	size_t n_conns, n_exchanges;
+	struct event *flush;
+	struct http_listener *listeners;
+	bool draining; /* responses say that the connection will close */
+	bool closing;  /* and idle connections are closed */
+	uint64_t next_id;
+	int64_t date_s; /* what `date` says */
+	char date[32];
+};
+
+void http_server_init(struct http_server *);
+/* Ends every connection at once. */
+void http_server_fini(struct http_server *);
+
+/* Takes over a listening, non-blocking socket. */
+void http_server_listen(struct http_server *, int fd);
+/* Accepts what is queued, then closes the listening socket. */
+void http_server_unlisten(struct http_server *);
+/* From now on every response is the last of its connection. */
+void http_server_drain(struct http_server *);
+/* Some time later: ends the connections that have nothing to do. */
+void http_server_close_idle(struct http_server *);
+
+/* Opens a TCP socket to listen on, with SO_REUSEPORT; -1 and errno. */
+int http_listen_socket(const char *address, int port, bool reuse_port);
+
+/* The route of a request, its parameters set; NULL with *status 404 or 405. */
+const struct http_route *http_find_route(const struct http_server *,
+    struct http_exchange *, int *status);
+
+/* --- tls.c ---------------------------------------------------------------------- */
+
+/* TLS 1.2 and 1.3, ALPN h2 and http/1.1; NULL with a line in the log. */
+struct ssl_ctx_st *http_tls_new(const char *cert_file, const char *key_file);
+void http_tls_free(struct ssl_ctx_st *);
+
+#endif

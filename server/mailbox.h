@@ -1,0 +1,45 @@
+/*
+ * mailbox.h - how the control thread speaks to a worker: mail, read between
+ * two turns of the worker's loop.
+ */
+#ifndef SERVER_MAILBOX_H
+#define SERVER_MAILBOX_H
+
+#include <stdint.h>
+
+struct mailbox;
+struct ssl_ctx_st;
+struct tam_snapshot;
+
+enum mail_kind {
+	MAIL_SNAPSHOT, /* serve this one; acknowledged */
+	MAIL_DEVICE,   /* forget what you know of this device */
+	MAIL_TLS,      /* for connections from now on */
+	MAIL_DRAIN,    /* say that connections will close */
+	MAIL_CLOSE,    /* accept what is queued, then no more */
+	MAIL_STOP      /* end when there is nothing left, or at the deadline */
+};
+
+struct mail {
+	enum mail_kind kind;
+	struct tam_snapshot *snapshot; /* a reference goes along */
+	uint64_t snapshot_no;
+	struct ssl_ctx_st *tls;
+	int32_t domain_id;
+	int64_t device_id;
+	int64_t deadline_us;
+	struct mail *next;
+};
+
+struct mailbox *mailbox_new(void);
+void mailbox_free(struct mailbox *);
+
+/* Readable when there is mail. */
+int mailbox_fd(const struct mailbox *);
+
+/* Any thread; copies. */
+void mailbox_send(struct mailbox *, const struct mail *);
+/* The reader's: everything that came, oldest first; free() each. */
+struct mail *mailbox_take(struct mailbox *);
+
+#endif

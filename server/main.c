@@ -1,0 +1,386 @@
+#include "config.h"
+
+#include <err.h>
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "admin/api.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/codec/crypto.h"
+#include "server/settings.h"
+#include "server/control.h"
+#include "server/routes.h"
+#include "server/snapshot.h"
+#include "server/worker_thread.h"
+
+/*
+ * tamd: options, start in order, signals, stop in the reverse order.
+ *
+ *	start   configuration, sockets, TLS; workers; control; admin; wait
+ *	stop    readyz says no; every response says that its connection ends;
+ *	        after drain_delay the sockets close; what is being answered is
+ *	        answered, batches are flushed; the lease is given back
+ */
+
+struct tamd {
+	struct config config;
+	const char *config_path;
+	const struct config_override *overrides;
+	struct http_limits http_limits, admin_limits;
+	struct teep_limits teep_limits;
+	struct ssl_ctx_st *tls;
+	size_t n_workers;
+	struct worker_thread *workers;
+	const struct counters **counters;
+	struct control_status status;
+	struct control *control;
+	int admin_fds[8];
+	size_t n_admin_fds;
+	struct admin *admin;
+};
+
+static void
+usage(FILE *to)
+{
+	(void)fputs("usage: tamd -c FILE [-o KEY=VALUE]... [-t] "
+		    "[--dump-config]\n",
+	    to);
+}
+
+/* --- readiness ------------------------------------------------------------------ */
+
+static bool
+ready(void *arg, const char **why)
+{
+	struct tamd *d = arg;
+
+	*why = "ok";
+	if (atomic_load(&d->status.stopping))
+		*why = "stopping";
+	else if (atomic_load(&d->status.schema_wrong))
+		*why = "schema version";
+	else if (atomic_load(&d->status.restored))
+		*why = "database was restored";
+	else if (atomic_load(&d->status.clock_off))
+		*why = "clock is off";
+	else if (clock_mono_us() >= atomic_load(&d->status.lease_until_us))
+		*why = "no lease";
+	return strcmp(*why, "ok") == 0;
+}
+
+/* --- sockets ------------------------------------------------------------------------ */
+
+static bool
+open_sockets(const char *what, const char *list, bool reuse, int fds[8],
+    size_t *n)
+{
+	char address[128];
+	int port;
+
+	*n = 0;
+	while (config_next_address(&list, address, sizeof(address), &port)) {
+		if (*n == 8) {
+			log_error("listen", "key=%s error=\"more than 8\"",
+			    what);
+			return false;
+		}
+		fds[*n] = http_listen_socket(address, port, reuse);
+		if (fds[*n] < 0) {
+			log_error("listen",
+			    "key=%s address=%s port=%d error=\"%s\"", what,
+			    address, port, strerror(errno));
+			return false;
+		}
+		log_info("listening", "key=%s address=%s port=%d", what,
+		    address, port);
+		++*n;
+	}
+	return true;
+}
+
+static void
+set_limits(struct tamd *d)
+{
+	const struct config *c = &d->config;
+	struct rlimit files;
+
+	d->http_limits = (struct http_limits){.head_max = (int)c->head_max,
+	    .streams_max = (int)c->streams_max,
+	    .connections_max = (int)(c->connections_max /
+		(int64_t)d->n_workers),
+	    .request_time_ms = (int)c->request_time_ms,
+	    .idle_http1_ms = (int)c->idle_http1_ms,
+	    .idle_http2_ms = (int)c->idle_http2_ms};
+	d->admin_limits = d->http_limits;
+	d->admin_limits.connections_max = 512;
+	d->admin_limits.request_time_ms = 60000;
+	d->teep_limits =
+	    (struct teep_limits){.deadline_us = c->session_deadline_ms * 1000,
+		.update_life_us = c->update_life_s * CLOCK_SECOND,
+		.openers_per_second = (double)c->openers_per_second /
+		    (double)d->n_workers,
+		.failures_per_second = (double)c->failures_per_second /
+		    (double)d->n_workers};
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+	/* Keys are in memory: no core file shows them. */
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+}
+
+/* --- starting ------------------------------------------------------------------------- */
+
+static bool
+start_workers(struct tamd *d)
+{
+	const struct config *c = &d->config;
+
+	d->workers = mem_new_n(d->n_workers, struct worker_thread);
+	d->counters = (const struct counters **)mem_calloc(d->n_workers,
+	    sizeof(*d->counters));
+	for (size_t i = 0; i < d->n_workers; i++) {
+		struct worker_thread *t = &d->workers[i];
+
+		t->worker.index = (int)i;
+		t->worker.lease_until_us = &d->status.lease_until_us;
+		t->config = c;
+		t->http_limits = &d->http_limits;
+		t->teep_limits = &d->teep_limits;
+		t->tls = d->tls;
+		d->counters[i] = &t->worker.counters;
+		if (!open_sockets("listen", c->listen, true, t->fds,
+			&t->n_fds) ||
+		    !open_sockets("cleartext_listen", c->cleartext_listen, true,
+			t->clear_fds, &t->n_clear_fds))
+			return false;
+	}
+	for (size_t i = 0; i < d->n_workers; i++)
+		worker_thread_start(&d->workers[i]);
+	return true;
+}
+
+static bool
+start_admin(struct tamd *d)
+{
+	if (!open_sockets("admin_listen", d->config.admin_listen, false,
+		d->admin_fds, &d->n_admin_fds))
+		return false;
+	d->admin = admin_start(
+	    &(struct admin_options){.database = d->config.database,
+		.fds = d->admin_fds,
+		.n_fds = d->n_admin_fds,
+		.tls = d->tls,
+		.limits = &d->admin_limits,
+		.upload_max = (size_t)d->config.upload_max,
+		.counters = d->counters,
+		.n_counters = d->n_workers,
+		.ready = ready,
+		.ready_arg = d});
+	return true;
+}
+
+/* What -t checks: everything that can be known without starting. */
+static bool
+prepare(struct tamd *d)
+{
+	uint8_t key[32];
+	struct stat st;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (stat(d->config.state_dir, &st) != 0 || !S_ISDIR(st.st_mode) ||
+	    access(d->config.state_dir, W_OK) != 0) {
+		log_error("state_dir", "dir=%s error=\"%s\"",
+		    d->config.state_dir,
+		    "must be a directory tamd may write to");
+		return false;
+	}
+	if (master_key_read(d->config.master_key, key) != TAM_OK)
+		return false;
+	crypto_zero(key, sizeof(key));
+	d->tls = http_tls_new(d->config.tls_certificate, d->config.tls_key);
+	d->n_workers = d->config.workers > 0 ? (size_t)d->config.workers
+	    : cpus > 0			      ? (size_t)cpus
+					      : 1;
+	return d->tls != NULL;
+}
+
+/* --- reloading -------------------------------------------------------------------------- */
+
+/* SIGHUP: the log level and the TLS files.  Connections keep what they have;
+ * a context that was served stays until the process ends. */
+static void
+reload(struct tamd *d)
+{
+	struct config fresh;
+	struct ssl_ctx_st *tls;
+	enum log_level level;
+
+	if (!config_load(d->config_path, d->overrides, &fresh)) {
+		log_error("reload", "result=\"kept the old configuration\"");
+		return;
+	}
+	if (log_level_parse(fresh.log_level, &level))
+		log_set_level(level);
+	tls = http_tls_new(fresh.tls_certificate, fresh.tls_key);
+	if (tls == NULL)
+		return;
+	for (size_t i = 0; i < d->n_workers; i++)
+		mailbox_send(d->workers[i].mail,
+		    &(struct mail){.kind = MAIL_TLS, .tls = tls});
+	log_info("reloaded", "keys=log_level,tls_certificate,tls_key");
+}
+
+/* --- stopping --------------------------------------------------------------------------- */
+
+static void
+tell_workers(struct tamd *d, enum mail_kind kind, int64_t deadline_us)
+{
+	for (size_t i = 0; i < d->n_workers; i++)
+		mailbox_send(d->workers[i].mail,
+		    &(struct mail){.kind = kind, .deadline_us = deadline_us});
+}
+
+static void
+wait_signal(const sigset_t *set, int64_t ms)
+{
+	struct timespec ts = {ms / 1000, ms % 1000 * 1000000};
+
+	/* A second signal means now. */
+	if (sigtimedwait(set, NULL, &ts) > 0) {
+		log_warn("stopping_now", "reason=\"second signal\"");
+		_exit(1);
+	}
+}
+
+static int
+stop(struct tamd *d, const sigset_t *set)
+{
+	int64_t left = 0;
+
+	log_info("stopping", "drain_delay_ms=%lld",
+	    (long long)d->config.drain_delay_ms);
+	atomic_store(&d->status.stopping, true);
+	tell_workers(d, MAIL_DRAIN, 0);
+	wait_signal(set, d->config.drain_delay_ms);
+	tell_workers(d, MAIL_CLOSE, 0);
+	tell_workers(d, MAIL_STOP,
+	    clock_mono_us() + d->config.drain_deadline_ms * 1000);
+	for (size_t i = 0; i < d->n_workers; i++) {
+		worker_thread_join(&d->workers[i]);
+		left += atomic_load(&d->workers[i].left_over);
+	}
+	control_stop(d->control);
+	admin_stop(d->admin);
+	http_tls_free(d->tls);
+	free(d->workers);
+	free(d->counters);
+	log_info("stopped", "left_over=%lld", (long long)left);
+	return left == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int
+run(struct tamd *d)
+{
+	sigset_t set;
+	int sig;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGHUP);
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	routes_init(&d->config);
+	set_limits(d);
+	if (!start_workers(d))
+		return EXIT_FAILURE;
+	d->control = control_start(&d->config, d->workers, d->n_workers,
+	    &d->status);
+	if (d->control == NULL || !start_admin(d))
+		return EXIT_FAILURE;
+	log_info("started", "version=%s node=%s workers=%zu", PACKAGE_VERSION,
+	    d->config.node_id, d->n_workers);
+	for (;;) {
+		if (sigwait(&set, &sig) != 0)
+			continue;
+		if (sig != SIGHUP)
+			return stop(d, &set);
+		reload(d);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"config", required_argument, NULL, 'c'},
+	    {"option", required_argument, NULL, 'o'},
+	    {"test", no_argument, NULL, 't'},
+	    {"dump-config", no_argument, NULL, 'd'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'v'}, {NULL, 0, NULL, 0}};
+	struct tamd *d = mem_new(struct tamd);
+	struct config_override *overrides = NULL, **last = &overrides;
+	bool test = false, dump = false;
+	enum log_level level;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "c:o:thv", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			d->config_path = optarg;
+			break;
+		case 'o':
+			*last = mem_new(struct config_override);
+			(*last)->text = optarg;
+			last = &(*last)->next;
+			break;
+		case 't':
+			test = true;
+			break;
+		case 'd':
+			dump = true;
+			break;
+		case 'v':
+			(void)puts("tamd " PACKAGE_VERSION);
+			return EXIT_SUCCESS;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS;
+		default:
+			usage(stderr);
+			return 2;
+		}
+	}
+	if (optind < argc) {
+		usage(stderr);
+		return 2;
+	}
+	crypto_init();
+	d->overrides = overrides;
+	if (dump)
+		return config_dump(d->config_path, overrides, stdout)
+		    ? EXIT_SUCCESS
+		    : EXIT_FAILURE;
+	if (!config_load(d->config_path, overrides, &d->config))
+		return EXIT_FAILURE;
+	if (log_level_parse(d->config.log_level, &level))
+		log_set_level(level);
+	if (!prepare(d))
+		return EXIT_FAILURE;
+	if (test) {
+		(void)puts("configuration ok");
+		return EXIT_SUCCESS;
+	}
+	return run(d);
+}

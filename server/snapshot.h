@@ -1,0 +1,26 @@
+/*
+ * snapshot.h - rows into an immutable tam_snapshot.
+ */
+#ifndef SERVER_SNAPSHOT_H
+#define SERVER_SNAPSHOT_H
+
+#include "server/teep/domain.h"
+
+struct config;
+struct sql;
+
+/*
+ * Reads everything in one REPEATABLE READ transaction, so that what is read
+ * and the epochs belong together.  Logs what is wrong.
+ */
+enum tam_err snapshot_load(struct sql *, const struct config *,
+    const uint8_t master_key[32], struct tam_snapshot **out);
+
+/* The key that wraps token keys, from its file; 32 bytes in hexadecimal. */
+enum tam_err master_key_read(const char *path, uint8_t out[32]);
+
+/* Makes a token key when none lasts long enough; retires old ones. */
+enum tam_err token_keys_tend(struct sql *, const struct config *,
+    const uint8_t master_key[32], int64_t now_us);
+
+#endif

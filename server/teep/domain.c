@@ -1,0 +1,74 @@
+#include "config.h"
+
+#include "server/teep/domain.h"
+
+#include <stdlib.h>
+
+#include "lib/base/mem.h"
+#include "lib/codec/crypto.h"
+
+struct tam_snapshot *
+snapshot_new(size_t n)
+{
+	struct tam_snapshot *s =
+	    mem_calloc(1, sizeof(*s) + n * sizeof(s->domains[0]));
+
+	atomic_init(&s->refs, 1);
+	s->n = n;
+	return s;
+}
+
+struct tam_snapshot *
+snapshot_ref(struct tam_snapshot *s)
+{
+	(void)atomic_fetch_add(&s->refs, 1);
+	return s;
+}
+
+void
+snapshot_unref(struct tam_snapshot *s)
+{
+	if (s == NULL || atomic_fetch_sub(&s->refs, 1) > 1)
+		return;
+	for (size_t i = 0; i < s->n; i++) {
+		policy_set_unref(s->domains[i].policy);
+		cose_private_wipe(&s->domains[i].keys[COSE_P256]);
+		cose_private_wipe(&s->domains[i].keys[COSE_ED25519]);
+	}
+	crypto_zero(&s->tokens, sizeof(s->tokens));
+	free(s);
+}
+
+const struct tam_domain *
+snapshot_find(const struct tam_snapshot *s, struct slice name)
+{
+	if (name.n == 0)
+		name = SLICE_LIT("default");
+	for (size_t i = 0; i < s->n; i++) {
+		if (slice_is(name, s->domains[i].name))
+			return &s->domains[i];
+	}
+	return NULL;
+}
+
+const struct wire_profile *
+domain_profile(const struct tam_domain *d, struct slice name)
+{
+	for (size_t i = 0; i < d->n_profiles; i++) {
+		const struct wire_profile *p = &d->profiles[i];
+
+		if (name.n == 0 ? p->is_default : slice_is(name, p->name))
+			return p;
+	}
+	return NULL;
+}
+
+const struct wire_profile *
+domain_profile_by_id(const struct tam_domain *d, uint8_t wire_id)
+{
+	for (size_t i = 0; i < d->n_profiles; i++) {
+		if (d->profiles[i].wire_id == wire_id)
+			return &d->profiles[i];
+	}
+	return domain_profile(d, (struct slice){0});
+}

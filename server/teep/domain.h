@@ -1,0 +1,81 @@
+/*
+ * domain.h - a security domain as the device path sees it: one immutable
+ * snapshot of its keys, wire profiles and policy, known by (incarnation,
+ * epoch).
+ *
+ * The control thread builds a tam_snapshot of all domains and hands it to the
+ * workers; who holds a reference may read everything in it.
+ */
+#ifndef SERVER_TEEP_DOMAIN_H
+#define SERVER_TEEP_DOMAIN_H
+
+#include <stdatomic.h>
+
+#include "lib/codec/cose.h"
+#include "lib/codec/teep.h"
+#include "policy/policy.h"
+#include "server/teep/token.h"
+
+enum {
+	DOMAIN_NAME_MAX = 64,
+	DOMAIN_PROFILES_MAX = 32
+};
+
+enum wire_opener {
+	OPENER_SIGN, /* COSE_Sign, one signature per suite */
+	OPENER_SIGN1_ESP256,
+	OPENER_SIGN1_ED25519
+};
+
+enum wire_verify {
+	VERIFY_NEVER,
+	VERIFY_REVOCATIONS,
+	VERIFY_ALWAYS
+};
+
+/* How a TAM URI speaks before it knows who is there. */
+struct wire_profile {
+	char name[DOMAIN_NAME_MAX];
+	uint8_t wire_id; /* travels in tokens */
+	bool is_default;
+	enum teep_numbering numbering;
+	enum wire_opener opener;
+	bool deprecated_algs; /* -7 and -8 instead of -9 and -19 */
+	bool send_kid, ask_attest, always_token;
+	enum wire_verify verify;
+	size_t update_max; /* bytes of manifests in one Update */
+};
+
+struct tam_domain {
+	int32_t id;
+	char name[DOMAIN_NAME_MAX];
+	int64_t incarnation, epoch;
+	size_t n_profiles;
+	struct wire_profile profiles[DOMAIN_PROFILES_MAX];
+	bool has_key[2]; /* by enum cose_curve */
+	struct cose_private keys[2];
+	struct policy_set *policy;
+};
+
+struct tam_snapshot {
+	atomic_int refs;
+	struct token_keys tokens;
+	size_t n;
+	struct tam_domain domains[]; /* by id */
+};
+
+struct tam_snapshot *snapshot_new(size_t n);
+struct tam_snapshot *snapshot_ref(struct tam_snapshot *);
+void snapshot_unref(struct tam_snapshot *);
+
+/* By name; an empty name is "default".  NULL when there is none. */
+const struct tam_domain *snapshot_find(const struct tam_snapshot *,
+    struct slice name);
+
+/* By name; an empty name is the default profile. */
+const struct wire_profile *domain_profile(const struct tam_domain *,
+    struct slice name);
+const struct wire_profile *domain_profile_by_id(const struct tam_domain *,
+    uint8_t wire_id);
+
+#endif

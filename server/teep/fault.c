@@ -1,0 +1,34 @@
+#include "config.h"
+
+#include "server/teep/fault.h"
+
+#ifdef TAM_FAULT_POINTS
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_long passages;
+
+void
+fault_point(enum fault_point point)
+{
+	static const char *const names[] = {
+	    [FAULT_BEFORE_COMMIT] = "before_commit",
+	    [FAULT_AFTER_COMMIT] = "after_commit",
+	    [FAULT_BEFORE_FLUSH] = "before_flush",
+	};
+	const char *want = getenv("TAM_FAULT");
+	size_t n = strlen(names[point]);
+
+	if (want == NULL || strncmp(want, names[point], n) != 0 ||
+	    want[n] != ':')
+		return;
+	if (atomic_fetch_add(&passages, 1) + 1 ==
+	    strtol(want + n + 1, NULL, 10))
+		(void)raise(SIGKILL);
+}
+
+#endif

@@ -1,0 +1,140 @@
+#include "config.h"
+
+#include "server/teep/opener.h"
+
+#include "server/worker.h"
+
+enum {
+	MESSAGE_MAX = 17 << 20,
+	OPENER_MAX = 1024
+};
+
+struct cose_signer *
+worker_signer(struct worker *w, const struct tam_domain *domain,
+    enum cose_curve curve)
+{
+	return w->signers[domain - w->snapshot->domains][curve];
+}
+
+static int
+alg_of(enum cose_curve curve, bool deprecated)
+{
+	if (curve == COSE_P256)
+		return deprecated ? COSE_ALG_ES256 : COSE_ALG_ESP256;
+	return deprecated ? COSE_ALG_EDDSA : COSE_ALG_ED25519;
+}
+
+enum tam_err
+reply_sign(struct worker *w, struct arena *arena,
+    const struct tam_domain *domain, const struct reply_form *form,
+    const struct teep_message *m, struct slice *out)
+{
+	struct cose_signer *signer = worker_signer(w, domain, form->curve);
+	struct buf payload, message;
+	struct slice kid = {0};
+
+	if (signer == NULL)
+		return TAM_NO_KEY;
+	if (form->send_kid)
+		kid = SLICE_OF(cose_signer_key(signer)->thumbprint);
+	buf_init(&payload, MESSAGE_MAX);
+	buf_init(&message, MESSAGE_MAX);
+	teep_encode(m, &payload);
+	cose_sign1(w->crypto, signer, alg_of(form->curve, form->deprecated),
+	    kid, buf_slice(&payload), &message);
+	*out = arena_dup(arena, buf_slice(&message));
+	buf_fini(&payload);
+	buf_fini(&message);
+	return TAM_OK;
+}
+
+/* The draft's form for an agent nothing is known of: every suite signs. */
+static enum tam_err
+sign_all(struct worker *w, struct arena *arena, const struct tam_domain *domain,
+    const struct wire_profile *profile, const struct teep_message *m,
+    struct slice *out)
+{
+	struct cose_signer *signers[2];
+	int algs[2];
+	size_t n = 0;
+	uint8_t plain[OPENER_MAX], room[OPENER_MAX];
+	struct buf payload = {.p = plain, .room = OPENER_MAX, .max = OPENER_MAX};
+	struct buf message = {.p = room, .room = OPENER_MAX, .max = OPENER_MAX};
+
+	for (int c = COSE_P256; c <= COSE_ED25519; c++) {
+		struct cose_signer *s =
+		    worker_signer(w, domain, (enum cose_curve)c);
+
+		if (s == NULL)
+			continue;
+		signers[n] = s;
+		algs[n++] =
+		    alg_of((enum cose_curve)c, profile->deprecated_algs);
+	}
+	if (n == 0)
+		return TAM_NO_KEY;
+	teep_encode(m, &payload);
+	cose_sign(w->crypto, signers, algs, n, buf_slice(&payload), &message);
+	*out = arena_dup(arena, buf_slice(&message));
+	return TAM_OK;
+}
+
+/* CONFORMANCE E1: a token, or with the attestation bit a challenge. */
+static void
+fill_request(struct teep_message *m, const struct wire_profile *profile,
+    uint8_t items, struct slice token)
+{
+	bool challenge = (items & TEEP_ITEM_ATTESTATION) != 0;
+
+	m->kind = TEEP_QUERY_REQUEST;
+	m->data_items = items;
+	m->present = 1u << TEEP_OPT_VERSIONS;
+	m->n_versions = 1;
+	teep_mandatory_suites(m);
+	teep_mandatory_profiles(m);
+	if (challenge) {
+		m->present |= 1u << TEEP_OPT_CHALLENGE;
+		m->challenge = token;
+	}
+	if (!challenge || profile->always_token) {
+		m->present |= 1u << TEEP_OPT_TOKEN;
+		m->token = token;
+	}
+}
+
+enum tam_err
+opener_make(struct worker *w, struct arena *arena,
+    const struct tam_domain *domain, const struct wire_profile *profile,
+    uint8_t hop, const struct reply_form *known, int64_t now_us,
+    struct slice *out)
+{
+	struct token_scope scope = {domain->incarnation, domain->id};
+	struct token t = {.kind = hop > 0 ? TOKEN_VERIFY : TOKEN_QUERY,
+	    .items = TEEP_ITEM_TRUSTED_COMPONENTS,
+	    .hop = hop,
+	    .wire_id = profile->wire_id,
+	    .epoch = domain->epoch};
+	struct reply_form form = {.numbering = profile->numbering,
+	    .curve = profile->opener == OPENER_SIGN1_ED25519 ? COSE_ED25519
+							      : COSE_P256,
+	    .deprecated = profile->deprecated_algs,
+	    .send_kid = profile->send_kid};
+	struct teep_message m = {0};
+	uint8_t token[TOKEN_SIZE];
+	enum tam_err err;
+
+	if (profile->ask_attest && hop == 0) {
+		t.kind = TOKEN_CHALLENGE;
+		t.items |= TEEP_ITEM_ATTESTATION;
+	}
+	err = token_mint(&w->snapshot->tokens, scope, &t, now_us, token);
+	if (err != TAM_OK)
+		return err;
+	if (known != NULL)
+		form = *known;
+	m.numbering = form.numbering;
+	fill_request(&m, profile, t.items, SLICE_OF(token));
+	if (profile->opener == OPENER_SIGN && known == NULL)
+		return sign_all(w, arena, domain, profile, &m, out);
+	return reply_sign(w, arena, domain, &form, &m, out);
+}

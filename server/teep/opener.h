@@ -1,0 +1,37 @@
+/*
+ * opener.h - QueryRequests, and how the TAM signs what it sends
+ * (draft-ietf-teep-protocol sections 4.2 and 8.1).
+ */
+#ifndef SERVER_TEEP_OPENER_H
+#define SERVER_TEEP_OPENER_H
+
+#include "lib/base/arena.h"
+#include "server/teep/domain.h"
+
+struct worker;
+
+/* How one message is to be signed: by which key, under which number. */
+struct reply_form {
+	enum teep_numbering numbering;
+	enum cose_curve curve;
+	bool deprecated; /* -7 or -8 */
+	bool send_kid;
+};
+
+/*
+ * A QueryRequest of the profile; `hop` as in token.h.  After the device is
+ * known pass its form, else NULL.  TAM_NO_KEY when the domain lacks the key.
+ */
+enum tam_err opener_make(struct worker *, struct arena *,
+    const struct tam_domain *, const struct wire_profile *, uint8_t hop,
+    const struct reply_form *, int64_t now_us, struct slice *out);
+
+/* Signs a message as COSE_Sign1. */
+enum tam_err reply_sign(struct worker *, struct arena *,
+    const struct tam_domain *, const struct reply_form *,
+    const struct teep_message *, struct slice *out);
+
+struct cose_signer *worker_signer(struct worker *, const struct tam_domain *,
+    enum cose_curve);
+
+#endif

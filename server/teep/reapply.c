@@ -1,0 +1,206 @@
+#include "config.h"
+
+#include "server/teep/reapply.h"
+
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "lib/codec/crypto.h"
+#include "server/http/server.h"
+#include "server/teep/device_cache.h"
+#include "server/teep/domain.h"
+#include "server/teep/session.h"
+#include "server/worker.h"
+#include "storage/batch.h"
+
+/*
+ *	reapply_observe   batched; nearly always the end of it
+ *	on_differs        the database knows better: read the rows
+ *	on_loaded         decide what the answer shows under today's policy
+ *	on_applied        written, unless a newer answer was faster
+ */
+
+struct observed {
+	struct worker *worker;
+	int32_t domain_id;
+	char domain_name[DOMAIN_NAME_MAX];
+	int64_t device_id;
+	uint8_t thumbprint[COSE_THUMBPRINT_SIZE];
+	struct stamp stamp;
+	int64_t now_us;
+	int numbering;
+	struct arena *arena;
+	struct inventory inventory; /* copied when it is needed */
+	unsigned tries;
+};
+
+enum {
+	TRIES_MAX = 3
+};
+
+static void load(struct observed *);
+
+struct policy_facts
+policy_facts_of(struct arena *arena, const struct store_device *d,
+    const struct inventory *inv, size_t update_max)
+{
+	struct selector_label *labels =
+	    arena_new_n(arena, d->n_labels, struct selector_label);
+	struct policy_component *components =
+	    arena_new_n(arena, inv->n, struct policy_component);
+
+	for (size_t i = 0; i < d->n_labels; i++)
+		labels[i] = (struct selector_label){d->labels[i].key,
+		    d->labels[i].value};
+	for (size_t i = 0; i < inv->n; i++)
+		components[i] = (struct policy_component){
+		    inv->components[i].id, inv->components[i].digest};
+	return (struct policy_facts){
+	    .subject = {d->class_name, d->n_labels, labels},
+	    .n_components = inv->n,
+	    .components = components,
+	    .update_max = update_max};
+}
+
+static void
+observed_free(struct observed *o)
+{
+	arena_free(o->arena);
+	free(o);
+}
+
+static void
+lost(struct observed *o)
+{
+	COUNT(&o->worker->counters, observations_lost);
+	observed_free(o);
+}
+
+static void
+on_applied(enum tam_err err, enum store_verdict verdict, int64_t version,
+    void *arg)
+{
+	struct observed *o = arg;
+
+	(void)version;
+	if (err == TAM_OK && verdict == STORE_CHANGED &&
+	    ++o->tries < TRIES_MAX) {
+		load(o);
+		return;
+	}
+	if (err != TAM_OK || verdict == STORE_CHANGED)
+		lost(o);
+	else
+		observed_free(o);
+}
+
+static void
+on_loaded(enum tam_err err, const struct store_device *d, void *arg)
+{
+	struct observed *o = arg;
+	const struct tam_domain *domain =
+	    snapshot_find(o->worker->snapshot, slice_str(o->domain_name));
+	struct policy_decision decision;
+	struct policy_facts facts;
+	struct store_answer a;
+	uint64_t exchange;
+
+	if (err != TAM_OK) {
+		lost(o);
+		return;
+	}
+	if (d == NULL || domain == NULL || !d->active ||
+	    d->id != o->device_id || stamp_cmp(o->stamp, d->stamp) <= 0) {
+		observed_free(o);
+		return;
+	}
+	facts = policy_facts_of(o->arena, d, &o->inventory, 0);
+	policy_decide(domain->policy, &facts, o->arena, &decision);
+	crypto_random(&exchange, sizeof(exchange));
+	a = (struct store_answer){.domain_id = o->domain_id,
+	    .device_id = d->id,
+	    .exchange = (int64_t)(exchange >> 1 | 1),
+	    .stamp = o->stamp,
+	    .now_us = o->now_us,
+	    .version = d->version,
+	    .epoch = domain->epoch,
+	    .numbering = o->numbering,
+	    .hash = o->inventory.hash,
+	    .n_components = o->inventory.n,
+	    .components = o->inventory.components,
+	    .n_shown = decision.n_shown,
+	    .shown = decision.shown,
+	    .reason = decision.reason,
+	    .opener = SLICE_LIT(""),
+	    .content = o->inventory.hash};
+	if (device_answer_query(o->worker->batch, &a,
+		clock_mono_us() + o->worker->limits->deadline_us, on_applied,
+		o) == NULL)
+		lost(o);
+}
+
+static void
+load(struct observed *o)
+{
+	if (device_load(o->worker->batch, o->arena, o->domain_id,
+		o->thumbprint,
+		clock_mono_us() + o->worker->limits->deadline_us, on_loaded,
+		o) == NULL)
+		lost(o);
+}
+
+/* Called when the rows differ, or when nobody could tell in time. */
+static void
+on_differs(void *arg)
+{
+	struct observed *o = arg;
+
+	COUNT(&o->worker->counters, observations_differ);
+	device_cache_drop(o->worker->devices, o->domain_id, o->device_id);
+	load(o);
+}
+
+static void
+on_written(void *arg)
+{
+	observed_free(arg);
+}
+
+static void
+copy_inventory(struct observed *o, const struct inventory *from)
+{
+	o->inventory.n = from->n;
+	memcpy(o->inventory.hash, from->hash, sizeof(from->hash));
+	o->inventory.components =
+	    arena_new_n(o->arena, from->n, struct store_component);
+	for (size_t i = 0; i < from->n; i++) {
+		o->inventory.components[i].id =
+		    arena_dup(o->arena, from->components[i].id);
+		o->inventory.components[i].digest =
+		    arena_dup(o->arena, from->components[i].digest);
+	}
+}
+
+void
+reapply_observe(struct worker *w, const struct tam_domain *domain,
+    int64_t device_id, const uint8_t thumbprint[COSE_THUMBPRINT_SIZE],
+    const struct store_observation *ob, int numbering,
+    const struct inventory *inventory)
+{
+	struct observed *o = mem_new(struct observed);
+
+	o->worker = w;
+	o->domain_id = domain->id;
+	memcpy(o->domain_name, domain->name, sizeof(o->domain_name));
+	o->device_id = device_id;
+	memcpy(o->thumbprint, thumbprint, sizeof(o->thumbprint));
+	o->stamp = ob->stamp;
+	o->now_us = ob->now_us;
+	o->numbering = numbering;
+	o->arena = arena_new_in(&w->http->arenas);
+	copy_inventory(o, inventory);
+	/* While the database is away observations wait; see batch.h. */
+	if (!device_observe(w->batch, ob, INT64_MAX, on_differs, on_written, o))
+		lost(o);
+}

@@ -1,0 +1,253 @@
+#include "config.h"
+
+#include "server/worker.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/mem.h"
+#include "lib/codec/cose.h"
+#include "server/settings.h"
+#include "server/routes.h"
+#include "server/teep/device_cache.h"
+#include "server/teep/fault.h"
+#include "server/teep/token.h"
+#include "server/worker_thread.h"
+#include "storage/batch.h"
+
+/*
+ * A worker's life: build, run the loop, read mail between turns, stop when
+ * nothing is left, tear down in the reverse order, report what was left over.
+ */
+
+enum {
+	STOP_POLL_MS = 20
+};
+
+bool
+budget_take(struct budget *b, int64_t now_us)
+{
+	b->tokens += (double)(now_us - b->refilled_us) * b->per_second / 1e6;
+	b->refilled_us = now_us;
+	if (b->tokens > b->burst)
+		b->tokens = b->burst;
+	if (b->tokens < 1.0)
+		return false;
+	b->tokens -= 1.0;
+	return true;
+}
+
+static struct budget
+budget_of(double per_second)
+{
+	return (struct budget){.tokens = per_second,
+	    .per_second = per_second,
+	    .burst = per_second,
+	    .refilled_us = clock_mono_us()};
+}
+
+/* --- the snapshot --------------------------------------------------------------- */
+
+static void
+free_signers(struct worker *w)
+{
+	size_t n = w->snapshot == NULL ? 0 : w->snapshot->n;
+
+	for (size_t i = 0; i < n; i++) {
+		cose_signer_free(w->signers[i][COSE_P256]);
+		cose_signer_free(w->signers[i][COSE_ED25519]);
+	}
+	free(w->signers);
+	w->signers = NULL;
+}
+
+static void
+take_snapshot(struct worker *w, struct tam_snapshot *snapshot)
+{
+	free_signers(w);
+	snapshot_unref(w->snapshot);
+	w->snapshot = snapshot;
+	w->signers = mem_calloc(snapshot->n, sizeof(*w->signers));
+	for (size_t i = 0; i < snapshot->n; i++) {
+		for (int c = COSE_P256; c <= COSE_ED25519; c++) {
+			if (snapshot->domains[i].has_key[c])
+				w->signers[i][c] = cose_signer_new(
+				    &snapshot->domains[i].keys[c]);
+		}
+	}
+}
+
+/* --- mail ------------------------------------------------------------------------ */
+
+static void
+on_stop_poll(evutil_socket_t fd, short events, void *arg)
+{
+	struct worker_thread *t = arg;
+	bool busy = t->http.n_exchanges + t->clear.n_exchanges > 0 ||
+	    t->http.n_conns + t->clear.n_conns > 0 ||
+	    batch_pending(t->worker.batch) > 0;
+
+	(void)fd;
+	(void)events;
+	if (busy && clock_mono_us() < t->stop_deadline_us) {
+		struct timeval tv = {0, STOP_POLL_MS * 1000};
+
+		(void)event_add(t->stop_event, &tv);
+		return;
+	}
+	fault_point(FAULT_BEFORE_FLUSH);
+	(void)event_base_loopbreak(t->worker.base);
+}
+
+static void
+read_one(struct worker_thread *t, struct mail *m)
+{
+	switch (m->kind) {
+	case MAIL_SNAPSHOT:
+		take_snapshot(&t->worker, m->snapshot);
+		atomic_store(&t->snapshot_no, m->snapshot_no);
+		break;
+	case MAIL_DEVICE:
+		device_cache_drop(t->worker.devices, m->domain_id,
+		    m->device_id);
+		break;
+	case MAIL_TLS:
+		t->http.tls = m->tls;
+		break;
+	case MAIL_DRAIN:
+		http_server_drain(&t->http);
+		http_server_drain(&t->clear);
+		break;
+	case MAIL_CLOSE:
+		http_server_unlisten(&t->http);
+		http_server_unlisten(&t->clear);
+		http_server_close_idle(&t->http);
+		http_server_close_idle(&t->clear);
+		break;
+	case MAIL_STOP:
+		t->stop_deadline_us = m->deadline_us;
+		(void)event_add(t->stop_event, &(struct timeval){0, 0});
+		break;
+	default:
+		abort();
+	}
+}
+
+static void
+on_mail(evutil_socket_t fd, short events, void *arg)
+{
+	struct worker_thread *t = arg;
+	struct mail *next;
+
+	(void)fd;
+	(void)events;
+	for (struct mail *m = mailbox_take(t->mail); m != NULL; m = next) {
+		next = m->next;
+		read_one(t, m);
+		free(m);
+	}
+	gauge_move(&t->worker.counters.gauges[GAUGE_cached_devices],
+	    (int64_t)device_cache_size(t->worker.devices) -
+		atomic_load_explicit(
+		    &t->worker.counters.gauges[GAUGE_cached_devices],
+		    memory_order_relaxed));
+}
+
+/* --- life -------------------------------------------------------------------------- */
+
+static void
+build_http(struct worker_thread *t, struct http_server *http,
+    struct ssl_ctx_st *tls, const int *fds, size_t n)
+{
+	http->base = t->worker.base;
+	http->tls = tls;
+	http->routes = device_routes(&http->n_routes);
+	http->limits = t->http_limits;
+	http->counters = &t->worker.counters;
+	http->owner = &t->worker;
+	http_server_init(http);
+	for (size_t i = 0; i < n; i++)
+		http_server_listen(http, fds[i]);
+}
+
+static void
+build(struct worker_thread *t)
+{
+	struct event_config *config = event_config_new();
+	struct worker *w = &t->worker;
+
+	(void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+	w->base = event_base_new_with_config(config);
+	event_config_free(config);
+	if (w->base == NULL)
+		abort();
+	w->crypto = cose_crypto_new();
+	w->devices = device_cache_new((size_t)t->config->device_cache);
+	w->burns = token_burns_new();
+	w->limits = t->teep_limits;
+	w->openers = budget_of(w->limits->openers_per_second);
+	w->failures = budget_of(w->limits->failures_per_second);
+	w->db = db_open(w->base, t->config->database);
+	w->batch = batch_open(w->base, w->db);
+	w->http = &t->http;
+	build_http(t, &t->http, t->tls, t->fds, t->n_fds);
+	build_http(t, &t->clear, NULL, t->clear_fds, t->n_clear_fds);
+	t->mail_event = event_new(w->base, mailbox_fd(t->mail),
+	    EV_READ | EV_PERSIST, on_mail, t);
+	(void)event_add(t->mail_event, NULL);
+	t->stop_event = evtimer_new(w->base, on_stop_poll, t);
+}
+
+static void
+tear_down(struct worker_thread *t)
+{
+	struct worker *w = &t->worker;
+
+	http_server_fini(&t->clear);
+	http_server_fini(&t->http);
+	batch_close(w->batch);
+	db_close(w->db);
+	event_free(t->stop_event);
+	event_free(t->mail_event);
+	free_signers(w);
+	snapshot_unref(w->snapshot);
+	token_burns_free(w->burns);
+	device_cache_free(w->devices);
+	cose_crypto_free(w->crypto);
+	event_base_free(w->base);
+	atomic_store(&t->left_over,
+	    atomic_load(&w->counters.gauges[GAUGE_connections]) +
+		atomic_load(&w->counters.gauges[GAUGE_exchanges]) +
+		atomic_load(&w->counters.gauges[GAUGE_sessions]));
+}
+
+static void *
+run(void *arg)
+{
+	struct worker_thread *t = arg;
+
+	log_set_thread(t->name);
+	build(t);
+	(void)event_base_dispatch(t->worker.base);
+	tear_down(t);
+	return NULL;
+}
+
+void
+worker_thread_start(struct worker_thread *t)
+{
+	t->mail = mailbox_new();
+	(void)snprintf(t->name, sizeof(t->name), "w%d", t->worker.index);
+	if (pthread_create(&t->thread, NULL, run, t) != 0)
+		abort();
+}
+
+void
+worker_thread_join(struct worker_thread *t)
+{
+	(void)pthread_join(t->thread, NULL);
+	mailbox_free(t->mail);
+}

@@ -1,0 +1,159 @@
+/*
+ * device_store.h - what is known of a device, and the effects of its answers.
+ *
+ * Typed callers of the batched statements.  Callbacks as batch.h has them:
+ * once, from the loop, after the commit.  Structs passed in are copied; rows
+ * passed out are borrowed until the callback returns.
+ */
+#ifndef STORAGE_DEVICE_STORE_H
+#define STORAGE_DEVICE_STORE_H
+
+#include "lib/base/arena.h"
+#include "lib/base/err.h"
+#include "lib/base/slice.h"
+
+struct batch;
+struct batch_call;
+struct db_rows;
+
+enum {
+	STORE_THUMBPRINT_SIZE = 32,
+	STORE_DIGEST_SIZE = 32
+};
+
+/* The order of answers: by the token they answer (DESIGN: ideas, stamps). */
+struct stamp {
+	int64_t epoch;
+	int64_t us; /* when the token was made, microseconds since 1970 */
+};
+
+static inline int
+stamp_cmp(struct stamp a, struct stamp b)
+{
+	if (a.epoch != b.epoch)
+		return a.epoch < b.epoch ? -1 : 1;
+	return a.us < b.us ? -1 : a.us > b.us;
+}
+
+struct store_component {
+	struct slice id;     /* CBOR */
+	struct slice digest; /* 32 bytes; empty when unknown */
+};
+
+struct store_label {
+	struct slice key, value;
+};
+
+/* The newest Update of a device, whatever became of it. */
+struct store_update {
+	int64_t id; /* 0: there is none */
+	uint8_t content[STORE_DIGEST_SIZE];
+	bool open, answered, success;
+	int64_t err_code, attempt, failures;
+	int64_t offered_us, closed_us, expires_us;
+};
+
+/* One device as its rows have it; everything in the arena it was loaded to. */
+struct store_device {
+	int32_t domain_id;
+	int64_t id;
+	bool active;
+	struct slice class_name;
+	bool p256;
+	struct slice public_key;
+	struct stamp stamp;
+	int64_t version;
+	bool has_hash, open_work;
+	uint8_t inventory_hash[STORE_DIGEST_SIZE];
+	int numbering; /* -1: not known yet */
+	size_t n_labels, n_components;
+	struct store_label *labels;
+	struct store_component *components; /* in bytewise order of their ids */
+	struct store_update update;
+};
+
+/* `device` is NULL when no device has the key; it lives in `arena`. */
+typedef void (*device_load_cb)(enum tam_err, const struct store_device *device,
+    void *);
+
+struct batch_call *device_load(struct batch *, struct arena *,
+    int32_t domain_id, const uint8_t thumbprint[STORE_THUMBPRINT_SIZE],
+    int64_t deadline_us, device_load_cb, void *);
+
+/* An answer that, as far as the node knows, changes nothing. */
+struct store_observation {
+	int32_t domain_id;
+	int64_t device_id;
+	struct stamp stamp;
+	int64_t now_us, version;
+	const uint8_t *hash;
+};
+
+/*
+ * One of the two is called: differs when the rows say otherwise than the node
+ * believed (nothing was written then) or nobody can tell, written when all is
+ * well.  False when the queue is full: neither will be.
+ */
+typedef void (*device_observe_cb)(void *);
+bool device_observe(struct batch *, const struct store_observation *,
+    int64_t deadline_us, device_observe_cb differs, device_observe_cb written,
+    void *);
+
+enum store_verdict {
+	STORE_APPLIED,
+	STORE_STALE,    /* a newer answer was applied before */
+	STORE_REPLAYED, /* this answer was */
+	STORE_CHANGED,  /* the device's row is another version: decide again */
+	STORE_GONE,
+	STORE_UNKNOWN, /* no such Update of this device */
+	STORE_CLOSED   /* the Update was answered before */
+};
+
+/* An answer to a QueryRequest, applied whole, with the Update it causes. */
+struct store_answer {
+	int32_t domain_id;
+	int64_t device_id, exchange;
+	struct stamp stamp;
+	int64_t now_us, version, epoch;
+	int numbering;
+	const uint8_t *hash;
+	size_t n_components;
+	const struct store_component *components;
+	size_t n_shown;
+	const int64_t *shown; /* revocations whose target it shows */
+	const char *reason;
+	int64_t withdraw; /* an Update of this very exchange; 0: none */
+
+	int64_t update_id; /* 0: no Update */
+	struct slice opener;
+	const uint8_t *content;
+	size_t n_manifests, n_adds, n_removes;
+	const struct slice *manifests; /* digests */
+	const struct store_component *adds;
+	const struct slice *removes; /* component ids */
+	int64_t expires_us;
+};
+
+typedef void (*device_answer_cb)(enum tam_err, enum store_verdict,
+    int64_t version, void *);
+struct batch_call *device_answer_query(struct batch *,
+    const struct store_answer *, int64_t deadline_us, device_answer_cb, void *);
+
+/* A Success or an Error. */
+struct store_outcome {
+	int32_t domain_id;
+	int64_t device_id, exchange, update_id;
+	struct stamp stamp;
+	int64_t now_us;
+	bool success;
+	int64_t err_code;
+	const char *detail;
+};
+
+typedef void (*device_outcome_cb)(enum tam_err, enum store_verdict,
+    bool had_revocations, void *);
+struct batch_call *device_answer_update(struct batch *,
+    const struct store_outcome *, int64_t deadline_us, device_outcome_cb,
+    void *);
+
+#endif
