@@ -69,6 +69,7 @@ struct db {
 	struct calls calls; /* sent, oldest first */
 	bool warned;        /* the server doubted a commit */
 	bool data_error;
+	bool unprepared; /* a statement was refused: the schema is another */
 	char error[256];
 	void (*on_ready)(void *);
 	void *on_ready_arg;
@@ -202,8 +203,10 @@ on_prepared(enum tam_err err, const struct db_rows *rows, void *arg)
 	struct db *db = arg;
 
 	(void)rows;
-	if (err != TAM_OK && db->state == PREPARING)
-		log_error("database_prepare", "error=\"%s\"", db->error);
+	if (err == TAM_OK || db->state != PREPARING)
+		return;
+	log_error("database_prepare", "error=\"%s\"", db->error);
+	db->unprepared = true;
 }
 
 static void
@@ -212,8 +215,8 @@ on_last_prepared(enum tam_err err, const struct db_rows *rows, void *arg)
 	struct db *db = arg;
 
 	on_prepared(err, rows, arg);
-	if (err != TAM_OK || db->state != PREPARING)
-		return;
+	if (db->unprepared || db->state != PREPARING)
+		return; /* a schema we do not know: never ready, control says */
 	db->state = READY;
 	db->backoff_ms = BACKOFF_MIN_MS;
 	log_info("database_ready", "pid=%d", PQbackendPID(db->conn));
@@ -237,6 +240,7 @@ prepare(struct db *db)
 	bool ok;
 
 	db->state = PREPARING;
+	db->unprepared = false;
 	ok = PQsetnonblocking(db->conn, 1) == 0 &&
 	    PQenterPipelineMode(db->conn) == 1 &&
 	    PQsendQueryParams(db->conn, "SET ROLE tam_wire", 0, NULL, NULL,

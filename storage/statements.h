@@ -12,7 +12,7 @@
 #define SQL_WIRE_LOAD                                                         \
 	"SELECT e.n, k.device_id, d.status, d.class, k.curve, k.public_key, " \
 	"s.stamp_epoch, s.stamp_us, s.version, s.inventory_hash, "            \
-	"s.open_work::int8, s.numbering::int8, "                              \
+	"s.open_work::int::int8, s.numbering::int8, "                              \
 	"array(SELECT unnest(ARRAY[l.key, l.value]) FROM device_label l "     \
 	" WHERE l.domain_id = k.domain_id AND l.device_id = k.device_id "     \
 	" ORDER BY l.key), "                                                  \
