@@ -25,7 +25,7 @@ enum {
 static const char *const columns[DB_STATEMENTS] = {
     [DB_LOAD] = "ib",
     [DB_OBSERVE] = "iiiiiib",
-    [DB_ANSWER_QUERY] = "iiiiiiiiibtttt" "iibbttttti",
+    [DB_ANSWER_QUERY] = "iiiiiiiiibtttt" "iibbtttti",
     [DB_ANSWER_UPDATE] = "iiiiiiiiit",
 };
 

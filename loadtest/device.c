@@ -1,0 +1,362 @@
+#include "config.h"
+
+#include "loadtest/device.h"
+
+#include <stdlib.h>
+
+#include "lib/base/mem.h"
+#include "lib/codec/crypto.h"
+
+enum {
+	MESSAGE_MAX = 1 << 20
+};
+
+/* --- life ------------------------------------------------------------------------- */
+
+void
+agent_init(struct agent *a, uint32_t number, enum cose_curve curve,
+    struct slice seed)
+{
+	struct cose_private priv;
+	uint8_t bytes[64] = {0};
+	size_t n = seed.n < 56 ? seed.n : 56;
+
+	memcpy(bytes, seed.p, n);
+	memcpy(bytes + 56, &number, sizeof(number));
+	bytes[63] = (uint8_t)curve;
+	*a = (struct agent){.number = number, .curve = curve};
+	crypto_sha256(SLICE_OF(bytes), a->secret);
+	cose_private_from_seed(&priv, curve, a->secret);
+	memcpy(a->secret, priv.secret, sizeof(a->secret));
+	memcpy(a->thumbprint, priv.key.thumbprint, sizeof(a->thumbprint));
+	cose_private_wipe(&priv);
+}
+
+void
+agent_fini(struct agent *a)
+{
+	free(a->components);
+	a->components = NULL;
+	a->n_components = 0;
+}
+
+void
+fleet_world_fini(struct fleet_world *w)
+{
+	struct manifest_blob *next;
+
+	for (struct manifest_blob *b = w->blobs; b != NULL; b = next) {
+		next = b->next;
+		arena_free(b->arena);
+		free(b);
+	}
+	w->blobs = NULL;
+	cose_crypto_free(w->crypto);
+}
+
+/* --- what it holds ------------------------------------------------------------------ */
+
+static struct slice
+component_id(const struct agent_component *c)
+{
+	return c->owner->manifest.components[c->index];
+}
+
+bool
+agent_holds(const struct agent *a, struct slice id)
+{
+	for (size_t i = 0; i < a->n_components; i++) {
+		if (slice_eq(component_id(&a->components[i]), id))
+			return true;
+	}
+	return false;
+}
+
+static void
+drop_component(struct agent *a, struct slice id)
+{
+	for (size_t i = 0; i < a->n_components; i++) {
+		if (!slice_eq(component_id(&a->components[i]), id))
+			continue;
+		a->components[i--] = a->components[--a->n_components];
+	}
+}
+
+static void
+add_component(struct agent *a, const struct manifest_blob *owner, size_t index,
+    const uint8_t digest[32])
+{
+	struct agent_component *c;
+
+	drop_component(a, owner->manifest.components[index]);
+	a->components = mem_realloc(a->components,
+	    (a->n_components + 1u) * sizeof(*a->components));
+	c = &a->components[a->n_components++];
+	c->owner = owner;
+	c->index = (uint8_t)index;
+	memcpy(c->digest, digest, 32);
+}
+
+/* A manifest every agent that installs it points to. */
+static const struct manifest_blob *
+intern(struct fleet_world *w, struct slice envelope)
+{
+	struct manifest_blob *b = mem_new(struct manifest_blob);
+	struct slice copy;
+
+	b->arena = arena_new_in(NULL);
+	copy = arena_dup(b->arena, envelope);
+	if (suit_envelope_decode(copy, b->arena, &b->envelope) != TAM_OK ||
+	    suit_manifest_decode(&b->envelope, b->arena, &b->manifest) !=
+		TAM_OK) {
+		arena_free(b->arena);
+		free(b);
+		return NULL;
+	}
+	memcpy(b->digest, b->envelope.digest, sizeof(b->digest));
+	for (struct manifest_blob *known = w->blobs; known != NULL;
+	     known = known->next) {
+		if (memcmp(known->digest, b->digest, 32) != 0)
+			continue;
+		arena_free(b->arena);
+		free(b);
+		return known;
+	}
+	b->next = w->blobs;
+	w->blobs = b;
+	return b;
+}
+
+/* CONFORMANCE A19: never back to a lower sequence number. */
+static bool
+rolls_back(const struct agent *a, const struct manifest_blob *b)
+{
+	for (size_t i = 0; i < a->n_components; i++) {
+		const struct suit_manifest *have =
+		    &a->components[i].owner->manifest;
+
+		if (slice_eq(have->component_id, b->manifest.component_id) &&
+		    have->sequence > b->manifest.sequence)
+			return true;
+	}
+	return false;
+}
+
+/* --- messages out ---------------------------------------------------------------------- */
+
+static void
+sign(struct fleet_world *w, const struct agent *a,
+    const struct teep_message *m, struct arena *arena,
+    struct agent_reply *reply)
+{
+	struct cose_private priv;
+	struct cose_signer *signer;
+	struct buf payload, out;
+	int alg = a->curve == COSE_P256
+	    ? (w->deprecated_algs ? COSE_ALG_ES256 : COSE_ALG_ESP256)
+	    : (w->deprecated_algs ? COSE_ALG_EDDSA : COSE_ALG_ED25519);
+
+	(void)cose_private_from_secret(&priv, a->curve, a->secret);
+	signer = cose_signer_new(&priv);
+	cose_private_wipe(&priv);
+	buf_init(&payload, MESSAGE_MAX);
+	buf_init(&out, MESSAGE_MAX);
+	teep_encode(m, &payload);
+	cose_sign1(w->crypto, signer, alg, SLICE_OF(a->thumbprint),
+	    buf_slice(&payload), &out);
+	reply->bytes = arena_dup(arena, buf_slice(&out));
+	buf_fini(&payload);
+	buf_fini(&out);
+	cose_signer_free(signer);
+}
+
+/* Section 4.3. */
+static void
+answer_query(struct fleet_world *w, struct agent *a,
+    const struct teep_message *request, struct arena *arena,
+    struct agent_reply *reply)
+{
+	struct teep_message m = {.kind = TEEP_QUERY_RESPONSE,
+	    .numbering = request->numbering,
+	    .present = 1u << TEEP_OPT_TC_LIST};
+	struct teep_tc *tc =
+	    arena_new_n(arena, a->n_components, struct teep_tc);
+
+	if (teep_has(request, TEEP_OPT_TOKEN)) {
+		m.present |= 1u << TEEP_OPT_TOKEN;
+		m.token = request->token;
+	}
+	for (size_t i = 0; i < a->n_components; i++) {
+		tc[i].component_id = component_id(&a->components[i]);
+		tc[i].digest = SLICE_OF(a->components[i].digest);
+	}
+	m.n_tc = a->n_components;
+	m.tc = tc;
+	reply->did = AGENT_ANSWERED_QUERY;
+	sign(w, a, &m, arena, reply);
+}
+
+static struct slice
+report(struct arena *arena, const struct teep_message *update,
+    const uint8_t digest[32], const struct suit_outcome *o)
+{
+	struct suit_report r = {.nonce = update->token,
+	    .manifest_digest = {digest, 32},
+	    .success = o->ok,
+	    .code = -1,
+	    .section = (uint64_t)o->section,
+	    .offset = o->offset,
+	    .component = o->component,
+	    .reason = o->reason};
+	struct buf b;
+	struct slice out;
+
+	buf_init(&b, 1024);
+	suit_report_encode(&r, (struct slice){0}, &b);
+	out = arena_dup(arena, buf_slice(&b));
+	buf_fini(&b);
+	return out;
+}
+
+/* Sections 4.5 and 4.6. */
+static void
+answer_update(struct fleet_world *w, struct agent *a,
+    const struct teep_message *update, bool ok, struct slice *reports,
+    size_t n_reports, struct arena *arena, struct agent_reply *reply)
+{
+	struct teep_message m = {.kind = ok ? TEEP_SUCCESS : TEEP_ERROR,
+	    .numbering = update->numbering,
+	    .err_code = TEEP_ERR_MANIFEST_FAILED,
+	    .reports = reports,
+	    .n_reports = n_reports};
+
+	if (teep_has(update, TEEP_OPT_TOKEN)) {
+		m.present |= 1u << TEEP_OPT_TOKEN;
+		m.token = update->token;
+	}
+	if (n_reports > 0)
+		m.present |= 1u << TEEP_OPT_REPORTS;
+	if (!ok) {
+		m.present |= 1u << TEEP_OPT_ERR_MSG;
+		m.err_msg = SLICE_LIT("manifest processing failed");
+	}
+	reply->did = ok ? AGENT_UPDATED : AGENT_FAILED_UPDATE;
+	sign(w, a, &m, arena, reply);
+}
+
+/* --- an Update (section 7.2.2) ------------------------------------------------------------ */
+
+/* Decrement, and at zero run uninstall; here one manifest holds one link. */
+static bool
+unlink_manifest(struct fleet_world *w, struct agent *a, struct slice id,
+    struct arena *arena)
+{
+	for (size_t i = 0; i < a->n_components; i++) {
+		const struct manifest_blob *b = a->components[i].owner;
+		struct suit_outcome o;
+
+		if (!slice_eq(b->manifest.component_id, id))
+			continue;
+		suit_run_uninstall(&w->suit, &b->envelope, &b->manifest, arena,
+		    &o);
+		if (!o.ok)
+			return false;
+		for (size_t j = 0; j < b->manifest.n_components; j++) {
+			if (o.effects[j].unlinked)
+				drop_component(a, b->manifest.components[j]);
+		}
+		return true;
+	}
+	return true; /* not there: what was asked for is so */
+}
+
+static bool
+install(struct fleet_world *w, struct agent *a, struct slice envelope,
+    struct arena *arena, struct suit_outcome *o, uint8_t digest[32])
+{
+	const struct manifest_blob *b = intern(w, envelope);
+	size_t which;
+
+	*o = (struct suit_outcome){.section = SUIT_INSTALL,
+	    .reason = SUIT_REASON_PARSE};
+	if (b == NULL)
+		return false;
+	memcpy(digest, b->digest, 32);
+	o->reason = 4; /* unauthorised */
+	if (suit_verify(w->crypto, &b->envelope, arena, w->signers,
+		w->n_signers, &which) != TAM_OK ||
+	    rolls_back(a, b))
+		return false;
+	suit_run_update(&w->suit, &b->envelope, &b->manifest, arena, o);
+	for (size_t i = 0; o->ok && i < b->manifest.n_components; i++) {
+		if (o->effects[i].installed)
+			add_component(a, b, i, o->effects[i].digest);
+	}
+	return o->ok;
+}
+
+static void
+process_update(struct fleet_world *w, struct agent *a,
+    const struct teep_message *m, struct arena *arena,
+    struct agent_reply *reply)
+{
+	struct slice *reports =
+	    arena_new_n(arena, m->n_manifests + 1, struct slice);
+	bool ok = true;
+	size_t n = 0;
+
+	if (w->journal != NULL)
+		journal_add(w->journal, 'U', SLICE_OF(a->thumbprint), m->token);
+	reply->token = arena_dup(arena, m->token);
+	for (size_t i = 0; ok && i < m->n_unneeded; i++)
+		ok = unlink_manifest(w, a, m->unneeded[i], arena);
+	for (size_t i = 0; ok && i < m->n_manifests; i++) {
+		struct suit_outcome o;
+		uint8_t digest[32] = {0};
+
+		ok = install(w, a, m->manifests[i], arena, &o, digest);
+		reports[n++] = report(arena, m, digest, &o);
+	}
+	answer_update(w, a, m, ok, reports, n, arena, reply);
+}
+
+/* --- messages in ------------------------------------------------------------------------------ */
+
+/* CONFORMANCE A6: one signature that verifies under a trusted key suffices. */
+static bool
+from_tam(struct fleet_world *w, const struct cose_message *m)
+{
+	for (size_t i = 0; i < m->n; i++) {
+		for (size_t k = 0; k < w->n_tam_keys; k++) {
+			if (cose_verify(w->crypto, m, i, &w->tam_keys[k],
+				(struct slice){0}) == TAM_OK)
+				return true;
+		}
+	}
+	return false;
+}
+
+void
+agent_handle(struct fleet_world *w, struct agent *a,
+    enum teep_numbering numbering, struct slice bytes, struct arena *arena,
+    struct agent_reply *reply)
+{
+	struct cose_message cose;
+	struct teep_message m;
+
+	*reply = (struct agent_reply){.did = AGENT_REFUSED};
+	if (cose_decode(bytes, arena, &cose) != TAM_OK || !from_tam(w, &cose) ||
+	    teep_decode(cose.payload, arena, numbering, &m) != TAM_OK)
+		return;
+	/* Old agents speak one numbering only: a TAM URI of theirs that
+	 * answers in the other one is a fault of the TAM. */
+	if (m.numbering_shown && m.numbering != numbering)
+		return;
+	m.numbering = numbering;
+	if (m.kind == TEEP_QUERY_REQUEST)
+		answer_query(w, a, &m, arena, reply);
+	else if (m.kind == TEEP_UPDATE && m.n_manifests + m.n_unneeded > 0)
+		process_update(w, a, &m, arena, reply);
+	else if (m.kind == TEEP_UPDATE)
+		reply->did = AGENT_HAS_NO_ANSWER;
+}

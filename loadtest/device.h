@@ -1,0 +1,83 @@
+/*
+ * device.h - one simulated TEEP Agent, and what all agents of a fleet share.
+ *
+ * An agent is a key (derived from the fleet's seed), a numbering, and the
+ * components it holds; under 2 KiB without its connection.  It verifies what
+ * the TAM signs, runs manifests, and answers as the draft says an Agent must
+ * (draft-ietf-teep-protocol sections 4 and 7.2).
+ */
+#ifndef LOADTEST_DEVICE_H
+#define LOADTEST_DEVICE_H
+
+#include "lib/codec/teep.h"
+#include "loadtest/journal.h"
+#include "loadtest/suit_run.h"
+
+enum {
+	AGENT_MANIFESTS_MAX = 16,
+	FLEET_KEYS_MAX = 8
+};
+
+/* A manifest as it was received, shared by all agents that have it. */
+struct manifest_blob {
+	struct manifest_blob *next;
+	uint8_t digest[32];
+	struct arena *arena;
+	struct suit_envelope envelope;
+	struct suit_manifest manifest;
+};
+
+struct agent_component {
+	const struct manifest_blob *owner;
+	uint8_t index; /* among the owner's components */
+	uint8_t digest[32];
+};
+
+struct agent {
+	uint32_t number;
+	enum cose_curve curve;
+	bool http2, busy;
+	uint8_t uri; /* which TAM URI it calls */
+	uint8_t secret[32], thumbprint[COSE_THUMBPRINT_SIZE];
+	uint8_t n_components;
+	struct agent_component *components;
+	uint32_t sessions;
+};
+
+struct fleet_world {
+	struct cose_crypto *crypto;
+	size_t n_tam_keys, n_signers;
+	struct cose_key tam_keys[FLEET_KEYS_MAX], signers[FLEET_KEYS_MAX];
+	struct suit_world suit;
+	struct manifest_blob *blobs;
+	bool deprecated_algs; /* sign with -7 and -8 */
+	struct journal *journal;
+};
+
+/* What an agent does with a message it received. */
+enum agent_did {
+	AGENT_ANSWERED_QUERY,
+	AGENT_UPDATED,     /* a Success goes back */
+	AGENT_FAILED_UPDATE, /* an Error goes back */
+	AGENT_HAS_NO_ANSWER,
+	AGENT_REFUSED /* not from a TAM it trusts, or not TEEP */
+};
+
+struct agent_reply {
+	enum agent_did did;
+	struct slice bytes; /* in the arena; empty when there is no answer */
+	struct slice token;
+};
+
+void agent_init(struct agent *, uint32_t number, enum cose_curve,
+    struct slice seed);
+void agent_fini(struct agent *);
+
+void agent_handle(struct fleet_world *, struct agent *, enum teep_numbering,
+    struct slice message, struct arena *, struct agent_reply *);
+
+bool agent_holds(const struct agent *, struct slice component_id);
+
+void fleet_world_fini(struct fleet_world *);
+
+#endif

@@ -1,0 +1,403 @@
+#include "config.h"
+
+#include "loadtest/fleet.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "loadtest/link.h"
+
+/*
+ * Two lanes, HTTP/1.1 and HTTP/2, each with its agents in a ring, its
+ * connections and its slots; a slot is one session under way.
+ *
+ *	pump         starts sessions for agents that are due
+ *	begin        an empty POST
+ *	on_answer    the agent handles what came; its answer is posted, or
+ *	end          the session is over: counted, the slot is free
+ */
+
+enum {
+	POSTS_MAX = 12, /* of one session; more is a loop */
+	TICK_MS = 2,
+	LATE_US = 10000
+};
+
+struct slot {
+	struct slot *next_free;
+	struct lane *lane;
+	struct link *link;
+	struct agent *agent;
+	struct arena *arena;
+	struct link_request request;
+	int64_t planned_us, started_us;
+	unsigned posts;
+	bool updated, failed;
+	struct slice acknowledged; /* the token of a Success under way */
+};
+
+struct lane {
+	struct fleet *fleet;
+	bool http2;
+	uint32_t n_agents, next, rounds_done;
+	struct agent **agents;
+	int64_t *due_us;
+	size_t n_links, n_slots, n_busy;
+	struct link **links;
+	struct slot *slots, *free;
+	uint64_t started; /* of the open loop's plan */
+	double rate;
+};
+
+struct fleet {
+	const struct fleet_plan *plan;
+	struct fleet_world *world;
+	struct fleet_result *result;
+	const volatile int *stop;
+	struct event_base *base;
+	struct event *tick, *progress;
+	struct link_options links;
+	struct arena_pool arenas;
+	struct lane lanes[2];
+	int64_t begun_us, ends_us;
+	uint64_t last_sessions;
+};
+
+static void pump(struct lane *);
+static void on_answer(int, struct slice, void *);
+
+struct agent *
+fleet_agents(const struct fleet_plan *p)
+{
+	struct agent *agents = mem_new_n(p->agents, struct agent);
+
+	for (uint32_t i = 0; i < p->agents; i++) {
+		bool ed = p->curves == 1 || (p->curves == 2 && (i / 2) % 2 == 1);
+
+		agent_init(&agents[i], i, ed ? COSE_ED25519 : COSE_P256,
+		    p->seed);
+		agents[i].http2 = p->http == 2 || (p->http == 0 && i % 2 == 1);
+		agents[i].uri = (uint8_t)((i / 4) % p->n_uris);
+	}
+	return agents;
+}
+
+/* --- a session ---------------------------------------------------------------------- */
+
+static void
+end(struct slot *s, enum outcome outcome)
+{
+	struct lane *lane = s->lane;
+	struct fleet_result *r = lane->fleet->result;
+	int64_t now = clock_mono_us();
+
+	r->outcomes[outcome]++;
+	r->sessions++;
+	hist_add(&r->latency, now - s->planned_us);
+	hist_add(&r->service, now - s->started_us);
+	s->agent->busy = false;
+	s->agent->sessions++;
+	arena_free(s->arena);
+	s->arena = NULL;
+	s->agent = NULL;
+	s->next_free = lane->free;
+	lane->free = s;
+	lane->n_busy--;
+}
+
+static void
+post(struct slot *s, struct slice body)
+{
+	struct fleet *f = s->lane->fleet;
+
+	s->posts++;
+	f->result->requests++;
+	s->request.path = f->plan->uris[s->agent->uri].path;
+	s->request.body = body;
+	s->request.cb = on_answer;
+	s->request.arg = s;
+	link_post(s->link, &s->request);
+}
+
+static void
+begin(struct lane *lane, struct agent *a, int64_t planned_us)
+{
+	struct slot *s = lane->free;
+	int64_t now = clock_mono_us();
+
+	lane->free = s->next_free;
+	lane->n_busy++;
+	s->agent = a;
+	s->planned_us = planned_us;
+	s->started_us = now;
+	s->posts = 0;
+	s->updated = s->failed = false;
+	s->acknowledged = (struct slice){0};
+	s->arena = arena_new_in(&lane->fleet->arenas);
+	a->busy = true;
+	if (now - planned_us > LATE_US)
+		lane->fleet->result->late++;
+	post(s, (struct slice){0});
+}
+
+/* 204: what the device said was taken; for a Success that is a promise. */
+static void
+over(struct slot *s)
+{
+	struct fleet_world *w = s->lane->fleet->world;
+
+	if (s->acknowledged.n > 0 && w->journal != NULL)
+		journal_add(w->journal, 'S', SLICE_OF(s->agent->thumbprint),
+		    s->acknowledged);
+	end(s,
+	    s->failed	   ? OUTCOME_MANIFEST
+		: s->updated ? OUTCOME_UPDATED
+			     : OUTCOME_QUIET);
+}
+
+static void
+handle(struct slot *s, struct slice body)
+{
+	struct fleet *f = s->lane->fleet;
+	struct agent_reply reply;
+
+	/* A QueryRequest after a Success: that one was taken too. */
+	if (s->acknowledged.n > 0 && f->world->journal != NULL)
+		journal_add(f->world->journal, 'S',
+		    SLICE_OF(s->agent->thumbprint), s->acknowledged);
+	s->acknowledged = (struct slice){0};
+	agent_handle(f->world, s->agent,
+	    f->plan->uris[s->agent->uri].numbering, arena_dup(s->arena, body),
+	    s->arena, &reply);
+	if (reply.did == AGENT_REFUSED) {
+		end(s, OUTCOME_REFUSED);
+		return;
+	}
+	if (reply.did == AGENT_UPDATED) {
+		s->updated = true;
+		s->acknowledged = reply.token;
+	}
+	s->failed |= reply.did == AGENT_FAILED_UPDATE;
+	f->result->updates += reply.did == AGENT_UPDATED;
+	if (reply.bytes.n == 0)
+		over(s);
+	else if (s->posts >= POSTS_MAX)
+		end(s, OUTCOME_LOOP);
+	else
+		post(s, reply.bytes);
+}
+
+static void
+on_answer(int status, struct slice body, void *arg)
+{
+	struct slot *s = arg;
+	struct lane *lane = s->lane;
+
+	if (status == 0)
+		end(s, OUTCOME_TRANSPORT);
+	else if (status == 204)
+		over(s);
+	else if (status == 200)
+		handle(s, body);
+	else
+		end(s, OUTCOME_HTTP);
+	pump(lane);
+}
+
+/* --- who is next ----------------------------------------------------------------------- */
+
+static bool
+finished(const struct lane *lane)
+{
+	const struct fleet_plan *p = lane->fleet->plan;
+
+	if (*lane->fleet->stop != 0)
+		return true;
+	if (lane->fleet->ends_us > 0 &&
+	    clock_mono_us() >= lane->fleet->ends_us)
+		return true;
+	return p->rounds > 0 && lane->rounds_done >= p->rounds;
+}
+
+/* When the agent whose turn it is should start; INT64_MAX: not at all. */
+static int64_t
+planned(const struct lane *lane)
+{
+	const struct agent *a = lane->agents[lane->next];
+	int64_t due = lane->due_us[lane->next];
+
+	if (a->busy)
+		return INT64_MAX;
+	if (lane->rate > 0) {
+		int64_t at = lane->fleet->begun_us +
+		    (int64_t)((double)lane->started / lane->rate * 1e6);
+
+		return at > due ? at : due;
+	}
+	return due;
+}
+
+static void
+advance(struct lane *lane, int64_t at)
+{
+	lane->due_us[lane->next] =
+	    at + (int64_t)(lane->fleet->plan->interval_s * 1e6);
+	lane->started++;
+	if (++lane->next == lane->n_agents) {
+		lane->next = 0;
+		lane->rounds_done++;
+	}
+}
+
+static void
+pump(struct lane *lane)
+{
+	while (lane->n_agents > 0 && lane->free != NULL && !finished(lane)) {
+		struct agent *a = lane->agents[lane->next];
+		int64_t at = planned(lane), now = clock_mono_us();
+
+		if (at > now)
+			return;
+		/* In a closed loop a session is planned when there is room. */
+		if (lane->rate <= 0 && lane->fleet->plan->interval_s <= 0)
+			at = now;
+		advance(lane, at > 0 ? at : now);
+		begin(lane, a, at > 0 ? at : now);
+	}
+}
+
+static void
+on_tick(evutil_socket_t fd, short events, void *arg)
+{
+	struct fleet *f = arg;
+	bool done = true;
+
+	(void)fd;
+	(void)events;
+	for (int i = 0; i < 2; i++) {
+		struct lane *lane = &f->lanes[i];
+
+		pump(lane);
+		done &= lane->n_agents == 0 ||
+		    (finished(lane) && lane->n_busy == 0);
+	}
+	if (done)
+		(void)event_base_loopbreak(f->base);
+}
+
+static void
+on_progress(evutil_socket_t fd, short events, void *arg)
+{
+	struct fleet *f = arg;
+	struct fleet_result *r = f->result;
+	bool tty = isatty(STDERR_FILENO) == 1;
+	uint64_t wrong = r->sessions - r->outcomes[OUTCOME_QUIET] -
+	    r->outcomes[OUTCOME_UPDATED];
+
+	(void)fd;
+	(void)events;
+	(void)fprintf(stderr,
+	    "%s%6.1f s  sessions %llu (%llu/s)  updated %llu  wrong %llu  "
+	    "retries %llu  p99 %.1f ms%s",
+	    tty ? "\r" : "",
+	    (double)(clock_mono_us() - f->begun_us) / 1e6,
+	    (unsigned long long)r->sessions,
+	    (unsigned long long)(r->sessions - f->last_sessions),
+	    (unsigned long long)r->outcomes[OUTCOME_UPDATED],
+	    (unsigned long long)wrong, (unsigned long long)r->retries,
+	    (double)hist_percentile(&r->latency, 99) / 1e3, tty ? "" : "\n");
+	f->last_sessions = r->sessions;
+}
+
+/* --- set up -------------------------------------------------------------------------------- */
+
+static void
+make_lane(struct fleet *f, struct lane *lane, bool http2, struct agent *agents)
+{
+	const struct fleet_plan *p = f->plan;
+	uint32_t share = p->http == 0 ? 2 : 1;
+
+	lane->fleet = f;
+	lane->http2 = http2;
+	lane->agents = (struct agent **)mem_calloc(p->agents, sizeof(void *));
+	for (uint32_t i = 0; i < p->agents; i++) {
+		if (agents[i].http2 == http2)
+			lane->agents[lane->n_agents++] = &agents[i];
+	}
+	lane->due_us = mem_new_n(p->agents, int64_t);
+	if (lane->n_agents == 0)
+		return;
+	lane->rate = p->rate * lane->n_agents / p->agents;
+	lane->n_slots = (p->concurrency + share - 1) / share;
+	lane->n_links = http2 ? (lane->n_slots + p->streams - 1) / p->streams
+			      : lane->n_slots;
+	lane->links = (struct link **)mem_calloc(lane->n_links, sizeof(void *));
+	for (size_t i = 0; i < lane->n_links; i++)
+		lane->links[i] = link_new(&f->links, http2);
+	lane->slots = mem_new_n(lane->n_slots, struct slot);
+	for (size_t i = 0; i < lane->n_slots; i++) {
+		struct slot *s = &lane->slots[i];
+
+		s->lane = lane;
+		s->link = lane->links[i % lane->n_links];
+		s->next_free = lane->free;
+		lane->free = s;
+	}
+}
+
+static void
+free_lane(struct lane *lane)
+{
+	for (size_t i = 0; i < lane->n_links; i++)
+		link_free(lane->links[i]);
+	free(lane->links);
+	free(lane->slots);
+	free(lane->agents);
+	free(lane->due_us);
+}
+
+void
+fleet_run(const struct fleet_plan *plan, struct fleet_world *world,
+    struct agent *agents, const volatile int *stop, struct fleet_result *result)
+{
+	struct fleet *f = mem_new(struct fleet);
+	int64_t cpu = clock_cpu_us();
+
+	f->plan = plan;
+	f->world = world;
+	f->result = result;
+	f->stop = stop;
+	f->base = event_base_new();
+	arena_pool_init(&f->arenas, 1024);
+	f->links = (struct link_options){.base = f->base,
+	    .tls = plan->tls,
+	    .host = plan->host,
+	    .port = plan->port,
+	    .tries_max = plan->tries,
+	    .retries = &result->retries,
+	    .connects = &result->connects};
+	f->begun_us = clock_mono_us();
+	if (plan->duration_s > 0)
+		f->ends_us = f->begun_us + (int64_t)(plan->duration_s * 1e6);
+	make_lane(f, &f->lanes[0], false, agents);
+	make_lane(f, &f->lanes[1], true, agents);
+	f->tick = event_new(f->base, -1, EV_PERSIST, on_tick, f);
+	(void)event_add(f->tick, &(struct timeval){0, TICK_MS * 1000});
+	f->progress = event_new(f->base, -1, EV_PERSIST, on_progress, f);
+	if (plan->progress)
+		(void)event_add(f->progress, &(struct timeval){1, 0});
+	(void)event_base_dispatch(f->base);
+	result->seconds = (double)(clock_mono_us() - f->begun_us) / 1e6;
+	result->cpu_seconds = (double)(clock_cpu_us() - cpu) / 1e6;
+	free_lane(&f->lanes[0]);
+	free_lane(&f->lanes[1]);
+	event_free(f->tick);
+	event_free(f->progress);
+	event_base_free(f->base);
+	arena_pool_fini(&f->arenas);
+	free(f);
+}

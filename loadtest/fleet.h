@@ -1,0 +1,69 @@
+/*
+ * fleet.h - runs a fleet: who calls when, on which connection, and what came
+ * of it.
+ *
+ * Closed loop: `concurrency` sessions are always under way.  Open loop: a
+ * session starts when it is planned to, whatever the server does, and its
+ * latency counts from the planned start (no coordinated omission).
+ */
+#ifndef LOADTEST_FLEET_H
+#define LOADTEST_FLEET_H
+
+#include "lib/base/hist.h"
+#include "loadtest/device.h"
+
+struct event_base;
+struct ssl_ctx_st;
+
+enum outcome {
+	OUTCOME_QUIET,      /* nothing to do: 204 */
+	OUTCOME_UPDATED,    /* an Update was installed */
+	OUTCOME_MANIFEST,   /* an Update failed on the device */
+	OUTCOME_REFUSED,    /* the agent refused what it was sent */
+	OUTCOME_HTTP,       /* an error status */
+	OUTCOME_TRANSPORT,  /* no answer at all */
+	OUTCOME_LOOP,       /* the TAM did not come to an end */
+	OUTCOME_COUNT
+};
+
+struct fleet_uri {
+	const char *path;
+	enum teep_numbering numbering;
+};
+
+struct fleet_plan {
+	const char *host;
+	int port;
+	struct ssl_ctx_st *tls;
+	uint32_t agents, connections, concurrency;
+	uint32_t streams; /* sessions of one HTTP/2 connection */
+	size_t n_uris;
+	struct fleet_uri uris[4];
+	int http;   /* 1, 2, or 0 for half and half */
+	int curves; /* 0 P-256, 1 Ed25519, 2 half and half */
+	struct slice seed;
+	double rate;       /* sessions per second; 0: closed loop */
+	double interval_s; /* of one agent, between its sessions */
+	uint32_t rounds;   /* sessions of each agent; 0: until stopped */
+	double duration_s; /* 0: no limit */
+	unsigned tries;
+	bool progress;
+};
+
+struct fleet_result {
+	uint64_t outcomes[OUTCOME_COUNT];
+	uint64_t sessions, requests, retries, connects, updates;
+	struct hist latency; /* from the planned start */
+	struct hist service; /* from the real one */
+	double seconds, cpu_seconds;
+	uint64_t late; /* starts more than 10 ms after their plan */
+};
+
+/* The agents, made from the seed: as many as the plan has. */
+struct agent *fleet_agents(const struct fleet_plan *);
+
+/* Runs to the end of the plan, or until *stop is set by a signal. */
+void fleet_run(const struct fleet_plan *, struct fleet_world *, struct agent *,
+    const volatile int *stop, struct fleet_result *);
+
+#endif

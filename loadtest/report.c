@@ -1,0 +1,97 @@
+#include "config.h"
+
+#include "loadtest/report.h"
+
+static const char *const outcome_names[OUTCOME_COUNT] = {
+    [OUTCOME_QUIET] = "quiet",
+    [OUTCOME_UPDATED] = "updated",
+    [OUTCOME_MANIFEST] = "manifest_failed",
+    [OUTCOME_REFUSED] = "refused_by_agent",
+    [OUTCOME_HTTP] = "http_error",
+    [OUTCOME_TRANSPORT] = "no_answer",
+    [OUTCOME_LOOP] = "loop",
+};
+
+static const double percents[] = {50, 90, 99, 99.9};
+
+bool
+report_good(const struct fleet_result *r)
+{
+	return r->sessions > 0 &&
+	    r->sessions ==
+	    r->outcomes[OUTCOME_QUIET] + r->outcomes[OUTCOME_UPDATED];
+}
+
+static void
+hist_json(const char *name, const struct hist *h, FILE *to)
+{
+	(void)fprintf(to, "  \"%s\": {\"mean\": %.3f", name,
+	    h->count == 0 ? 0.0
+			  : (double)h->sum / (double)h->count / 1e3);
+	for (size_t i = 0; i < 4; i++)
+		(void)fprintf(to, ", \"p%g\": %.3f", percents[i],
+		    (double)hist_percentile(h, percents[i]) / 1e3);
+	(void)fprintf(to, ", \"max\": %.3f},\n", (double)h->max / 1e3);
+}
+
+void
+report_json(const struct fleet_plan *p, const struct fleet_result *r, FILE *to)
+{
+	(void)fprintf(to,
+	    "{\n  \"schema\": \"tamfleet/1\",\n  \"agents\": %u,\n"
+	    "  \"loop\": \"%s\",\n  \"rate\": %g,\n  \"seconds\": %.3f,\n"
+	    "  \"cpu_seconds\": %.3f,\n  \"sessions\": %llu,\n"
+	    "  \"sessions_per_second\": %.1f,\n  \"requests\": %llu,\n"
+	    "  \"updates\": %llu,\n  \"retries\": %llu,\n"
+	    "  \"connects\": %llu,\n  \"late_starts\": %llu,\n"
+	    "  \"outcomes\": {",
+	    p->agents, p->rate > 0 ? "open" : "closed", p->rate, r->seconds,
+	    r->cpu_seconds, (unsigned long long)r->sessions,
+	    r->seconds > 0 ? (double)r->sessions / r->seconds : 0,
+	    (unsigned long long)r->requests, (unsigned long long)r->updates,
+	    (unsigned long long)r->retries, (unsigned long long)r->connects,
+	    (unsigned long long)r->late);
+	for (int i = 0; i < OUTCOME_COUNT; i++)
+		(void)fprintf(to, "%s\"%s\": %llu", i == 0 ? "" : ", ",
+		    outcome_names[i], (unsigned long long)r->outcomes[i]);
+	(void)fputs("},\n", to);
+	hist_json("latency_ms", &r->latency, to);
+	hist_json("service_ms", &r->service, to);
+	(void)fprintf(to, "  \"good\": %s\n}\n",
+	    report_good(r) ? "true" : "false");
+}
+
+static void
+hist_text(const char *name, const struct hist *h, FILE *to)
+{
+	(void)fprintf(to, "%-10s", name);
+	for (size_t i = 0; i < 4; i++)
+		(void)fprintf(to, "  p%g %.2f ms", percents[i],
+		    (double)hist_percentile(h, percents[i]) / 1e3);
+	(void)fprintf(to, "  max %.2f ms\n", (double)h->max / 1e3);
+}
+
+void
+report_text(const struct fleet_plan *p, const struct fleet_result *r, FILE *to)
+{
+	(void)fprintf(to,
+	    "%u agents, %llu sessions in %.1f s: %.0f/s; %llu requests, "
+	    "%llu updates, %llu retries, %llu connections; own CPU %.1f s\n",
+	    p->agents, (unsigned long long)r->sessions, r->seconds,
+	    r->seconds > 0 ? (double)r->sessions / r->seconds : 0,
+	    (unsigned long long)r->requests, (unsigned long long)r->updates,
+	    (unsigned long long)r->retries, (unsigned long long)r->connects,
+	    r->cpu_seconds);
+	for (int i = 0; i < OUTCOME_COUNT; i++) {
+		if (r->outcomes[i] > 0)
+			(void)fprintf(to, "  %-17s %llu\n", outcome_names[i],
+			    (unsigned long long)r->outcomes[i]);
+	}
+	hist_text("latency", &r->latency, to);
+	hist_text("service", &r->service, to);
+	if (p->rate > 0 && r->late * 10 > r->sessions)
+		(void)fprintf(to,
+		    "note: %llu sessions started late; the rate was not "
+		    "reached, latency says how far behind it was\n",
+		    (unsigned long long)r->late);
+}

@@ -1,0 +1,52 @@
+/*
+ * suit_run.h - the simulator's SUIT manifest processor.
+ *
+ * Written apart from the TAM's checks: it runs commands
+ * (draft-ietf-suit-manifest sections 6 and 8.4), one manifest at a time, on
+ * the state of one device, and says where and why it failed.
+ */
+#ifndef LOADTEST_SUIT_RUN_H
+#define LOADTEST_SUIT_RUN_H
+
+#include "lib/base/arena.h"
+#include "lib/codec/suit.h"
+
+/* What a device is, and where a URI leads. */
+struct suit_world {
+	uint8_t vendor_id[16], class_id[16];
+	size_t n_payloads;
+	struct {
+		struct slice uri, bytes;
+	} payloads[16];
+};
+
+/* What became of one component. */
+struct suit_effect {
+	bool installed, unlinked;
+	uint8_t digest[32]; /* of what was installed */
+};
+
+struct suit_outcome {
+	bool ok;
+	enum suit_section section; /* where it failed */
+	uint64_t offset, component;
+	unsigned reason; /* draft-ietf-suit-report, reasons */
+	struct suit_effect effects[SUIT_COMPONENTS_MAX];
+};
+
+enum {
+	SUIT_REASON_PARSE = 1,
+	SUIT_REASON_COMMAND = 5,
+	SUIT_REASON_CONDITION = 10,
+	SUIT_REASON_OPERATION = 11
+};
+
+/* The update procedure: shared sequence, fetch, install, validate. */
+void suit_run_update(const struct suit_world *, const struct suit_envelope *,
+    const struct suit_manifest *, struct arena *, struct suit_outcome *);
+
+/* The uninstall section. */
+void suit_run_uninstall(const struct suit_world *, const struct suit_envelope *,
+    const struct suit_manifest *, struct arena *, struct suit_outcome *);
+
+#endif
