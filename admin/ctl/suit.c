@@ -47,7 +47,7 @@ usage(void)
 {
 	(void)fputs(
 	    "usage: tamctl suit create --key PEM --component ID --sequence N\n"
-	    "           --vendor DOMAIN --class NAME --payload FILE [--uri URI]\n"
+	    "           --vendor DOMAIN|UUID --class NAME|UUID --payload FILE [--uri URI]\n"
 	    "           --out FILE\n"
 	    "       tamctl suit keygen --curve p256|ed25519 --key PEM "
 	    "--public PEM\n",
@@ -71,6 +71,17 @@ uuid5(const uint8_t space[16], const char *name, uint8_t out[16])
 	memcpy(out, hash, 16);
 	out[6] = (uint8_t)((out[6] & 0x0f) | 0x50);
 	out[8] = (uint8_t)((out[8] & 0x3f) | 0x80);
+}
+
+/* A UUID given as 32 hexadecimal digits, or the one a name stands for. */
+static void
+uuid_of(const uint8_t space[16], const char *text, uint8_t out[16])
+{
+	size_t n = 0;
+
+	if (strlen(text) == 32 && hex_decode(text, 32, out, 16, &n))
+		return;
+	uuid5(space, text, out);
 }
 
 static void
@@ -243,8 +254,8 @@ prepare(struct recipe *r)
 		    r->component);
 		return false;
 	}
-	uuid5(dns, r->vendor, r->vendor_id);
-	uuid5(r->vendor_id, r->class_info, r->class_id);
+	uuid_of(dns, r->vendor, r->vendor_id);
+	uuid_of(r->vendor_id, r->class_info, r->class_id);
 	crypto_sha256(buf_slice(&r->payload), r->digest);
 	return true;
 }
