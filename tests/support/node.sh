@@ -171,8 +171,9 @@ enrol() { # AGENTS [tamfleet keys options]
 	if grep -v -e '"created"' -e '"updated"' "$work/import.out" >&2; then die "import"; fi
 }
 
-fleet() { # tamfleet run options
-	"$tamfleet" run --server "localhost:$port" --ca "$work/keys/tls.crt" \
+# In the background, so that $! is the simulator itself: fleet_exec ... &
+fleet_exec() { # tamfleet run options
+	exec "$tamfleet" run --server "localhost:$port" --ca "$work/keys/tls.crt" \
 	    --tam-key "$work/keys/tam-p256.pub" --tam-key "$work/keys/tam-ed25519.pub" \
 	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
 	    --signer "$work/keys/signer.pub" \
@@ -180,6 +181,10 @@ fleet() { # tamfleet run options
 	    --vendor-id $vendor --class-id $class_id \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    "$@"
+}
+
+fleet() {
+	(fleet_exec "$@")
 }
 
 json_number() { # NAME < json

@@ -74,7 +74,7 @@ demo() {
 	enrol "$agents"
 	ticks0=$(($(cpu_ticks "$pid_1") + $(cpu_ticks "$pid_2")))
 	t0=$(now_ms)
-	fleet --agents "$agents" --rounds 0 --interval 2 --http mix --concurrency 64 -o json \
+	fleet_exec --agents "$agents" --rounds 0 --interval 2 --http mix --concurrency 64 -o json \
 	    --payload "https://example.com/filter.ta=$work/vendor-filter.payload" \
 	    --expect $draft_component --expect vendor/filter --absent vendor/codec \
 	    >"$work/fleet.json" 2>"$work/fleet.err" &
