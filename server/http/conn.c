@@ -365,6 +365,8 @@ conn_free(struct http_conn *c)
 
 	if (c->proto != NULL)
 		c->proto->stop(c);
+	if (c->dirty) /* touched while it was being ended */
+		TAILQ_REMOVE(&server->dirty, c, dirty_link);
 	if (c->ssl != NULL) {
 		ERR_clear_error();
 		if (SSL_is_init_finished(c->ssl))
@@ -386,9 +388,6 @@ conn_free(struct http_conn *c)
 void
 conn_abort(struct http_conn *c)
 {
-	if (c->dirty)
-		TAILQ_REMOVE(&c->server->dirty, c, dirty_link);
-	c->dirty = false;
 	conn_free(c);
 }
 

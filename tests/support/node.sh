@@ -124,7 +124,7 @@ stop_node() {
 	kill -TERM "$pid"
 	wait "$pid" || status=$?
 	[ $status = 0 ] || { tail -n 20 "$work/node$1/log" >&2; die "node $1 ended with $status"; }
-	if grep -E 'ERROR: |WARNING: ThreadSanitizer|runtime error' "$work/node$1/log" >&2; then
+	if grep -E '(Address|Leak|Thread)Sanitizer|runtime error' "$work/node$1/log" >&2; then
 		die "a sanitizer complained about node $1"
 	fi
 }

@@ -1,0 +1,18 @@
+#include "config.h"
+
+#include "lib/codec/crypto.h"
+#include "lib/codec/suit.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct arena *arena = arena_new_in(NULL);
+	struct slice in = {data, n};
+	struct suit_report r;
+
+	(void)suit_report_decode(in, arena, &r);
+	arena_free(arena);
+	return 0;
+}

@@ -1,0 +1,57 @@
+#!/bin/bash
+# A fleet on two nodes: compliance, a node that stops under load, a revocation.
+set -euo pipefail
+work=$build/tests/work/test_fleet
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+trap end_world EXIT
+peer=$build/tests/support/peer
+
+agents=${TAM_TEST_FLEET:-200}
+make_world
+start_node 1
+start_node 2
+draft_policy
+codec=$(make_component vendor/codec 1 'codec, version 1')
+put_policy base "$draft_digest" "$codec"
+enrol "$agents" --keys mix
+
+fleet_exec --agents "$agents" --rounds 0 --interval 1 --http mix --concurrency 64 --tries 10 -o json \
+    --expect $draft_component --absent vendor/codec >"$work/fleet.json" 2>"$work/fleet.err" &
+fleet_pid=$!
+compliant() { [ "$("$tamctl" -o json fleet status | json_number up_to_date)" = "$agents" ]; }
+try_for 120 compliant || die "not compliant: $("$tamctl" -o json fleet status) $(tail -n 2 "$work/fleet.err")"
+
+# One of two nodes stops under load: nobody notices.
+export TAMCTL_SERVER=localhost:$admin_2
+stop_node 1
+[ "$(metric "$admin_2" tam_connections)" -gt 0 ] || die "nobody moved to node 2"
+
+revocation=$("$tamctl" -o json revocation create component=vendor/codec reason=test | json_number id)
+verified() {
+	"$tamctl" -o json revocation status "$revocation" >"$work/revocation.json"
+	[ "$(json_number verified <"$work/revocation.json")" = "$agents" ] &&
+		[ "$(json_number unconfirmed <"$work/revocation.json")" = 0 ]
+}
+try_for 120 verified || die "not verified: $(cat "$work/revocation.json")"
+for n in affected offered acknowledged; do
+	[ "$(json_number $n <"$work/revocation.json")" = "$agents" ] || die "$n: $(cat "$work/revocation.json")"
+done
+start_node 1
+kill -TERM $fleet_pid
+wait $fleet_pid || { cat "$work/fleet.json"; tail -n 4 "$work/fleet.err" >&2; die "the fleet saw something wrong"; }
+
+# The simulator's own count of installed Updates is the database's.
+updates=$(tr -d '\n' <"$work/fleet.json" | sed 's/.*"updates": \([0-9]*\).*/\1/')
+[ "$(sql "SELECT count(*) FROM outstanding_update WHERE success")" = "$updates" ] || die "Updates do not agree: $updates"
+# What is revoked is not uploaded again.
+if "$tamctl" manifest upload "$work/vendor-codec.suit" >/dev/null 2>"$work/err"; then die "a revoked manifest was accepted"; fi
+grep -q suit_revoked "$work/err" || die "$(cat "$work/err")"
+for n in 1 2; do
+	eval "a=\$admin_$n"
+	# shellcheck disable=SC2154
+	[ "$(metric "$a" tam_sessions)" = 0 ] || die "sessions are left on node $n"
+done
+stop_node 1
+stop_node 2
+[ "$(sql "SELECT count(*) FROM node_lease")" = 0 ] || die "a lease was left"

@@ -1,0 +1,114 @@
+#!/bin/bash
+# HTTP on both versions with foreign clients; abuse; bad configuration.
+set -euo pipefail
+work=$build/tests/work/test_http
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+trap end_world EXIT
+peer=$build/tests/support/peer
+
+make_world
+clear=$(free_port)
+start_node 1 "cleartext_listen=127.0.0.1:$clear" request_time_ms=1500 message_max=65536
+admin=$admin_1
+url=https://localhost:$port
+
+status() { # EXPECTED WHAT CURL-OPTION...
+	local want=$1 what=$2 got
+	shift 2
+	for http in --http1.1 --http2; do
+		got=$(curl -sS -o "$work/body" -D "$work/head" -w '%{http_code}' --cacert "$work/keys/tls.crt" \
+		    $http "$@") || die "$what over $http: curl"
+		[ "$got" = "$want" ] || die "$what over $http: $got, not $want"
+	done
+}
+accept='Accept: application/teep+cbor'
+type='Content-Type: application/teep+cbor'
+
+status 200 'an empty POST' -X POST -H "$accept" "$url/tam"
+grep -qi '^content-type: application/teep+cbor' "$work/head" || die "content type"
+for h in x-content-type-options:.nosniff 'content-security-policy' referrer-policy; do
+	grep -qi "^$h" "$work/head" || die "no header $h"
+done
+if grep -qi '^set-cookie' "$work/head"; then die "a cookie"; fi
+status 200 'any Accept' -X POST -H 'Accept: */*' "$url/tam/default"
+status 200 'Accept in another case' -X POST -H 'accept: APPLICATION/TEEP+CBOR;q=0.5' "$url/tam/default/final"
+status 406 'Accept that does not cover' -X POST -H 'Accept: text/html' "$url/tam"
+status 406 'Accept with q=0' -X POST -H 'Accept: application/teep+cbor;q=0' "$url/tam"
+status 405 'GET' "$url/tam"
+grep -qi '^allow: POST' "$work/head" || die "no Allow"
+status 404 'an unknown path' -X POST -H "$accept" "$url/nothing"
+status 404 'an unknown domain' -X POST -H "$accept" "$url/tam/nobody"
+status 404 'an unknown profile' -X POST -H "$accept" "$url/tam/default/nothing"
+status 415 'a body of another type' -X POST -H "$accept" -d x "$url/tam"
+head -c 70000 /dev/zero >"$work/large"
+status 413 'a body that is too large' -X POST -H "$accept" -H "$type" --data-binary "@$work/large" "$url/tam"
+status 413 'a chunked body that is too large' -X POST -H "$accept" -H "$type" \
+    -H 'Transfer-Encoding: chunked' --data-binary "@$work/large" "$url/tam"
+status 204 'garbage' -X POST -H "$accept" -H "$type" -d garbage "$url/tam"
+status 204 'chunked garbage with Expect' -X POST -H "$accept" -H "$type" -H 'Expect: 100-continue' \
+    -H 'Transfer-Encoding: chunked' -d garbage "$url/tam"
+[ "$(get "$admin" /metrics | grep -c '^tam_messages_dropped_total{')" -gt 0 ] || die "drops are not counted"
+
+# A third implementation of HTTP/2.
+printf garbage >"$work/garbage"
+nghttp -v -H ':method: POST' -H "$accept" -H "$type" -d "$work/garbage" --no-dep "$url/tam" >"$work/nghttp.out" 2>&1 || true
+grep -q ':status: 204' "$work/nghttp.out" || die "nghttp: $(tail -n 3 "$work/nghttp.out")"
+
+# Raw bytes in cleartext: what may not be taken, RFC 9112 section 6.3 above all.
+raw() { # WANTED-STATUS-LINES BYTES
+	exec 3<>"/dev/tcp/127.0.0.1/$clear"
+	(printf "$2" >&3) 2>/dev/null || true
+	timeout 5 cat <&3 | grep -ao 'HTTP/1.1 [0-9]*' | cut -d' ' -f2 | tr '\n' ' ' >"$work/raw" || true
+	exec 3<&- 3>&-
+	[ "$(cat "$work/raw")" = "$1 " ] || die "raw: got '$(cat "$work/raw")', not '$1' for: $2"
+}
+post='POST /tam HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n'
+raw '200 200' "${post}Content-Length: 0\r\n\r\n${post}Connection: close\r\n\r\n"
+raw '400' "${post}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+raw '400' "${post}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc"
+raw '400' "${post}Transfer-Encoding : chunked\r\n\r\n"
+raw '501' "${post}Transfer-Encoding: identity\r\n\r\n"
+raw '400' "${post}Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n"
+raw '400' "${post}Content-Type: application/teep+cbor\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab0\r\n\r\n"
+raw '400' 'POST /tam HTTP/1.1\r\nAccept: */*\r\n\r\n'
+raw '400' 'GET\r\n\r\n'
+raw '431' "${post}X: $(head -c 20000 /dev/zero | tr '\0' x)\r\n\r\n"
+raw '408' "${post}Content-Length: 10\r\n\r\nabc"
+raw '408' 'POST /tam HTT'
+[ "$(metric "$admin" tam_http_timeouts_total)" -ge 2 ] || die "timeouts are not counted"
+
+# A flood of PINGs (RFC 9113 section 10.5): told to calm down, and counted.
+{
+	printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0'
+	for _ in $(seq 1000); do printf '\0\0\10\6\0\0\0\0\0abcdefgh'; done
+	sleep 1
+} | timeout 10 openssl s_client -connect "localhost:$port" -alpn h2 -quiet >"$work/flood.out" 2>/dev/null || true
+[ "$(metric "$admin" tam_http2_abuse_total)" = 1 ] || die "the flood was not noticed"
+
+# Configuration: file:line, what is wrong, what would be right.
+bad_config() { # LINE PATTERN
+	sed "s|^workers = 1|$1|" "$work/node1/tamd.conf" >"$work/bad.conf"
+	if "$tamd" -t -c "$work/bad.conf" >"$work/bad.out" 2>&1; then die "accepted: $1"; fi
+	grep -q "$2" "$work/bad.out" || die "$1: $(cat "$work/bad.out")"
+}
+bad_config 'wokers = 1' "bad.conf:9: unknown key 'wokers'; did you mean 'workers'?"
+bad_config 'workers = many' "bad.conf:9: workers must be a whole number from 0 to 256, not 'many'"
+bad_config 'log_level = loud' "bad.conf:9: log_level must be error, warn, info or debug"
+bad_config 'listen = "nowhere"' 'bad.conf:9: listen must be address:port'
+"$tamd" -t -c "$work/node1/tamd.conf" >/dev/null || die "tamd -t"
+TAMD_WORKERS=2 "$tamd" --dump-config -c "$work/node1/tamd.conf" -o log_level=warn >"$work/dump"
+grep -q 'workers = "2" # environment TAMD_WORKERS' "$work/dump" || die "dump: environment"
+grep -q 'log_level = "warn" # flag -o' "$work/dump" || die "dump: flag"
+grep -q 'database = "\*\*\*\*\*\*\*\*"' "$work/dump" || die "dump shows a secret"
+chmod 644 "$work/keys/master.key"
+if "$tamd" -t -c "$work/node1/tamd.conf" >"$work/bad.out" 2>&1; then die "an exposed secret was accepted"; fi
+chmod 600 "$work/keys/master.key"
+
+# Reload of the log level and TLS files leaves the node serving.
+kill -HUP "$pid_1"
+sleep 0.3
+status 200 'an empty POST after SIGHUP' -X POST -H "$accept" "$url/tam"
+[ "$(metric "$admin" tam_exchanges)" = 0 ] || die "exchanges are left"
+[ "$(metric "$admin" tam_sessions)" = 0 ] || die "sessions are left"
+stop_node 1

@@ -1,0 +1,181 @@
+#!/bin/bash
+# Answers are ordered by the stamp they answer: replays, delays, tokens of others.
+set -euo pipefail
+work=$build/tests/work/test_order
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+trap end_world EXIT
+peer=$build/tests/support/peer
+
+make_world
+start_node 1 query_life_s=60
+start_node 2 query_life_s=60
+draft_policy
+enrol 4 --keys p256
+ta=$draft_component=8cf71ac86af31be184ec7a05a411a8c3a14fd9b77a30d046397481469468ece8
+
+# post PORT IN OUT [PATH]: status in $code.  The nodes share a port: which one
+# answers is the kernel's choice.
+post() {
+	code=$(curl -sS --cacert "$work/keys/tls.crt" -X POST -H 'Accept: application/teep+cbor' \
+	    -H 'Content-Type: application/teep+cbor' --data-binary "@$2" -o "$3" -w '%{http_code}' \
+	    "https://localhost:$1${4:-/tam}") || die "curl"
+}
+opener() { # PORT OUT [PATH]
+	: >"$work/empty"
+	post "$1" "$work/empty" "$2" "${3:-/tam}"
+	[ "$code" = 200 ] || die "no opener: $code"
+}
+drops() { # REASON: at both nodes
+	local n=0 v
+	for a in $admin_1 $admin_2; do
+		v=$(get "$a" /metrics | awk -v k="tam_messages_dropped_total{reason=\"$1\"}" '$1 == k { print $2 }')
+		n=$((n + ${v:-0}))
+	done
+	echo $n
+}
+counted() { # REASON WHAT: the last post was dropped for it
+	local now
+	[ "$code" = 204 ] || die "$2: $code"
+	now=$(drops "$1")
+	eval "was=\${seen_$1:-0}"
+	[ "$now" = $((was + 1)) ] || die "$2: $1 counted $now times, not $((was + 1)): $(get "$admin_1" /metrics | grep dropped; get "$admin_2" /metrics | grep dropped)"
+	eval "seen_$1=$now"
+	[ "$(rows)" = "$before" ] || die "$2: something changed: $(rows) was $before"
+}
+rows() {
+	sql "SELECT md5(string_agg(x::text, '' ORDER BY x::text)) FROM (
+		SELECT row(s.device_id, stamp_epoch, stamp_us, version, inventory_hash, open_work)::text AS x FROM device_seen s
+		UNION ALL SELECT row(device_id, component, digest)::text FROM device_component
+		UNION ALL SELECT row(update_id, state, attempt, success)::text FROM outstanding_update) r"
+}
+cd "$work"
+
+# A session from opener to Success.
+opener "$port" o1
+opener "$port" o2
+"$peer" --agent 0 query-response o1 a1
+"$peer" --agent 0 query-response o2 a2
+post "$port" a2 u2
+[ "$code" = 200 ] || die "no Update: $code"
+before=$(rows)
+
+post "$port" a2 x
+counted replayed "the same answer again"
+for _ in 1 2 3 4 5 6; do post "$port" a2 x; done # on whichever node
+seen_replayed=$(drops replayed)
+[ "$(rows)" = "$before" ] || die "a replay changed something"
+post "$port" a1 x
+counted stale_answer "an answer to an older question"
+
+"$peer" --agent 1 success u2 s_other
+post "$port" s_other x
+counted unknown_update "the Success of another device"
+"$peer" --agent 0 --token-of o1 success u2 s_kind
+post "$port" s_kind x
+counted token_foreign "a Success with the token of a question"
+"$peer" --agent 0 --token-of u2 query-response o2 q_kind
+post "$port" q_kind x
+counted token_foreign "an answer with the token of an Update"
+"$peer" --agent 0 --bad-signature success u2 s_bad
+post "$port" s_bad x
+counted bad_signature "a Success with a bad signature"
+"$peer" --agent 0 --nonce 1234567890 success u2 s_nonce
+post "$port" s_nonce x
+counted report_nonce "a report with another nonce"
+"$peer" --agent 0 --no-token success u2 s_none
+post "$port" s_none x
+counted token_missing "a Success without a token"
+"$peer" --agent 9 --seed stranger query-response o1 q_stranger
+post "$port" q_stranger x
+counted unknown_key "an unknown device"
+head -c 100 a1 >cut
+post "$port" cut x
+counted truncated "a truncated message"
+printf '\x00' | cat a1 - >tail
+post "$port" tail x
+counted trailing_bytes "a message with a tail"
+
+# The signature was bad, so the token is still good: it is consumed by the
+# first valid one (CONFORMANCE T18), once.
+"$peer" --agent 0 success u2 s2
+post "$port" s2 x
+[ "$code" = 204 ] || die "Success: $code"
+[ "$(sql "SELECT state, success FROM outstanding_update")" = 'answered|t' ] || die "the outcome was not written"
+before=$(rows)
+post "$port" s2 x
+counted update_closed "the same Success again"
+
+# An old Success after a newer observation closes its row and no more.
+"$tamctl" policy delete base >/dev/null
+sleep 0.6
+put_policy base "$draft_digest"
+sleep 0.6
+opener "$port" o3
+"$peer" --agent 2 query-response o3 a3
+post "$port" a3 u3
+[ "$code" = 200 ] || die "no Update for agent 2: $code"
+opener "$port" o4
+"$peer" --agent 2 query-response o4 a4
+post "$port" a4 x
+[ "$code" = 204 ] || die "an Update is under way: $code"
+[ "$(sql "SELECT reason FROM device_seen JOIN device USING (device_id) WHERE name = 'agent-000002'")" = awaiting_answer ] ||
+	die "no reason awaiting_answer"
+"$peer" --agent 2 success u3 s3
+post "$port" s3 x
+[ "$code" = 204 ] || die "Success of agent 2: $code"
+[ "$(sql "SELECT count(*) FROM device_component c JOIN device d USING (device_id) WHERE d.name = 'agent-000002'")" = 0 ] ||
+	die "an old Success wrote inventory over a newer observation"
+[ "$(sql "SELECT count(*) FROM outstanding_update o JOIN device d USING (device_id) WHERE d.name = 'agent-000002' AND state = 'answered'")" = 1 ] ||
+	die "an old Success did not close its row"
+
+# Two sessions of one device at once: one Update.
+opener "$port" o5
+opener "$port" o6
+"$peer" --agent 3 query-response o5 a5
+"$peer" --agent 3 query-response o6 a6
+(post "$port" a5 u5) &
+first=$!
+(post "$port" a6 u6) &
+wait $first $!
+[ "$(sql "SELECT count(*) FROM outstanding_update o JOIN device d USING (device_id) WHERE d.name = 'agent-000003' AND state = 'committed'")" = 1 ] ||
+	die "two Updates under way for one device"
+
+# A token of another domain, and an old one.
+TAMCTL_DATABASE=$db "$tamctl" bootstrap --key-dir "$work/keys" --domain second >"$work/keys/token2" 2>/dev/null
+second() { [ "$(curl -sk -o /dev/null -w '%{http_code}' -X POST -H 'Accept: */*' "https://localhost:$port/tam/second")" = 200 ]; }
+for _ in 1 2 3 4 5 6 7 8; do try_for 10 second || die "no second domain"; done
+opener "$port" o7 /tam/second
+"$peer" --agent 1 query-response o7 a7
+before=$(rows)
+post "$port" a7 x
+counted token_forged "a token of another domain"
+opener "$port" o8
+"$peer" --agent 1 query-response o8 a8
+stop_node 2
+stop_node 1
+seen_token_expired=0
+start_node 1 query_life_s=10
+admin_2=$admin_1
+sql "SELECT 1" >/dev/null
+sleep 11
+before=$(rows)
+post "$port" a8 x
+[ "$code" = 204 ] || die "an old token: $code"
+[ "$(drops token_expired)" -ge 1 ] || die "an old token is not counted"
+[ "$(rows)" = "$before" ] || die "an old token changed something"
+
+# An unsolicited answer of a known device is asked again and changes nothing.
+opener "$port" o9
+"$peer" --agent 1 --no-token query-response o9 a9
+post "$port" a9 x9
+[ "$code" = 200 ] || die "unsolicited: $code"
+[ "$(rows)" = "$before" ] || die "an unsolicited answer changed something"
+
+# What a device reports is what the API shows.
+opener "$port" o10
+"$peer" --agent 1 --tc "$ta" query-response o10 a10
+post "$port" a10 x
+[ "$code" = 204 ] || die "a compliant device: $code"
+"$tamctl" -o json device get agent-000001 | grep -q '"source":"reported"' || die "inventory is not shown"
+stop_node 1

@@ -1,0 +1,364 @@
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <check.h>
+
+#include "policy/policy.h"
+#include "tests/support/suite.h"
+
+/* Ids are any bytes to policy/; here they are their own text. */
+static bool
+parse_id(struct arena *arena, const char *text, struct slice *out)
+{
+	*out = arena_dup(arena, slice_str(text));
+	return strchr(text, ' ') == NULL;
+}
+
+static struct arena *arena;
+static struct policy_builder *builder;
+static uint8_t digests[256][32];
+
+static void
+setup(void)
+{
+	arena = arena_new_in(NULL);
+	builder = policy_builder_new();
+	for (int i = 0; i < 256; i++)
+		memset(digests[i], i, 32);
+}
+
+static void
+teardown(void)
+{
+	policy_builder_free(builder); /* NULL once it was built */
+	arena_free(arena);
+}
+
+static struct policy_set *
+build(void)
+{
+	struct policy_set *set = policy_build(builder);
+
+	builder = NULL;
+	return set;
+}
+
+/* A manifest "<id>/suit" that installs <id> with image digest n. */
+static void
+add_manifest(const char *id, int n, size_t bytes)
+{
+	struct policy_component c = {slice_str(id), SLICE_OF(digests[n])};
+	struct policy_manifest m = {.digest = SLICE_OF(digests[n]),
+	    .id = slice_str(arena_printf(arena, "%s/suit", id)),
+	    .envelope = {arena_calloc(arena, 1, bytes), bytes},
+	    .n_components = 1,
+	    .components = &c};
+
+	policy_add_manifest(builder, &m);
+}
+
+static void
+add_policy(const char *name, const char *document)
+{
+	char error[POLICY_ERROR_MAX];
+
+	ck_assert_msg(policy_add_policy(builder, name, document, parse_id,
+			  error),
+	    "%s", error);
+}
+
+static const char *
+digest_text(int n)
+{
+	char *text = arena_alloc(arena, 65);
+
+	for (int i = 0; i < 32; i++)
+		(void)snprintf(text + 2 * i, 3, "%02x", n);
+	return text;
+}
+
+static const char *
+wants(const char *selector, int priority, int n)
+{
+	return arena_printf(arena,
+	    "{\"selector\": \"%s\", \"priority\": %d, \"components\": "
+	    "[{\"manifest\": \"%s\"}]}",
+	    selector, priority, digest_text(n));
+}
+
+static struct policy_decision
+decide(struct policy_set *set, const char *class_name, const char *held, int n)
+{
+	struct policy_component c = {slice_str(held == NULL ? "" : held),
+	    SLICE_OF(digests[n])};
+	struct selector_label label = {SLICE_LIT("region"), SLICE_LIT("eu")};
+	struct policy_facts facts = {
+	    .subject = {slice_str(class_name), 1, &label},
+	    .n_components = held == NULL ? 0 : 1,
+	    .components = &c,
+	    .update_max = 1000};
+	struct policy_decision d;
+
+	policy_decide(set, &facts, arena, &d);
+	return d;
+}
+
+START_TEST(a_device_gets_what_its_rule_wants_and_nothing_twice)
+{
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 10);
+	add_policy("p", wants("class == \\\"cam\\\"", 0, 1));
+	set = build();
+	d = decide(set, "cam", NULL, 0);
+	ck_assert_uint_eq(d.n_manifests, 1);
+	ck_assert_str_eq(d.reason, "policy");
+	ck_assert_uint_eq(d.n_adds, 1);
+	d = decide(set, "cam", "a", 1);
+	ck_assert(!policy_has_work(&d));
+	ck_assert_str_eq(d.reason, "up_to_date");
+	d = decide(set, "cam", "a", 2); /* another image */
+	ck_assert_uint_eq(d.n_manifests, 1);
+	d = decide(set, "lock", NULL, 0);
+	ck_assert(!policy_has_work(&d));
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(the_rule_of_higher_priority_speaks_first)
+{
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 10);
+	add_policy("low", wants("", 1, 1));
+	add_policy("high", "{\"priority\": 2, \"components\": [{\"component\": "
+			   "\"a/suit\", \"state\": \"absent\"}]}");
+	set = build();
+	d = decide(set, "cam", NULL, 0);
+	ck_assert(!policy_has_work(&d));
+	d = decide(set, "cam", "a", 1);
+	ck_assert_uint_eq(d.n_unlinks, 1);
+	ck_assert(slice_is(d.unlinks[0], "a/suit"));
+	ck_assert(slice_is(d.removes[0], "a"));
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(a_revocation_outranks_every_rule)
+{
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 10);
+	add_policy("p", wants("", 100, 1));
+	policy_add_revocation(builder, 7, SLICE_LIT("a"), (struct slice){0});
+	set = build();
+	d = decide(set, "cam", "a", 1);
+	ck_assert_uint_eq(d.n_unlinks, 1);
+	ck_assert_uint_eq(d.n_manifests, 0);
+	ck_assert_uint_eq(d.n_shown, 1);
+	ck_assert_int_eq(d.shown[0], 7);
+	ck_assert_str_eq(d.reason, "revocation");
+	d = decide(set, "cam", NULL, 0);
+	ck_assert(!policy_has_work(&d));
+	ck_assert_uint_eq(d.n_shown, 0);
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(a_revoked_manifest_is_replaced_by_another_of_its_id)
+{
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 10);
+	add_manifest("a", 2, 10);
+	add_policy("p", wants("", 0, 2));
+	policy_add_revocation(builder, 8, (struct slice){0},
+	    SLICE_OF(digests[1]));
+	set = build();
+	d = decide(set, "cam", "a", 1);
+	ck_assert_uint_eq(d.n_manifests, 1);
+	ck_assert_uint_eq(d.n_unlinks, 0);
+	ck_assert_uint_eq(d.n_removes, 0);
+	ck_assert_uint_eq(d.n_shown, 1);
+	d = decide(set, "cam", "a", 2);
+	ck_assert_uint_eq(d.n_shown, 0);
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(an_update_stays_within_the_devices_size)
+{
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 600);
+	add_manifest("b", 2, 600);
+	add_manifest("c", 3, 2000);
+	add_policy("p1", wants("", 3, 1));
+	add_policy("p2", wants("", 2, 2));
+	add_policy("p3", wants("", 1, 3));
+	set = build();
+	d = decide(set, "cam", NULL, 0);
+	ck_assert_uint_eq(d.n_manifests, 1);
+	policy_set_unref(set);
+}
+END_TEST
+
+static const struct {
+	const char *selector;
+	bool matches;
+} selectors[] = {
+    {"", true},
+    {"class == \"cam\"", true},
+    {"class == \"lock\"", false},
+    {"class in (\"lock\", \"cam\")", true},
+    {"labels.region == \"eu\"", true},
+    {"labels.region in (\"us\")", false},
+    {"labels.other == \"\"", false},
+    {"class==\"cam\"and labels.region==\"eu\"", true},
+    {"class == \"cam\" and labels.region == \"us\"", false},
+};
+
+START_TEST(selectors_match_class_and_labels)
+{
+	struct selector_label label = {SLICE_LIT("region"), SLICE_LIT("eu")};
+	struct selector_subject d = {SLICE_LIT("cam"), 1, &label};
+	char error[SELECTOR_ERROR_MAX];
+	struct selector *s = selector_compile(selectors[_i].selector, error);
+
+	ck_assert_msg(s != NULL, "%s: %s", selectors[_i].selector, error);
+	ck_assert_int_eq(selector_matches(s, &d), selectors[_i].matches);
+	selector_free(s);
+}
+END_TEST
+
+static const struct {
+	const char *selector, *error;
+} bad_selectors[] = {
+    {"klass == \"a\"", "column 1: expected class or labels.NAME"},
+    {"class = \"a\"", "column 7: expected == or in"},
+    {"class == a", "column 10: expected a string in double quotes"},
+    {"class == \"a", "column 10: expected a closing double quote"},
+    {"class == \"a\" or class == \"b\"", "column 14: expected and, or the end"},
+    {"class in \"a\"", "column 10: expected ("},
+    {"class in (\"a\"", "column 14: expected , or )"},
+    {"labels. == \"a\"", "column 8: expected the name of a label"},
+};
+
+START_TEST(a_selectors_error_points_at_the_column)
+{
+	char error[SELECTOR_ERROR_MAX];
+
+	ck_assert(selector_compile(bad_selectors[_i].selector, error) == NULL);
+	ck_assert_str_eq(error, bad_selectors[_i].error);
+}
+END_TEST
+
+static const struct {
+	const char *document, *error;
+} bad_documents[] = {
+    {"[", "line 1, column 1"},
+    {"[]", ": must be a JSON object"},
+    {"{\"componets\": []}", "/componets: no such member"},
+    {"{}", "/components: must be an array"},
+    {"{\"components\": [1]}", "/components/0: must be an object"},
+    {"{\"components\": [{\"manifest\": \"ab\"}]}",
+	"/components/0: manifest must be 64"},
+    {"{\"components\": [{\"component\": \"a\"}]}",
+	"/components/0: a component can only be absent"},
+    {"{\"components\": [{\"component\": \"a b\", \"state\": \"absent\"}]}",
+	"/components/0: component must be"},
+    {"{\"priority\": \"1\", \"components\": []}",
+	"/priority: must be an integer"},
+    {"{\"selector\": \"x\", \"components\": []}", "/selector: column 1"},
+};
+
+START_TEST(a_documents_error_points_at_the_member)
+{
+	char error[POLICY_ERROR_MAX];
+
+	ck_assert(!policy_add_policy(builder, "p", bad_documents[_i].document,
+	    parse_id, error));
+	ck_assert_msg(strncmp(error, bad_documents[_i].error,
+			  strlen(bad_documents[_i].error)) == 0,
+	    "%s", error);
+}
+END_TEST
+
+#define MINUTE (INT64_C(60) * 1000000)
+
+static const struct {
+	struct policy_last last;
+	bool revocation;
+	int64_t now_us;
+	bool offer, again;
+} paces[] = {
+    {{.same = false, .open = true}, false, 0, true, false},
+    {{.same = true, .open = true, .attempt = 1, .offered_us = 0,
+	 .expires_us = 1000 * MINUTE},
+	false, 9 * MINUTE, false, false},
+    {{.same = true, .open = true, .attempt = 1, .offered_us = 0,
+	 .expires_us = 1000 * MINUTE},
+	false, 11 * MINUTE, true, true},
+    /* a revocation at once, twice; then with a back-off */
+    {{.same = true, .open = true, .attempt = 1, .offered_us = 5,
+	 .expires_us = 1000 * MINUTE},
+	true, 6, true, true},
+    {{.same = true, .open = true, .attempt = 3, .offered_us = 5,
+	 .expires_us = 1000 * MINUTE},
+	true, 6, false, false},
+    /* expired: a new one */
+    {{.same = true, .open = true, .attempt = 1, .expires_us = MINUTE}, false,
+	2 * MINUTE, true, false},
+    /* an Error: later, and later still; a permanent one much later */
+    {{.same = true, .answered = true, .failed = true, .err_code = 11}, false,
+	MINUTE / 2, false, false},
+    {{.same = true, .answered = true, .failed = true, .err_code = 11}, false,
+	MINUTE, true, false},
+    {{.same = true, .answered = true, .failed = true, .err_code = 11,
+	 .failures = 2},
+	false, 3 * MINUTE, false, false},
+    {{.same = true, .answered = true, .failed = true, .err_code = 1}, false,
+	60 * MINUTE, false, false},
+    /* a Success that the device does not show */
+    {{.same = true, .answered = true}, false, 1, false, false},
+};
+
+START_TEST(paces_offers)
+{
+	struct policy_pace p = policy_pace(&paces[_i].last,
+	    paces[_i].revocation, paces[_i].now_us);
+
+	ck_assert_int_eq(p.offer, paces[_i].offer);
+	ck_assert_int_eq(p.offer && p.again, paces[_i].again);
+	ck_assert(p.offer || p.reason != NULL);
+}
+END_TEST
+
+#define LOOP(tc, test, table) \
+	tcase_add_loop_test(tc, test, 0, (int)(sizeof(table) / sizeof(table[0])))
+
+int
+main(void)
+{
+	TCase *tc = tcase_create("policy");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc,
+	    a_device_gets_what_its_rule_wants_and_nothing_twice);
+	tcase_add_test(tc, the_rule_of_higher_priority_speaks_first);
+	tcase_add_test(tc, a_revocation_outranks_every_rule);
+	tcase_add_test(tc, a_revoked_manifest_is_replaced_by_another_of_its_id);
+	tcase_add_test(tc, an_update_stays_within_the_devices_size);
+	LOOP(tc, a_documents_error_points_at_the_member, bad_documents);
+	LOOP(tc, selectors_match_class_and_labels, selectors);
+	LOOP(tc, a_selectors_error_points_at_the_column, bad_selectors);
+	LOOP(tc, paces_offers, paces);
+	return suite_main(tc);
+}
