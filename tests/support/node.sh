@@ -167,7 +167,7 @@ enrol() { # AGENTS [tamfleet keys options]
 	local n=$1
 	shift
 	"$tamfleet" keys --agents "$n" "$@" >"$work/keys.ndjson"
-	"$tamctl" device import "$work/keys.ndjson" >"$work/import.out" || die "import"
+	"$tamctl" -o json device import "$work/keys.ndjson" >"$work/import.out" || die "import"
 	if grep -v -e '"created"' -e '"updated"' "$work/import.out" >&2; then die "import"; fi
 }
 

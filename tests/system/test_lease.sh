@@ -29,6 +29,7 @@ backends() {
 	sql "SELECT pid FROM pg_stat_activity WHERE application_name = '$1'"
 }
 
+sleep 1 # the snapshot with the policy is served by then
 poll
 poll
 poll
@@ -36,7 +37,8 @@ poll
 [ "$(metric "$admin_1" tam_polls_cached_total)" -ge 1 ] || die "the poll is not warm"
 
 # Every backend stopped: a warm poll still gets its 204, until the lease ends.
-stopped=$(backends node1)
+postmaster=$(head -n 1 "$pg/data/postmaster.pid")
+stopped="$(backends node1) $postmaster" # no new ones either
 # shellcheck disable=SC2086
 kill -STOP $stopped
 stop_at=$SECONDS
@@ -60,14 +62,17 @@ start_node 1 "database=$db application_name=node1"
 export TAMCTL_SERVER=localhost:$admin_1
 port_1=$port
 port=$(free_port)
-start_node 2 "database=$db application_name=node2"
+sql "CREATE ROLE tam2 SUPERUSER LOGIN" >/dev/null
+start_node 2 "database=${db/user=tam/user=tam2} application_name=node2"
 export TAMCTL_SERVER=localhost:$admin_1
 poll
 poll
 [ "$code" = 204 ] || die "node 2, warm: $code"
 stopped=$(backends node2)
+sql "ALTER ROLE tam2 NOLOGIN" >/dev/null # nor may it come back
 # shellcheck disable=SC2086
 kill -STOP $stopped
+stop_at=$SECONDS
 revocation=$("$tamctl" -o json revocation create "component=$draft_component" reason=test | json_number id)
 in_force() { [ -n "$(sql "SELECT in_force_us FROM revocation WHERE revocation_id = $revocation AND in_force_us > 0")" ]; }
 saw_204=no
@@ -80,6 +85,7 @@ poll
 [ "$code" = 503 ] || { kill -CONT $stopped; die "a cut-off node serves after the revocation is in force: $code"; }
 in_force_ms=$("$tamctl" -o json revocation status "$revocation" | json_number in_force_ms)
 [ "$in_force_ms" -le 7000 ] || { kill -CONT $stopped; die "in force only after $in_force_ms ms"; }
+sql "ALTER ROLE tam2 LOGIN" >/dev/null
 echo "in force after $in_force_ms ms; the cut-off node answered 204 meanwhile: $saw_204"
 # shellcheck disable=SC2086
 kill -CONT $stopped

@@ -154,7 +154,7 @@ opener "$port" o8
 "$peer" --agent 1 query-response o8 a8
 stop_node 2
 stop_node 1
-seen_token_expired=0
+export TAMCTL_SERVER=
 start_node 1 query_life_s=10
 admin_2=$admin_1
 sql "SELECT 1" >/dev/null
