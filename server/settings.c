@@ -49,8 +49,6 @@ static const struct key {
 	false},
     {"session_deadline_ms", NUMBER, AT(session_deadline_ms), "5000", 100,
 	60000, false},
-    {"flush_deadline_ms", NUMBER, AT(flush_deadline_ms), "5000", 100, 60000,
-	false},
     {"request_time_ms", NUMBER, AT(request_time_ms), "10000", 100, 600000,
 	false},
     {"idle_http1_ms", NUMBER, AT(idle_http1_ms), "60000", 100, 3600000, false},

@@ -31,7 +31,7 @@ struct config {
 	char log_level[CONFIG_TEXT_MAX];
 	int64_t workers; /* 0: one per CPU */
 	int64_t staleness_max_ms, drain_delay_ms, drain_deadline_ms;
-	int64_t session_deadline_ms, flush_deadline_ms;
+	int64_t session_deadline_ms;
 	int64_t request_time_ms, idle_http1_ms, idle_http2_ms;
 	int64_t head_max, message_max, upload_max, streams_max,
 	    connections_max;

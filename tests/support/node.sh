@@ -143,6 +143,14 @@ draft_policy() {
 	put_policy base "$draft_digest"
 }
 
+# Waits until every node says that it serves the newest epoch.
+is_settled() {
+	[ "$(sql "SELECT count(*) FROM node_lease l JOIN domain d USING (domain_id) WHERE l.epoch < d.epoch")" = 0 ]
+}
+settle() {
+	try_for 30 is_settled || die "the nodes do not serve the newest epoch"
+}
+
 # put_policy NAME DIGEST...
 put_policy() {
 	local name=$1 list=
@@ -150,6 +158,7 @@ put_policy() {
 	for digest in "$@"; do list="$list${list:+, }{\"manifest\": \"$digest\"}"; done
 	echo "{\"selector\": \"class == \\\"cam\\\"\", \"components\": [$list]}" >"$work/policy.json"
 	"$tamctl" policy put "$name" "$work/policy.json" >/dev/null
+	settle
 }
 
 # make_component ID SEQUENCE TEXT [--uri URI]: signs and uploads; prints the digest.

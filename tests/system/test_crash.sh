@@ -38,7 +38,6 @@ while [ $killed -lt "$kills" ]; do
 	pid=$pid_1
 	# New work for every device.
 	put_policy base "$(make_component vendor/round 1$round "text $round")"
-	sleep 0.3
 	fleet_exec --agents $agents --rounds 3 --http mix --concurrency 16 --tries 60 \
 	    --journal "$work/journal" >"$work/fleet.out" 2>&1 &
 	fleet_pid=$!

@@ -29,7 +29,6 @@ backends() {
 	sql "SELECT pid FROM pg_stat_activity WHERE application_name = '$1'"
 }
 
-sleep 1 # the snapshot with the policy is served by then
 poll
 poll
 poll

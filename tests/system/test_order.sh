@@ -108,9 +108,7 @@ counted update_closed "the same Success again"
 
 # An old Success after a newer observation closes its row and no more.
 "$tamctl" policy delete base >/dev/null
-sleep 0.6
 put_policy base "$draft_digest"
-sleep 0.6
 opener "$port" o3
 "$peer" --agent 2 query-response o3 a3
 post "$port" a3 u3
