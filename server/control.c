@@ -60,6 +60,7 @@ struct control {
 	uint64_t snapshot_no;
 	int64_t last_change;
 	int64_t leased_us, chores_us;
+	bool opened; /* the workers were told to listen */
 };
 
 /* --- the highest epochs, outside the database ----------------------------------- */
@@ -343,6 +344,10 @@ renew(struct control *c)
 	c->leased_us = began;
 	atomic_store(&c->status->lease_until_us,
 	    began + c->config->staleness_max_ms * 1000);
+	for (size_t i = 0; !c->opened && i < c->n_workers; i++)
+		mailbox_send(c->workers[i].mail,
+		    &(struct mail){.kind = MAIL_OPEN});
+	c->opened = true;
 	return sql_exec(c->sql, SQL_IN_FORCE, 0, NULL, NULL);
 }
 

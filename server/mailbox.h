@@ -13,6 +13,7 @@ struct tam_snapshot;
 
 enum mail_kind {
 	MAIL_SNAPSHOT, /* serve this one; acknowledged */
+	MAIL_OPEN,     /* the lease is there: begin to listen */
 	MAIL_DEVICE,   /* forget what you know of this device */
 	MAIL_TLS,      /* for connections from now on */
 	MAIL_DRAIN,    /* say that connections will close */

@@ -59,6 +59,16 @@ usage(FILE *to)
 /* --- readiness ------------------------------------------------------------------ */
 
 static bool
+all_open(const struct tamd *d)
+{
+	for (size_t i = 0; i < d->n_workers; i++) {
+		if (!atomic_load(&d->workers[i].open))
+			return false;
+	}
+	return true;
+}
+
+static bool
 ready(void *arg, const char **why)
 {
 	struct tamd *d = arg;
@@ -74,6 +84,8 @@ ready(void *arg, const char **why)
 		*why = "clock is off";
 	else if (clock_mono_us() >= atomic_load(&d->status.lease_until_us))
 		*why = "no lease";
+	else if (!all_open(d))
+		*why = "not listening yet";
 	return strcmp(*why, "ok") == 0;
 }
 
@@ -100,7 +112,7 @@ open_sockets(const char *what, const char *list, bool reuse, int fds[8],
 			    address, port, strerror(errno));
 			return false;
 		}
-		log_info("listening", "key=%s address=%s port=%d", what,
+		log_info("bound", "key=%s address=%s port=%d", what,
 		    address, port);
 		++*n;
 	}

@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -102,6 +103,29 @@ on_stop_poll(evutil_socket_t fd, short events, void *arg)
 	(void)event_base_loopbreak(t->worker.base);
 }
 
+/* Not before the lease: on a port shared with other nodes every connection
+ * that comes here would be refused service. */
+static void
+open_sockets(struct worker_thread *t)
+{
+	for (size_t i = 0; i < t->n_fds; i++)
+		http_server_listen(&t->http, t->fds[i]);
+	for (size_t i = 0; i < t->n_clear_fds; i++)
+		http_server_listen(&t->clear, t->clear_fds[i]);
+	atomic_store(&t->open, true);
+}
+
+static void
+close_unopened(struct worker_thread *t)
+{
+	if (atomic_load(&t->open))
+		return;
+	for (size_t i = 0; i < t->n_fds; i++)
+		(void)close(t->fds[i]);
+	for (size_t i = 0; i < t->n_clear_fds; i++)
+		(void)close(t->clear_fds[i]);
+}
+
 static void
 read_one(struct worker_thread *t, struct mail *m)
 {
@@ -109,6 +133,9 @@ read_one(struct worker_thread *t, struct mail *m)
 	case MAIL_SNAPSHOT:
 		take_snapshot(&t->worker, m->snapshot);
 		atomic_store(&t->snapshot_no, m->snapshot_no);
+		break;
+	case MAIL_OPEN:
+		open_sockets(t);
 		break;
 	case MAIL_DEVICE:
 		device_cache_drop(t->worker.devices, m->domain_id,
@@ -160,7 +187,7 @@ on_mail(evutil_socket_t fd, short events, void *arg)
 
 static void
 build_http(struct worker_thread *t, struct http_server *http,
-    struct ssl_ctx_st *tls, const int *fds, size_t n)
+    struct ssl_ctx_st *tls)
 {
 	http->base = t->worker.base;
 	http->tls = tls;
@@ -169,8 +196,6 @@ build_http(struct worker_thread *t, struct http_server *http,
 	http->counters = &t->worker.counters;
 	http->owner = &t->worker;
 	http_server_init(http);
-	for (size_t i = 0; i < n; i++)
-		http_server_listen(http, fds[i]);
 }
 
 static void
@@ -193,8 +218,8 @@ build(struct worker_thread *t)
 	w->db = db_open(w->base, t->config->database);
 	w->batch = batch_open(w->base, w->db);
 	w->http = &t->http;
-	build_http(t, &t->http, t->tls, t->fds, t->n_fds);
-	build_http(t, &t->clear, NULL, t->clear_fds, t->n_clear_fds);
+	build_http(t, &t->http, t->tls);
+	build_http(t, &t->clear, NULL);
 	t->mail_event = event_new(w->base, mailbox_fd(t->mail),
 	    EV_READ | EV_PERSIST, on_mail, t);
 	(void)event_add(t->mail_event, NULL);
@@ -206,6 +231,7 @@ tear_down(struct worker_thread *t)
 {
 	struct worker *w = &t->worker;
 
+	close_unopened(t);
 	http_server_fini(&t->clear);
 	http_server_fini(&t->http);
 	batch_close(w->batch);

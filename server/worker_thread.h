@@ -25,9 +25,10 @@ struct worker_thread {
 	const struct http_limits *http_limits;
 	const struct teep_limits *teep_limits;
 	struct ssl_ctx_st *tls;
-	int fds[8], clear_fds[8]; /* listening sockets */
+	int fds[8], clear_fds[8]; /* bound; they listen from MAIL_OPEN on */
 	size_t n_fds, n_clear_fds;
 	_Atomic uint64_t snapshot_no; /* the last one it serves */
+	atomic_bool open;             /* it listens, or did */
 	struct event *mail_event, *stop_event;
 	int64_t stop_deadline_us;
 	_Atomic int64_t left_over; /* objects still alive at its end */

@@ -50,8 +50,7 @@ http_listen_socket(const char *address, int port, bool reuse_port)
 			sizeof(on)) != 0) ||
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) !=
 		    0 ||
-		bind(fd, info->ai_addr, info->ai_addrlen) != 0 ||
-		listen(fd, BACKLOG) != 0)) {
+		bind(fd, info->ai_addr, info->ai_addrlen) != 0)) {
 		saved = errno;
 		(void)close(fd);
 		errno = saved;
@@ -127,6 +126,8 @@ http_server_listen(struct http_server *server, int fd)
 {
 	struct http_listener *l = mem_new(struct http_listener);
 
+	if (listen(fd, BACKLOG) != 0)
+		log_error("listen", "error=\"%s\"", strerror(errno));
 	l->server = server;
 	l->fd = fd;
 	l->event = event_new(server->base, fd, EV_READ | EV_PERSIST,

@@ -64,7 +64,7 @@ void http_server_init(struct http_server *);
 /* Ends every connection at once. */
 void http_server_fini(struct http_server *);
 
-/* Takes over a listening, non-blocking socket. */
+/* Takes over a bound, non-blocking socket and begins to listen on it. */
 void http_server_listen(struct http_server *, int fd);
 /* Accepts what is queued, then closes the listening socket. */
 void http_server_unlisten(struct http_server *);
@@ -73,7 +73,7 @@ void http_server_drain(struct http_server *);
 /* Some time later: ends the connections that have nothing to do. */
 void http_server_close_idle(struct http_server *);
 
-/* Opens a TCP socket to listen on, with SO_REUSEPORT; -1 and errno. */
+/* Binds a TCP socket, if asked so with SO_REUSEPORT; -1 and errno. */
 int http_listen_socket(const char *address, int port, bool reuse_port);
 
 /* The route of a request, its parameters set; NULL with *status 404 or 405. */
