@@ -59,6 +59,7 @@ struct admin {
 	pthread_cond_t wake;
 	struct jobs queue, done;
 	bool stopping;
+	_Atomic(struct ssl_ctx_st *) fresh_tls; /* to be taken by the loop */
 };
 
 static void
@@ -220,6 +221,17 @@ answer(struct job *job)
 }
 
 static void
+take_tls(struct admin *a)
+{
+	struct ssl_ctx_st *fresh = atomic_exchange(&a->fresh_tls, NULL);
+
+	if (fresh == NULL)
+		return;
+	http_tls_free(a->http.tls);
+	a->http.tls = fresh;
+}
+
+static void
 on_done(evutil_socket_t fd, short events, void *arg)
 {
 	struct admin *a = arg;
@@ -230,6 +242,7 @@ on_done(evutil_socket_t fd, short events, void *arg)
 	(void)events;
 	if (read(a->done_fd, &n, sizeof(n)) < 0)
 		return;
+	take_tls(a);
 	for (;;) {
 		(void)pthread_mutex_lock(&a->lock);
 		job = pop(&a->done);
@@ -385,7 +398,7 @@ loop(void *arg)
 	log_set_thread("admin");
 	a->base = event_base_new();
 	a->http.base = a->base;
-	a->http.tls = a->options.tls;
+	a->http.tls = http_tls_ref(a->options.tls);
 	a->http.limits = a->options.limits;
 	a->http.counters = &a->counters;
 	a->http.owner = a;
@@ -429,6 +442,16 @@ admin_start(const struct admin_options *options)
 }
 
 void
+admin_set_tls(struct admin *a, struct ssl_ctx_st *tls)
+{
+	uint64_t one = 1;
+
+	http_tls_free(atomic_exchange(&a->fresh_tls, tls));
+	if (write(a->done_fd, &one, sizeof(one)) < 0)
+		return; /* the counter is full: the loop is awake */
+}
+
+void
 admin_stop(struct admin *a)
 {
 	uint64_t one = 1;
@@ -445,6 +468,7 @@ admin_stop(struct admin *a)
 	if (write(a->stop_fd, &one, sizeof(one)) < 0)
 		abort();
 	(void)pthread_join(a->loop_thread, NULL);
+	http_tls_free(atomic_exchange(&a->fresh_tls, NULL));
 	while ((job = pop(&a->queue)) != NULL || (job = pop(&a->done)) != NULL)
 		free_job(job);
 	(void)close(a->done_fd);

@@ -35,6 +35,8 @@ struct admin_options {
 };
 
 struct admin *admin_start(const struct admin_options *);
+/* For connections from now on; takes the reference. */
+void admin_set_tls(struct admin *, struct ssl_ctx_st *);
 /* Answers what is being answered, then ends. */
 void admin_stop(struct admin *);
 

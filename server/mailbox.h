@@ -25,7 +25,7 @@ struct mail {
 	enum mail_kind kind;
 	struct tam_snapshot *snapshot; /* a reference goes along */
 	uint64_t snapshot_no;
-	struct ssl_ctx_st *tls;
+	struct ssl_ctx_st *tls; /* a reference goes along */
 	int32_t domain_id;
 	int64_t device_id;
 	int64_t deadline_us;

@@ -228,8 +228,7 @@ prepare(struct tamd *d)
 
 /* --- reloading -------------------------------------------------------------------------- */
 
-/* SIGHUP: the log level and the TLS files.  Connections keep what they have;
- * a context that was served stays until the process ends. */
+/* SIGHUP: the log level and the TLS files.  Connections keep what they have. */
 static void
 reload(struct tamd *d)
 {
@@ -248,7 +247,9 @@ reload(struct tamd *d)
 		return;
 	for (size_t i = 0; i < d->n_workers; i++)
 		mailbox_send(d->workers[i].mail,
-		    &(struct mail){.kind = MAIL_TLS, .tls = tls});
+		    &(struct mail){.kind = MAIL_TLS,
+			.tls = http_tls_ref(tls)});
+	admin_set_tls(d->admin, tls);
 	log_info("reloaded", "keys=log_level,tls_certificate,tls_key");
 }
 
@@ -331,6 +332,37 @@ run(struct tamd *d)
 	}
 }
 
+static int
+start(struct tamd *d, bool test)
+{
+	enum log_level level;
+	int status = EXIT_SUCCESS;
+
+	if (!config_load(d->config_path, d->overrides, &d->config))
+		return EXIT_FAILURE;
+	if (log_level_parse(d->config.log_level, &level))
+		log_set_level(level);
+	if (!prepare(d))
+		status = EXIT_FAILURE;
+	else if (test)
+		(void)puts("configuration ok");
+	else
+		return run(d);
+	http_tls_free(d->tls);
+	return status;
+}
+
+static void
+free_overrides(struct config_override *o)
+{
+	struct config_override *next;
+
+	for (; o != NULL; o = next) {
+		next = o->next;
+		free(o);
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -341,16 +373,15 @@ main(int argc, char **argv)
 	    {"dump-config", no_argument, NULL, 'd'},
 	    {"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, 'v'}, {NULL, 0, NULL, 0}};
-	struct tamd *d = mem_new(struct tamd);
+	struct tamd d = {0};
 	struct config_override *overrides = NULL, **last = &overrides;
 	bool test = false, dump = false;
-	enum log_level level;
-	int c;
+	int c, status;
 
 	while ((c = getopt_long(argc, argv, "c:o:thv", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
-			d->config_path = optarg;
+			d.config_path = optarg;
 			break;
 		case 'o':
 			*last = mem_new(struct config_override);
@@ -379,20 +410,13 @@ main(int argc, char **argv)
 		return 2;
 	}
 	crypto_init();
-	d->overrides = overrides;
+	d.overrides = overrides;
 	if (dump)
-		return config_dump(d->config_path, overrides, stdout)
+		status = config_dump(d.config_path, overrides, stdout)
 		    ? EXIT_SUCCESS
 		    : EXIT_FAILURE;
-	if (!config_load(d->config_path, overrides, &d->config))
-		return EXIT_FAILURE;
-	if (log_level_parse(d->config.log_level, &level))
-		log_set_level(level);
-	if (!prepare(d))
-		return EXIT_FAILURE;
-	if (test) {
-		(void)puts("configuration ok");
-		return EXIT_SUCCESS;
-	}
-	return run(d);
+	else
+		status = start(&d, test);
+	free_overrides(overrides);
+	return status;
 }

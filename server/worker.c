@@ -142,6 +142,7 @@ read_one(struct worker_thread *t, struct mail *m)
 		    m->device_id);
 		break;
 	case MAIL_TLS:
+		http_tls_free(t->http.tls);
 		t->http.tls = m->tls;
 		break;
 	case MAIL_DRAIN:
@@ -218,7 +219,7 @@ build(struct worker_thread *t)
 	w->db = db_open(w->base, t->config->database);
 	w->batch = batch_open(w->base, w->db);
 	w->http = &t->http;
-	build_http(t, &t->http, t->tls);
+	build_http(t, &t->http, http_tls_ref(t->tls));
 	build_http(t, &t->clear, NULL);
 	t->mail_event = event_new(w->base, mailbox_fd(t->mail),
 	    EV_READ | EV_PERSIST, on_mail, t);

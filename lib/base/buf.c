@@ -113,10 +113,12 @@ buf_cstr(struct buf *b)
 {
 	bool full = b->full;
 
+	/* The NUL is not content: it may go one beyond the maximum. */
+	b->full = false;
 	b->max++;
 	buf_add_byte(b, '\0');
 	b->max--;
-	if (!full && b->n > 0)
-		b->n--;
-	return b->p == NULL ? "" : (const char *)b->p;
+	b->n--;
+	b->full = full;
+	return (const char *)b->p;
 }

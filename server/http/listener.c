@@ -118,6 +118,7 @@ http_server_fini(struct http_server *server)
 	while ((c = TAILQ_FIRST(&server->conns)) != NULL)
 		conn_abort(c);
 	event_free(server->flush);
+	http_tls_free(server->tls);
 	arena_pool_fini(&server->arenas);
 }
 

@@ -40,7 +40,7 @@ TAILQ_HEAD(http_conns, http_conn);
 
 struct http_server {
 	struct event_base *base;
-	struct ssl_ctx_st *tls; /* NULL: cleartext */
+	struct ssl_ctx_st *tls; /* its own reference; NULL: cleartext */
 	const struct http_route *routes;
 	size_t n_routes;
 	const struct http_limits *limits;
@@ -84,6 +84,8 @@ const struct http_route *http_find_route(const struct http_server *,
 
 /* TLS 1.2 and 1.3, ALPN h2 and http/1.1; NULL with a line in the log. */
 struct ssl_ctx_st *http_tls_new(const char *cert_file, const char *key_file);
+/* Counted references: connections hold one each, servers too. */
+struct ssl_ctx_st *http_tls_ref(struct ssl_ctx_st *);
 void http_tls_free(struct ssl_ctx_st *);
 
 #endif

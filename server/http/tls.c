@@ -63,6 +63,13 @@ http_tls_new(const char *cert_file, const char *key_file)
 	return NULL;
 }
 
+struct ssl_ctx_st *
+http_tls_ref(struct ssl_ctx_st *ctx)
+{
+	(void)SSL_CTX_up_ref(ctx);
+	return ctx;
+}
+
 void
 http_tls_free(struct ssl_ctx_st *ctx)
 {
