@@ -122,8 +122,8 @@ static void *
 work(void *arg)
 {
 	struct admin *a = arg;
-	struct sql *sql = sql_new(a->options.database, "tam_admin",
-	    STATEMENT_TIMEOUT_MS, -1);
+	struct sql *sql =
+	    sql_new(a->options.database, "tam_admin", STATEMENT_TIMEOUT_MS, -1);
 	struct cose_crypto *crypto = cose_crypto_new();
 	struct job *job;
 
@@ -212,11 +212,12 @@ answer(struct job *job)
 	    .extra = {{SLICE_LIT("x-request-id"), slice_str(r->id)}}};
 
 	if (r->etag != NULL)
-		response.extra[response.n_extra++] = (struct http_header){
-		    SLICE_LIT("etag"), slice_str(r->etag)};
+		response.extra[response.n_extra++] =
+		    (struct http_header){SLICE_LIT("etag"), slice_str(r->etag)};
 	if (r->status == 401)
-		response.extra[response.n_extra++] = (struct http_header){
-		    SLICE_LIT("www-authenticate"), SLICE_LIT("Bearer")};
+		response.extra[response.n_extra++] =
+		    (struct http_header){SLICE_LIT("www-authenticate"),
+		        SLICE_LIT("Bearer")};
 	http_answer(job->exchange, &response);
 }
 
@@ -272,8 +273,8 @@ on_livez(struct http_exchange *x)
 {
 	http_answer(x,
 	    &(struct http_response){.status = 200,
-		.content_type = "text/plain",
-		.body = SLICE_LIT("ok\n")});
+	        .content_type = "text/plain",
+	        .body = SLICE_LIT("ok\n")});
 }
 
 static void
@@ -285,8 +286,8 @@ on_readyz(struct http_exchange *x)
 
 	http_answer(x,
 	    &(struct http_response){.status = ready ? 200 : 503,
-		.content_type = "text/plain",
-		.body = slice_str(arena_printf(x->arena, "%s\n", why))});
+	        .content_type = "text/plain",
+	        .body = slice_str(arena_printf(x->arena, "%s\n", why))});
 }
 
 static void
@@ -296,10 +297,12 @@ add_counter(struct buf *b, const struct admin *a, size_t offset,
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < a->options.n_counters; i++)
-		sum += atomic_load_explicit(
-		    (const _Atomic uint64_t *)(const void *)((const char *)
-			a->options.counters[i] + offset),
-		    memory_order_relaxed);
+		sum +=
+		    atomic_load_explicit((const _Atomic uint64_t *)(const void
+		                                 *)((const char *)
+		                                        a->options.counters[i] +
+		                             offset),
+		        memory_order_relaxed);
 	buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", name, help, name,
 	    type, name, (long long)sum);
 }
@@ -314,8 +317,8 @@ add_drops(struct buf *b, const struct admin *a)
 		uint64_t sum = 0;
 
 		for (size_t i = 0; i < a->options.n_counters; i++)
-			sum += atomic_load_explicit(
-			    &a->options.counters[i]->drops[e],
+			sum += atomic_load_explicit(&a->options.counters[i]
+			                                 ->drops[e],
 			    memory_order_relaxed);
 		if (sum > 0)
 			buf_printf(b,
@@ -332,25 +335,25 @@ on_metrics(struct http_exchange *x)
 	struct buf b;
 
 	buf_init(&b, 1 << 20);
-#define X(name, help)                                                         \
-	add_counter(&b, a,                                                    \
-	    offsetof(struct counters, counts) +                               \
-		COUNTER_##name * sizeof(uint64_t),                            \
+#define X(name, help)                              \
+	add_counter(&b, a,                         \
+	    offsetof(struct counters, counts) +    \
+	        COUNTER_##name * sizeof(uint64_t), \
 	    "tam_" #name "_total", "counter", help);
 	TAM_COUNTERS(X)
 #undef X
-#define X(name, help)                                                         \
-	add_counter(&b, a,                                                    \
-	    offsetof(struct counters, gauges) +                               \
-		GAUGE_##name * sizeof(uint64_t),                              \
+#define X(name, help)                            \
+	add_counter(&b, a,                       \
+	    offsetof(struct counters, gauges) +  \
+	        GAUGE_##name * sizeof(uint64_t), \
 	    "tam_" #name, "gauge", help);
 	TAM_GAUGES(X)
 #undef X
 	add_drops(&b, a);
 	http_answer(x,
 	    &(struct http_response){.status = 200,
-		.content_type = "text/plain; version=0.0.4",
-		.body = buf_slice(&b)});
+	        .content_type = "text/plain; version=0.0.4",
+	        .body = buf_slice(&b)});
 	buf_fini(&b);
 }
 
@@ -361,8 +364,8 @@ on_openapi(struct http_exchange *x)
 
 	http_answer(x,
 	    &(struct http_response){.status = 200,
-		.content_type = "application/json",
-		.body = slice_str(text)});
+	        .content_type = "application/json",
+	        .body = slice_str(text)});
 	free(text);
 }
 
@@ -373,7 +376,8 @@ make_routes(struct admin *a)
 {
 	size_t n = 0;
 
-	a->routes[n++] = (struct http_route){"GET", "/livez", 0, on_livez, NULL};
+	a->routes[n++] =
+	    (struct http_route){"GET", "/livez", 0, on_livez, NULL};
 	a->routes[n++] =
 	    (struct http_route){"GET", "/readyz", 0, on_readyz, NULL};
 	a->routes[n++] =
@@ -383,8 +387,7 @@ make_routes(struct admin *a)
 	for (size_t i = 0; i < API_ROUTE_COUNT; i++)
 		a->routes[n++] = (struct http_route){api_routes[i].method,
 		    api_routes[i].path,
-		    api_routes[i].body == BODY_NONE ? 0
-						     : a->options.upload_max,
+		    api_routes[i].body == BODY_NONE ? 0 : a->options.upload_max,
 		    on_request, &api_routes[i]};
 	a->http.routes = a->routes;
 	a->http.n_routes = n;
@@ -406,10 +409,9 @@ loop(void *arg)
 	http_server_init(&a->http);
 	for (size_t i = 0; i < a->options.n_fds; i++)
 		http_server_listen(&a->http, a->options.fds[i]);
-	a->done_event = event_new(a->base, a->done_fd, EV_READ | EV_PERSIST,
-	    on_done, a);
-	a->stop_event =
-	    event_new(a->base, a->stop_fd, EV_READ, on_stop, a);
+	a->done_event =
+	    event_new(a->base, a->done_fd, EV_READ | EV_PERSIST, on_done, a);
+	a->stop_event = event_new(a->base, a->stop_fd, EV_READ, on_stop, a);
 	(void)event_add(a->done_event, NULL);
 	(void)event_add(a->stop_event, NULL);
 	(void)event_base_dispatch(a->base);

@@ -33,7 +33,7 @@ components_of(struct api_request *r, const struct sql_result *rows)
 	for (size_t i = 0; i < sql_rows(rows); i++) {
 		json_t *o = json_pack("{s:s, s:s, s:s}", "component",
 		    suit_component_text(r->arena,
-			sql_bytes(rows, i, 0, r->arena)),
+		        sql_bytes(rows, i, 0, r->arena)),
 		    "source", sql_text(rows, i, 2), "since",
 		    sql_text(rows, i, 3));
 
@@ -152,8 +152,8 @@ static void
 report(struct import *in, size_t line, const char *name, const char *status,
     const char *detail)
 {
-	json_t *o = json_pack("{s:I, s:s}", "line", (json_int_t)line, "status",
-	    status);
+	json_t *o =
+	    json_pack("{s:I, s:s}", "line", (json_int_t)line, "status", status);
 	char *text;
 
 	if (name != NULL)
@@ -196,13 +196,13 @@ read_jwk(struct import *in, const json_t *jwk, struct cose_key *key)
 		return "key must be a JWK";
 	if (strcmp(kty, "OKP") == 0 && strcmp(crv, "Ed25519") == 0)
 		return coordinate(in, jwk, "x", xy) &&
-			cose_key_ed25519(key, xy) == TAM_OK
+		        cose_key_ed25519(key, xy) == TAM_OK
 		    ? NULL
 		    : "key is not a point of Ed25519";
 	if (strcmp(kty, "EC") == 0 && strcmp(crv, "P-256") == 0)
 		return coordinate(in, jwk, "x", xy) &&
-			coordinate(in, jwk, "y", xy + 32) &&
-			cose_key_p256(key, xy) == TAM_OK
+		        coordinate(in, jwk, "y", xy + 32) &&
+		        cose_key_p256(key, xy) == TAM_OK
 		    ? NULL
 		    : "key is not a point of P-256";
 	return "key must be EC P-256 or OKP Ed25519";
@@ -218,7 +218,8 @@ check_labels(const json_t *labels)
 		return NULL;
 	if (!json_is_object(labels))
 		return "labels must be an object of strings";
-	json_object_foreach ((json_t *)(uintptr_t)labels, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)labels, key, value)
+	{
 		if (!json_is_string(value) || key[0] == '\0')
 			return "labels must be an object of strings";
 	}
@@ -248,8 +249,7 @@ read_document(struct import *in, const json_t *doc, json_t **out)
 	if (name[0] == '\0' || strlen(name) > 255)
 		return "name must be 1 to 255 bytes";
 	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:O}", "name", name,
-	    "class",
-	    class_name == NULL ? "" : json_string_value(class_name),
+	    "class", class_name == NULL ? "" : json_string_value(class_name),
 	    "thumbprint", hex_dup(in->r->arena, SLICE_OF(key.thumbprint)),
 	    "curve", key.curve == COSE_P256 ? "p256" : "ed25519", "public_key",
 	    hex_dup(in->r->arena, cose_key_pub(&key)), "labels",
@@ -267,8 +267,8 @@ send_chunk(struct import *in)
 	if (json_array_size(in->docs) == 0)
 		return TAM_OK;
 	text = json_dumps(in->docs, JSON_COMPACT);
-	err = API_EXEC(in->r, &rows, SQL_DEVICE_IMPORT, in->r->domain_text,
-	    text);
+	err =
+	    API_EXEC(in->r, &rows, SQL_DEVICE_IMPORT, in->r->domain_text, text);
 	free(text);
 	for (size_t i = 0; err == TAM_OK && i < sql_rows(rows); i++) {
 		size_t n = (size_t)sql_int(rows, i, 0) - 1;
@@ -331,10 +331,10 @@ api_device_import(struct api_request *r)
 	if (err == TAM_OK)
 		err = api_audit(r, "devices", "", NULL,
 		    arena_printf(r->arena,
-			"{\"created\":%zu,\"updated\":%zu,\"failed\":%zu}",
-			in->created, in->updated, in->failed));
-	r->content_type = err == TAM_OK ? "application/x-ndjson"
-					 : r->content_type;
+		        "{\"created\":%zu,\"updated\":%zu,\"failed\":%zu}",
+		        in->created, in->updated, in->failed));
+	r->content_type =
+	    err == TAM_OK ? "application/x-ndjson" : r->content_type;
 	return err;
 }
 

@@ -36,7 +36,7 @@ learn_manifests(struct api_request *r, struct policy_builder **out)
 		    .digest = sql_bytes(rows, i, 0, r->arena)};
 
 		if (suit_learn(sql_bytes(rows, i, 2, r->arena), r->arena,
-			info) != TAM_OK)
+		        info) != TAM_OK)
 			continue;
 		components_of(info, components, &m);
 		policy_add_manifest(*out, &m);

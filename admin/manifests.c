@@ -118,13 +118,13 @@ load_signers(struct api_request *r, struct signers *s)
 		return err;
 	for (size_t i = 0; i < sql_rows(rows) && s->n < SUIT_SIGNERS_MAX; i++) {
 		if (cose_key_make(&s->keys[s->n],
-			strcmp(sql_text(rows, i, 1), "p256") == 0
-			    ? COSE_P256
-			    : COSE_ED25519,
-			sql_bytes(rows, i, 2, r->arena)) != TAM_OK)
+		        strcmp(sql_text(rows, i, 1), "p256") == 0
+		            ? COSE_P256
+		            : COSE_ED25519,
+		        sql_bytes(rows, i, 2, r->arena)) != TAM_OK)
 			continue;
-		s->names[s->n] = arena_strdup(r->arena,
-		    slice_str(sql_text(rows, i, 0)));
+		s->names[s->n] =
+		    arena_strdup(r->arena, slice_str(sql_text(rows, i, 0)));
 		s->prefixes[s->n++] = json_loads(sql_text(rows, i, 3), 0, NULL);
 	}
 	sql_result_free(rows);
@@ -155,7 +155,8 @@ may_write(const json_t *prefixes, const char *id)
 
 	if (json_array_size(prefixes) == 0)
 		return true;
-	json_array_foreach (prefixes, i, p) {
+	json_array_foreach(prefixes, i, p)
+	{
 		if (covers(json_string_value(p), id))
 			return true;
 	}
@@ -166,8 +167,8 @@ static enum tam_err
 check_prefixes(struct api_request *r, const struct signers *s, size_t signer,
     const struct suit_info *info)
 {
-	const char *id = suit_component_text(r->arena,
-	    info->manifest.component_id);
+	const char *id =
+	    suit_component_text(r->arena, info->manifest.component_id);
 
 	for (size_t i = 0; i <= info->n; i++) {
 		if (!may_write(s->prefixes[signer], id))
@@ -242,7 +243,7 @@ keep(struct api_request *r, const struct suit_info *info, struct slice digest,
 	    sql_bytea(r->arena, digest), component,
 	    sql_bytea(r->arena, info->manifest.component_id),
 	    arena_printf(r->arena, "%llu",
-		(unsigned long long)info->manifest.sequence),
+	        (unsigned long long)info->manifest.sequence),
 	    signer, sql_bytea(r->arena, r->body), text, r->principal);
 	free(text);
 	json_decref(components);
@@ -281,8 +282,8 @@ check_and_keep(struct api_request *r, const struct signers *s)
 		    sql_bytea(r->arena, SLICE_OF(e.digest)),
 		    info->manifest.sequence);
 	if (err == TAM_OK)
-		err = keep(r, info,
-		    arena_dup(r->arena, SLICE_OF(e.digest)), s->names[signer]);
+		err = keep(r, info, arena_dup(r->arena, SLICE_OF(e.digest)),
+		    s->names[signer]);
 	return err;
 }
 

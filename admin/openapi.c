@@ -56,8 +56,8 @@ body_of(const struct api_route *r)
 	    [BODY_RAW] = "application/json",
 	    [BODY_BYTES] = "application/suit-envelope+cose",
 	    [BODY_NDJSON] = "application/x-ndjson"};
-	json_t *schema = r->fields != NULL ? fields_schema(r->fields)
-					    : json_object();
+	json_t *schema =
+	    r->fields != NULL ? fields_schema(r->fields) : json_object();
 
 	return json_pack("{s:b, s:{s:{s:o}}}", "required", 1, "content",
 	    types[r->body], "schema", schema);
@@ -75,7 +75,7 @@ parameters_of(const char *path)
 
 		(void)json_array_append_new(list,
 		    json_pack("{s:o, s:s, s:b, s:{s:s}}", "name", name, "in",
-			"path", "required", 1, "schema", "type", "string"));
+		        "path", "required", 1, "schema", "type", "string"));
 		p += n;
 	}
 	return list;
@@ -86,8 +86,8 @@ operation_of(const struct api_route *r)
 {
 	json_t *op = json_pack("{s:s, s:s, s:o, s:{s:{s:s}, s:{s:s}}}",
 	    "operationId", r->name, "summary", r->summary, "parameters",
-	    parameters_of(r->path), "responses", "200", "description",
-	    "done", "default", "description", "problem+json (RFC 9457)");
+	    parameters_of(r->path), "responses", "200", "description", "done",
+	    "default", "description", "problem+json (RFC 9457)");
 
 	if (r->body != BODY_NONE)
 		(void)json_object_set_new(op, "requestBody", body_of(r));
@@ -116,7 +116,7 @@ openapi_document(void)
 		(void)json_object_set_new(path, method, operation_of(r));
 	}
 	doc = json_pack("{s:s, s:{s:s, s:s}, s:o, s:{s:{s:{s:s, s:s}}}, "
-			"s:[{s:[]}]}",
+	                "s:[{s:[]}]}",
 	    "openapi", "3.1.0", "info", "title", "TAM admin API", "version",
 	    PACKAGE_VERSION, "paths", paths, "components", "securitySchemes",
 	    "bearer", "type", "http", "scheme", "bearer", "security", "bearer");

@@ -57,14 +57,14 @@ check_document(struct api_request *r, const char *document)
 	if (err != TAM_OK)
 		return err;
 	if (!policy_add_policy(b, r->params[0], document, suit_component_parse,
-		error)) {
+	        error)) {
 		colon = strchr(error, ':');
 		err = api_problem(r, 422, "invalid_policy",
 		    error[0] == '/' && colon != NULL
-			? arena_strdup(r->arena,
-			      (struct slice){(const uint8_t *)error,
-				  (size_t)(colon - error)})
-			: NULL,
+		        ? arena_strdup(r->arena,
+		              (struct slice){(const uint8_t *)error,
+		                  (size_t)(colon - error)})
+		        : NULL,
 		    "%s", error);
 	}
 	policy_builder_free(b);
@@ -83,8 +83,8 @@ old_policy(struct api_request *r, const char **document)
 	if (err != TAM_OK)
 		return err;
 	if (sql_rows(rows) > 0) {
-		*document = arena_strdup(r->arena,
-		    slice_str(sql_text(rows, 0, 0)));
+		*document =
+		    arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
 		etag = arena_printf(r->arena, "\"%lld\"",
 		    (long long)sql_int(rows, 0, 1));
 	}
@@ -169,9 +169,10 @@ check_prefixes(struct api_request *r)
 	json_t *p;
 	struct slice ignored;
 
-	json_array_foreach (json_object_get(r->json, "prefixes"), i, p) {
+	json_array_foreach(json_object_get(r->json, "prefixes"), i, p)
+	{
 		if (!suit_component_parse(r->arena, json_string_value(p),
-			&ignored))
+		        &ignored))
 			return api_problem(r, 422, "invalid_value",
 			    arena_printf(r->arena, "/prefixes/%zu", i),
 			    "not a component id");
@@ -189,7 +190,7 @@ api_anchor_put(struct api_request *r)
 
 	if (err == TAM_OK &&
 	    cose_key_from_pem(slice_str(api_string(r, "public_key")), &key) !=
-		TAM_OK)
+	        TAM_OK)
 		err = api_problem(r, 422, "bad_key", "/public_key",
 		    "not a P-256 or Ed25519 public key in PEM");
 	if (err == TAM_OK)

@@ -52,7 +52,7 @@ api_query(struct api_request *r, const char *name)
 		    strncmp(p, name, name_n) == 0)
 			return unescaped(r->arena,
 			    (struct slice){(const uint8_t *)p + name_n + 1,
-				n - name_n - 1});
+			        n - name_n - 1});
 		p += n + (p[n] == '&');
 	}
 	return NULL;
@@ -94,9 +94,9 @@ api_problem(struct api_request *r, int status, const char *code,
 	va_start(ap, format);
 	(void)vsnprintf(detail, sizeof(detail), format, ap);
 	va_end(ap);
-	doc = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type",
-	    "about:blank", "code", code, "status", status, "detail", detail,
-	    "request_id", r->id);
+	doc = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank",
+	    "code", code, "status", status, "detail", detail, "request_id",
+	    r->id);
 	if (pointer != NULL) {
 		where = json_pack("[{s:s, s:s}]", "pointer", pointer, "detail",
 		    detail);
@@ -192,7 +192,7 @@ api_list(struct api_request *r, int64_t limit, const char *statement, size_t n,
 	if (count > 0 && count == (size_t)limit)
 		buf_printf(&r->response, ",\"cursor\":\"%s\"",
 		    base64_dup(r->arena,
-			slice_str(sql_text(rows, count - 1, 1))));
+		        slice_str(sql_text(rows, count - 1, 1))));
 	buf_add_str(&r->response, "}");
 	sql_result_free(rows);
 	return TAM_OK;
@@ -240,7 +240,8 @@ has_type(const json_t *v, enum api_type type)
 	case TYPE_STRINGS:
 		if (!json_is_array(v))
 			return false;
-		json_array_foreach (v, i, item) {
+		json_array_foreach(v, i, item)
+		{
 			if (!json_is_string(item))
 				return false;
 		}
@@ -249,7 +250,8 @@ has_type(const json_t *v, enum api_type type)
 	default:
 		if (!json_is_object(v))
 			return false;
-		json_object_foreach ((json_t *)(uintptr_t)v, key, item) {
+		json_object_foreach((json_t *)(uintptr_t)v, key, item)
+		{
 			if (!json_is_string(item))
 				return false;
 		}
@@ -283,9 +285,9 @@ check_fields(struct api_request *r)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach (r->json, key, value) {
-		const char *pointer =
-		    arena_printf(r->arena, "/%.64s", key);
+	json_object_foreach(r->json, key, value)
+	{
+		const char *pointer = arena_printf(r->arena, "/%.64s", key);
 
 		f = field_named(r->route->fields, key);
 		if (f == NULL)

@@ -74,9 +74,9 @@ enum tam_err api_sql_problem(struct api_request *, enum tam_err);
 /* Statements; every failure has been answered when they return an error. */
 enum tam_err api_exec(struct api_request *, struct sql_result **,
     const char *statement, size_t n, const char *const *params);
-#define API_EXEC(r, out, statement, ...)                                      \
-	api_exec((r), (out), (statement),                                     \
-	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),           \
+#define API_EXEC(r, out, statement, ...)                            \
+	api_exec((r), (out), (statement),                           \
+	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
 	    (const char *[]){__VA_ARGS__})
 
 /* Answers 200 with column 0 of the only row; 404 when there is none. */
@@ -86,13 +86,13 @@ enum tam_err api_one(struct api_request *, const char *statement, size_t n,
  * when there are `limit` rows, becomes the cursor. */
 enum tam_err api_list(struct api_request *, int64_t limit,
     const char *statement, size_t n, const char *const *params);
-#define API_ONE(r, statement, ...)                                            \
-	api_one((r), (statement),                                             \
-	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),           \
+#define API_ONE(r, statement, ...)                                  \
+	api_one((r), (statement),                                   \
+	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
 	    (const char *[]){__VA_ARGS__})
-#define API_LIST(r, limit, statement, ...)                                    \
-	api_list((r), (limit), (statement),                                   \
-	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),           \
+#define API_LIST(r, limit, statement, ...)                          \
+	api_list((r), (limit), (statement),                         \
+	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
 	    (const char *[]){__VA_ARGS__})
 
 /* Writes the audit event of this request; before and after are JSON or NULL. */

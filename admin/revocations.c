@@ -35,14 +35,14 @@ add_manifest(struct targets *t, const struct suit_info *info, bool by_digest)
 	for (size_t i = 0; i < info->n; i++)
 		add_target(t, info->components[i].id,
 		    by_digest && !info->components[i].many_digests
-			? info->components[i].digest
-			: (struct slice){0});
+		        ? info->components[i].digest
+		        : (struct slice){0});
 }
 
 /* The id may be a component's, or a manifest's: then what it installs. */
 static enum tam_err
-find_targets(struct api_request *r, struct slice component,
-    struct slice digest, struct targets *t)
+find_targets(struct api_request *r, struct slice component, struct slice digest,
+    struct targets *t)
 {
 	struct sql_result *rows;
 	enum tam_err err = api_exec(r, &rows, SQL_ENVELOPES, 0, NULL);
@@ -55,7 +55,7 @@ find_targets(struct api_request *r, struct slice component,
 		struct suit_info *info = arena_new(r->arena, struct suit_info);
 
 		if (suit_learn(sql_bytes(rows, i, 2, r->arena), r->arena,
-			info) != TAM_OK)
+		        info) != TAM_OK)
 			continue;
 		if (component.n > 0 &&
 		    slice_eq(info->manifest.component_id, component))
@@ -121,7 +121,7 @@ insert(struct api_request *r, struct slice component, struct slice digest,
 {
 	struct sql_result *rows;
 	const char *label = component.n > 0 ? api_string(r, "component")
-					     : api_string(r, "manifest");
+	                                    : api_string(r, "manifest");
 	int64_t epoch;
 	enum tam_err err = api_raise_epoch(r, &epoch);
 
@@ -145,8 +145,8 @@ api_revocation_create(struct api_request *r)
 {
 	struct slice component = {0}, digest = {0};
 	struct targets *t = arena_new(r->arena, struct targets);
-	const char *now = arena_printf(r->arena, "%lld",
-	    (long long)clock_wall_us());
+	const char *now =
+	    arena_printf(r->arena, "%lld", (long long)clock_wall_us());
 	const char *id = NULL;
 	char *after;
 	enum tam_err err = read_target(r, &component, &digest);
@@ -227,7 +227,7 @@ api_revocation_lift(struct api_request *r)
 		err = api_audit(r, r->params[0], api_string(r, "reason"), NULL,
 		    NULL);
 	return err == TAM_OK ? API_ONE(r, SQL_REVOCATION_GET, r->params[0])
-			     : err;
+	                     : err;
 }
 
 enum tam_err
@@ -238,8 +238,7 @@ api_event_list(struct api_request *r)
 	int64_t after = api_query_int(r, "after", 0, 0, INT64_MAX);
 
 	return API_LIST(r, limit, SQL_EVENT_LIST,
-	    api_cursor(r,
-		arena_printf(r->arena, "%lld", (long long)after)),
+	    api_cursor(r, arena_printf(r->arena, "%lld", (long long)after)),
 	    limit_text);
 }
 

@@ -2,45 +2,43 @@
 
 #include "admin/table.h"
 
-const struct api_field api_anchor_fields[] = {
-    {"public_key", TYPE_STRING, true, "SubjectPublicKeyInfo in PEM"},
-    {"prefixes", TYPE_STRINGS, false,
-	"component-id prefixes it may write; none: any"},
-    {0}};
+const struct api_field api_anchor_fields[] =
+    {{"public_key", TYPE_STRING, true, "SubjectPublicKeyInfo in PEM"},
+        {"prefixes", TYPE_STRINGS, false,
+            "component-id prefixes it may write; none: any"},
+        {0}};
 
-const struct api_field api_profile_fields[] = {
-    {"is_default", TYPE_BOOLEAN, false, "the one of /tam/{domain}"},
+const struct api_field api_profile_fields[] = {{"is_default", TYPE_BOOLEAN,
+                                                   false,
+                                                   "the one of /tam/{domain}"},
     {"numbering", TYPE_STRING, false, "final or legacy"},
     {"opener", TYPE_STRING, false, "sign, sign1-esp256 or sign1-ed25519"},
     {"algorithms", TYPE_STRING, false,
-	"current (-9, -19) or deprecated (-7, -8)"},
+        "current (-9, -19) or deprecated (-7, -8)"},
     {"kid", TYPE_STRING, false, "thumbprint or none"},
     {"ask", TYPE_STRING, false, "plain or attest"},
     {"always_token", TYPE_BOOLEAN, false, "a token beside a challenge"},
-    {"verify_after_update", TYPE_STRING, false,
-	"never, revocations or always"},
+    {"verify_after_update", TYPE_STRING, false, "never, revocations or always"},
     {"update_bytes", TYPE_INTEGER, false,
-	"bytes of manifests one Update may carry"},
+        "bytes of manifests one Update may carry"},
     {0}};
 
-const struct api_field api_device_fields[] = {
-    {"class", TYPE_STRING, false, "device class"},
+const struct api_field api_device_fields[] = {{"class", TYPE_STRING, false,
+                                                  "device class"},
     {"status", TYPE_STRING, false,
-	"pending, active, quarantined or decommissioned"},
+        "pending, active, quarantined or decommissioned"},
     {"labels", TYPE_OBJECT, false, "replaces all labels"},
-    {"reason", TYPE_STRING, false, "for the audit log"},
-    {0}};
+    {"reason", TYPE_STRING, false, "for the audit log"}, {0}};
 
-const struct api_field api_revocation_fields[] = {
-    {"component", TYPE_STRING, false,
-	"component id: a component's or a manifest's"},
-    {"manifest", TYPE_STRING, false, "digest of a manifest, hex"},
-    {"reason", TYPE_STRING, true, "why; for the audit log"},
-    {"advisory", TYPE_STRING, false, "URL"},
-    {0}};
+const struct api_field api_revocation_fields[] =
+    {{"component", TYPE_STRING, false,
+         "component id: a component's or a manifest's"},
+        {"manifest", TYPE_STRING, false, "digest of a manifest, hex"},
+        {"reason", TYPE_STRING, true, "why; for the audit log"},
+        {"advisory", TYPE_STRING, false, "URL"}, {0}};
 
-const struct api_field api_lift_fields[] = {
-    {"reason", TYPE_STRING, true, "why; for the audit log"},
+const struct api_field api_lift_fields[] = {{"reason", TYPE_STRING, true,
+                                                "why; for the audit log"},
     {0}};
 
 const struct api_route api_routes[API_ROUTE_COUNT] = {

@@ -21,10 +21,10 @@ enum api_role {
 
 enum api_body {
 	BODY_NONE,
-	BODY_JSON,   /* an object of the route's fields */
-	BODY_RAW,    /* a JSON document, kept as it is */
-	BODY_BYTES,  /* a SUIT envelope */
-	BODY_NDJSON  /* a document per line; a result per line comes back */
+	BODY_JSON,  /* an object of the route's fields */
+	BODY_RAW,   /* a JSON document, kept as it is */
+	BODY_BYTES, /* a SUIT envelope */
+	BODY_NDJSON /* a document per line; a result per line comes back */
 };
 
 enum api_type {
@@ -46,90 +46,90 @@ struct api_field {
  * id, method, path, roles, body, fields, tamctl noun, verb, columns of its
  * human table, summary.  {x} in the path is an argument of the command.
  */
-#define API_ROUTES(X)                                                         \
-	X(manifest_list, "GET", "/v1/manifests", ROLE_ANY, BODY_NONE, NULL,   \
-	    "manifest", "list", "digest,sequence,component,signer",           \
-	    "List the manifests uploaded")                                    \
-	X(manifest_upload, "POST", "/v1/manifests",                           \
-	    ROLE_POLICY | ROLE_ADMIN, BODY_BYTES, NULL, "manifest", "upload", \
-	    "digest,sequence,component,signer",                               \
-	    "Upload a SUIT envelope; it is verified before it is kept")       \
-	X(manifest_get, "GET", "/v1/manifests/{digest}", ROLE_ANY, BODY_NONE, \
-	    NULL, "manifest", "get", "", "Show a manifest and what it installs") \
-	X(manifest_download, "GET", "/v1/manifests/{digest}/envelope",        \
-	    ROLE_ANY, BODY_NONE, NULL, "manifest", "download", "",            \
-	    "Download an envelope as it was uploaded")                        \
-	X(anchor_list, "GET", "/v1/trust-anchors", ROLE_ANY, BODY_NONE, NULL, \
-	    "trust-anchor", "list", "name,curve,thumbprint,prefixes",         \
-	    "List the keys whose manifests are trusted")                      \
-	X(anchor_put, "PUT", "/v1/trust-anchors/{name}",                      \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_anchor_fields,         \
-	    "trust-anchor", "put", "", "Trust a signer")                      \
-	X(anchor_get, "GET", "/v1/trust-anchors/{name}", ROLE_ANY, BODY_NONE, \
-	    NULL, "trust-anchor", "get", "", "Show a trusted signer")         \
-	X(anchor_delete, "DELETE", "/v1/trust-anchors/{name}",                \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "trust-anchor",      \
-	    "delete", "", "Trust a signer no longer")                         \
-	X(policy_list, "GET", "/v1/policies", ROLE_ANY, BODY_NONE, NULL,      \
-	    "policy", "list", "name,revision,document", "List the policies")  \
-	X(policy_put, "PUT", "/v1/policies/{name}", ROLE_POLICY | ROLE_ADMIN, \
-	    BODY_RAW, NULL, "policy", "put", "",                              \
-	    "Create a policy, or make a new revision of it")                  \
+#define API_ROUTES(X)                                                          \
+	X(manifest_list, "GET", "/v1/manifests", ROLE_ANY, BODY_NONE, NULL,    \
+	    "manifest", "list", "digest,sequence,component,signer",            \
+	    "List the manifests uploaded")                                     \
+	X(manifest_upload, "POST", "/v1/manifests", ROLE_POLICY | ROLE_ADMIN,  \
+	    BODY_BYTES, NULL, "manifest", "upload",                            \
+	    "digest,sequence,component,signer",                                \
+	    "Upload a SUIT envelope; it is verified before it is kept")        \
+	X(manifest_get, "GET", "/v1/manifests/{digest}", ROLE_ANY, BODY_NONE,  \
+	    NULL, "manifest", "get", "",                                       \
+	    "Show a manifest and what it installs")                            \
+	X(manifest_download, "GET", "/v1/manifests/{digest}/envelope",         \
+	    ROLE_ANY, BODY_NONE, NULL, "manifest", "download", "",             \
+	    "Download an envelope as it was uploaded")                         \
+	X(anchor_list, "GET", "/v1/trust-anchors", ROLE_ANY, BODY_NONE, NULL,  \
+	    "trust-anchor", "list", "name,curve,thumbprint,prefixes",          \
+	    "List the keys whose manifests are trusted")                       \
+	X(anchor_put, "PUT", "/v1/trust-anchors/{name}",                       \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_anchor_fields,          \
+	    "trust-anchor", "put", "", "Trust a signer")                       \
+	X(anchor_get, "GET", "/v1/trust-anchors/{name}", ROLE_ANY, BODY_NONE,  \
+	    NULL, "trust-anchor", "get", "", "Show a trusted signer")          \
+	X(anchor_delete, "DELETE", "/v1/trust-anchors/{name}",                 \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "trust-anchor",       \
+	    "delete", "", "Trust a signer no longer")                          \
+	X(policy_list, "GET", "/v1/policies", ROLE_ANY, BODY_NONE, NULL,       \
+	    "policy", "list", "name,revision,document", "List the policies")   \
+	X(policy_put, "PUT", "/v1/policies/{name}", ROLE_POLICY | ROLE_ADMIN,  \
+	    BODY_RAW, NULL, "policy", "put", "",                               \
+	    "Create a policy, or make a new revision of it")                   \
 	X(policy_get, "GET", "/v1/policies/{name}", ROLE_ANY, BODY_NONE, NULL, \
-	    "policy", "get", "", "Show a policy")                             \
-	X(policy_delete, "DELETE", "/v1/policies/{name}",                     \
+	    "policy", "get", "", "Show a policy")                              \
+	X(policy_delete, "DELETE", "/v1/policies/{name}",                      \
 	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "policy", "delete", "", \
-	    "Delete a policy")                                                \
+	    "Delete a policy")                                                 \
 	X(profile_list, "GET", "/v1/wire-profiles", ROLE_ANY, BODY_NONE, NULL, \
-	    "wire-profile", "list",                                           \
-	    "name,is_default,numbering,opener,algorithms,kid,ask",            \
-	    "List how TAM URIs speak")                                        \
-	X(profile_put, "PUT", "/v1/wire-profiles/{name}",                     \
-	    ROLE_OPERATOR | ROLE_ADMIN, BODY_JSON, api_profile_fields,        \
-	    "wire-profile", "put", "", "Create or change a wire profile")     \
+	    "wire-profile", "list",                                            \
+	    "name,is_default,numbering,opener,algorithms,kid,ask",             \
+	    "List how TAM URIs speak")                                         \
+	X(profile_put, "PUT", "/v1/wire-profiles/{name}",                      \
+	    ROLE_OPERATOR | ROLE_ADMIN, BODY_JSON, api_profile_fields,         \
+	    "wire-profile", "put", "", "Create or change a wire profile")      \
 	X(profile_get, "GET", "/v1/wire-profiles/{name}", ROLE_ANY, BODY_NONE, \
-	    NULL, "wire-profile", "get", "", "Show a wire profile")           \
-	X(device_list, "GET", "/v1/devices", ROLE_ANY, BODY_NONE, NULL,       \
-	    "device", "list", "name,class,status,reason,last_seen",           \
-	    "List devices; ?limit=, ?cursor=, ?class=, ?status=")             \
-	X(device_import, "POST", "/v1/devices/import",                        \
-	    ROLE_OPERATOR | ROLE_ADMIN, BODY_NDJSON, NULL, "device",          \
-	    "import", "line,status,name,detail",                              \
-	    "Enrol devices: {name, class, labels, key (JWK)} per line")       \
-	X(device_get, "GET", "/v1/devices/{name}", ROLE_ANY, BODY_NONE, NULL, \
-	    "device", "get", "",                                              \
-	    "Show a device, what it holds and the last decision")             \
-	X(device_patch, "PATCH", "/v1/devices/{name}",                        \
-	    ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,            \
-	    api_device_fields, "device", "set", "",                           \
-	    "Change class, status or labels")                                 \
-	X(revocation_list, "GET", "/v1/revocations", ROLE_ANY, BODY_NONE,     \
-	    NULL, "revocation", "list", "id,target,label,reason,in_force_at", \
-	    "List the revocations")                                           \
-	X(revocation_create, "POST", "/v1/revocations",                       \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_revocation_fields,     \
-	    "revocation", "create", "",                                       \
-	    "Revoke a component or a manifest: it leaves every device")       \
-	X(revocation_get, "GET", "/v1/revocations/{id}", ROLE_ANY, BODY_NONE, \
-	    NULL, "revocation", "status", "",                                 \
-	    "Show how far a revocation is")                                   \
-	X(revocation_lift, "POST", "/v1/revocations/{id}/lift",               \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_lift_fields,           \
-	    "revocation", "lift", "", "Lift a revocation")                    \
-	X(event_list, "GET", "/v1/events", ROLE_ANY, BODY_NONE, NULL,         \
-	    "event", "list", "seq,at,actor,action,object,reason",             \
-	    "List audit events; ?after=SEQ, ?limit=")                         \
-	X(device_event_list, "GET", "/v1/devices/{name}/events", ROLE_ANY,    \
-	    BODY_NONE, NULL, "device", "events", "at,kind,update_id,detail",  \
-	    "List what happened to a device")                                 \
-	X(fleet_get, "GET", "/v1/fleet", ROLE_ANY, BODY_NONE, NULL, "fleet",  \
+	    NULL, "wire-profile", "get", "", "Show a wire profile")            \
+	X(device_list, "GET", "/v1/devices", ROLE_ANY, BODY_NONE, NULL,        \
+	    "device", "list", "name,class,status,reason,last_seen",            \
+	    "List devices; ?limit=, ?cursor=, ?class=, ?status=")              \
+	X(device_import, "POST", "/v1/devices/import",                         \
+	    ROLE_OPERATOR | ROLE_ADMIN, BODY_NDJSON, NULL, "device", "import", \
+	    "line,status,name,detail",                                         \
+	    "Enrol devices: {name, class, labels, key (JWK)} per line")        \
+	X(device_get, "GET", "/v1/devices/{name}", ROLE_ANY, BODY_NONE, NULL,  \
+	    "device", "get", "",                                               \
+	    "Show a device, what it holds and the last decision")              \
+	X(device_patch, "PATCH", "/v1/devices/{name}",                         \
+	    ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,             \
+	    api_device_fields, "device", "set", "",                            \
+	    "Change class, status or labels")                                  \
+	X(revocation_list, "GET", "/v1/revocations", ROLE_ANY, BODY_NONE,      \
+	    NULL, "revocation", "list", "id,target,label,reason,in_force_at",  \
+	    "List the revocations")                                            \
+	X(revocation_create, "POST", "/v1/revocations",                        \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_revocation_fields,      \
+	    "revocation", "create", "",                                        \
+	    "Revoke a component or a manifest: it leaves every device")        \
+	X(revocation_get, "GET", "/v1/revocations/{id}", ROLE_ANY, BODY_NONE,  \
+	    NULL, "revocation", "status", "", "Show how far a revocation is")  \
+	X(revocation_lift, "POST", "/v1/revocations/{id}/lift",                \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_lift_fields,            \
+	    "revocation", "lift", "", "Lift a revocation")                     \
+	X(event_list, "GET", "/v1/events", ROLE_ANY, BODY_NONE, NULL, "event", \
+	    "list", "seq,at,actor,action,object,reason",                       \
+	    "List audit events; ?after=SEQ, ?limit=")                          \
+	X(device_event_list, "GET", "/v1/devices/{name}/events", ROLE_ANY,     \
+	    BODY_NONE, NULL, "device", "events", "at,kind,update_id,detail",   \
+	    "List what happened to a device")                                  \
+	X(fleet_get, "GET", "/v1/fleet", ROLE_ANY, BODY_NONE, NULL, "fleet",   \
 	    "status", "", "Count devices by status and by last decision")
 
 enum api_route_id {
 #define X(id, ...) API_##id,
 	API_ROUTES(X)
 #undef X
-	    API_ROUTE_COUNT
+	API_ROUTE_COUNT
 };
 
 struct api_route {

@@ -108,7 +108,7 @@ intern(struct fleet_world *w, struct slice envelope)
 	copy = arena_dup(b->arena, envelope);
 	if (suit_envelope_decode(copy, b->arena, &b->envelope) != TAM_OK ||
 	    suit_manifest_decode(&b->envelope, b->arena, &b->manifest) !=
-		TAM_OK) {
+	        TAM_OK) {
 		arena_free(b->arena);
 		free(b);
 		return NULL;
@@ -145,9 +145,8 @@ rolls_back(const struct agent *a, const struct manifest_blob *b)
 /* --- messages out ---------------------------------------------------------------------- */
 
 static void
-sign(struct fleet_world *w, const struct agent *a,
-    const struct teep_message *m, struct arena *arena,
-    struct agent_reply *reply)
+sign(struct fleet_world *w, const struct agent *a, const struct teep_message *m,
+    struct arena *arena, struct agent_reply *reply)
 {
 	struct cose_private priv;
 	struct cose_signer *signer;
@@ -284,7 +283,7 @@ install(struct fleet_world *w, struct agent *a, struct slice envelope,
 	memcpy(digest, b->digest, 32);
 	o->reason = 4; /* unauthorised */
 	if (suit_verify(w->crypto, &b->envelope, arena, w->signers,
-		w->n_signers, &which) != TAM_OK ||
+	        w->n_signers, &which) != TAM_OK ||
 	    rolls_back(a, b))
 		return false;
 	suit_run_update(&w->suit, &b->envelope, &b->manifest, arena, o);
@@ -329,7 +328,7 @@ from_tam(struct fleet_world *w, const struct cose_message *m)
 	for (size_t i = 0; i < m->n; i++) {
 		for (size_t k = 0; k < w->n_tam_keys; k++) {
 			if (cose_verify(w->crypto, m, i, &w->tam_keys[k],
-				(struct slice){0}) == TAM_OK)
+			        (struct slice){0}) == TAM_OK)
 				return true;
 		}
 	}

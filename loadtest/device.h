@@ -57,7 +57,7 @@ struct fleet_world {
 /* What an agent does with a message it received. */
 enum agent_did {
 	AGENT_ANSWERED_QUERY,
-	AGENT_UPDATED,     /* a Success goes back */
+	AGENT_UPDATED,       /* a Success goes back */
 	AGENT_FAILED_UPDATE, /* an Error goes back */
 	AGENT_HAS_NO_ANSWER,
 	AGENT_REFUSED /* not from a TAM it trusts, or not TEEP */

@@ -76,7 +76,8 @@ fleet_agents(const struct fleet_plan *p)
 	struct agent *agents = mem_new_n(p->agents, struct agent);
 
 	for (uint32_t i = 0; i < p->agents; i++) {
-		bool ed = p->curves == 1 || (p->curves == 2 && (i / 2) % 2 == 1);
+		bool ed =
+		    p->curves == 1 || (p->curves == 2 && (i / 2) % 2 == 1);
 
 		agent_init(&agents[i], i, ed ? COSE_ED25519 : COSE_P256,
 		    p->seed);
@@ -154,9 +155,9 @@ over(struct slot *s)
 		journal_add(w->journal, 'S', SLICE_OF(s->agent->thumbprint),
 		    s->acknowledged);
 	end(s,
-	    s->failed	   ? OUTCOME_MANIFEST
-		: s->updated ? OUTCOME_UPDATED
-			     : OUTCOME_QUIET);
+	    s->failed        ? OUTCOME_MANIFEST
+	        : s->updated ? OUTCOME_UPDATED
+	                     : OUTCOME_QUIET);
 }
 
 static void
@@ -170,9 +171,8 @@ handle(struct slot *s, struct slice body)
 		journal_add(f->world->journal, 'S',
 		    SLICE_OF(s->agent->thumbprint), s->acknowledged);
 	s->acknowledged = (struct slice){0};
-	agent_handle(f->world, s->agent,
-	    f->plan->uris[s->agent->uri].numbering, arena_dup(s->arena, body),
-	    s->arena, &reply);
+	agent_handle(f->world, s->agent, f->plan->uris[s->agent->uri].numbering,
+	    arena_dup(s->arena, body), s->arena, &reply);
 	if (reply.did == AGENT_REFUSED) {
 		end(s, OUTCOME_REFUSED);
 		return;
@@ -217,8 +217,7 @@ finished(const struct lane *lane)
 
 	if (*lane->fleet->stop != 0)
 		return true;
-	if (lane->fleet->ends_us > 0 &&
-	    clock_mono_us() >= lane->fleet->ends_us)
+	if (lane->fleet->ends_us > 0 && clock_mono_us() >= lane->fleet->ends_us)
 		return true;
 	return p->rounds > 0 && lane->rounds_done >= p->rounds;
 }
@@ -303,8 +302,7 @@ on_progress(evutil_socket_t fd, short events, void *arg)
 	(void)fprintf(stderr,
 	    "%s%6.1f s  sessions %llu (%llu/s)  updated %llu  wrong %llu  "
 	    "retries %llu  p99 %.1f ms%s",
-	    tty ? "\r" : "",
-	    (double)(clock_mono_us() - f->begun_us) / 1e6,
+	    tty ? "\r" : "", (double)(clock_mono_us() - f->begun_us) / 1e6,
 	    (unsigned long long)r->sessions,
 	    (unsigned long long)(r->sessions - f->last_sessions),
 	    (unsigned long long)r->outcomes[OUTCOME_UPDATED],
@@ -334,7 +332,7 @@ make_lane(struct fleet *f, struct lane *lane, bool http2, struct agent *agents)
 	lane->rate = p->rate * lane->n_agents / p->agents;
 	lane->n_slots = (p->concurrency + share - 1) / share;
 	lane->n_links = http2 ? (lane->n_slots + p->streams - 1) / p->streams
-			      : lane->n_slots;
+	                      : lane->n_slots;
 	lane->links = (struct link **)mem_calloc(lane->n_links, sizeof(void *));
 	for (size_t i = 0; i < lane->n_links; i++)
 		lane->links[i] = link_new(&f->links, http2);

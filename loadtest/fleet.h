@@ -16,13 +16,13 @@ struct event_base;
 struct ssl_ctx_st;
 
 enum outcome {
-	OUTCOME_QUIET,      /* nothing to do: 204 */
-	OUTCOME_UPDATED,    /* an Update was installed */
-	OUTCOME_MANIFEST,   /* an Update failed on the device */
-	OUTCOME_REFUSED,    /* the agent refused what it was sent */
-	OUTCOME_HTTP,       /* an error status */
-	OUTCOME_TRANSPORT,  /* no answer at all */
-	OUTCOME_LOOP,       /* the TAM did not come to an end */
+	OUTCOME_QUIET,     /* nothing to do: 204 */
+	OUTCOME_UPDATED,   /* an Update was installed */
+	OUTCOME_MANIFEST,  /* an Update failed on the device */
+	OUTCOME_REFUSED,   /* the agent refused what it was sent */
+	OUTCOME_HTTP,      /* an error status */
+	OUTCOME_TRANSPORT, /* no answer at all */
+	OUTCOME_LOOP,      /* the TAM did not come to an end */
 	OUTCOME_COUNT
 };
 

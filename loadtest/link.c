@@ -2,11 +2,11 @@
 
 #include "loadtest/link.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
@@ -147,8 +147,8 @@ lose(struct link *l)
 {
 	struct link_requests lost = TAILQ_HEAD_INITIALIZER(lost);
 	struct link_request *r;
-	bool connecting = l->state == LINK_CONNECTING ||
-	    l->state == LINK_HANDSHAKE;
+	bool connecting =
+	    l->state == LINK_CONNECTING || l->state == LINK_HANDSHAKE;
 
 	disconnect(l);
 	while ((r = TAILQ_LAST(&l->active, link_requests)) != NULL) {

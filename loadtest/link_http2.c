@@ -154,13 +154,12 @@ http2_output(struct link *l)
 	const uint8_t *bytes;
 	ssize_t n;
 
-	while (l->n_active <
-		nghttp2_session_get_remote_settings(s,
-		    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
+	while (l->n_active < nghttp2_session_get_remote_settings(s,
+	                         NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) &&
 	    (r = link_take(l)) != NULL)
 		submit(l, r);
-	while (l->out.n < 65536 &&
-	    (n = nghttp2_session_mem_send(s, &bytes)) > 0)
+	while (
+	    l->out.n < 65536 && (n = nghttp2_session_mem_send(s, &bytes)) > 0)
 		buf_add(&l->out, bytes, (size_t)n);
 }
 

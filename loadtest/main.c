@@ -179,8 +179,8 @@ enum option_id {
 	O_DEPRECATED
 };
 
-static const struct option long_options[] = {
-    {"agents", required_argument, NULL, O_AGENTS},
+static const struct option long_options[] = {{"agents", required_argument, NULL,
+                                                 O_AGENTS},
     {"seed", required_argument, NULL, O_SEED},
     {"keys", required_argument, NULL, O_KEYS},
     {"class", required_argument, NULL, O_CLASS},
@@ -335,11 +335,10 @@ print_keys(const struct options *o)
 		(void)cose_private_from_secret(&priv, agents[i].curve,
 		    agents[i].secret);
 		(void)printf("{\"name\":\"%s-%06u\",\"class\":\"%s\","
-			     "\"labels\":{\"shard\":\"%u\"},\"key\":{\"kty\":"
-			     "\"%s\",\"crv\":\"%s\",\"x\":\"%s\"",
+		             "\"labels\":{\"shard\":\"%u\"},\"key\":{\"kty\":"
+		             "\"%s\",\"crv\":\"%s\",\"x\":\"%s\"",
 		    o->prefix, i, o->class_name, i % 16, p256 ? "EC" : "OKP",
-		    p256 ? "P-256" : "Ed25519",
-		    base64url(arena, priv.key.pub));
+		    p256 ? "P-256" : "Ed25519", base64url(arena, priv.key.pub));
 		if (p256)
 			(void)printf(",\"y\":\"%s\"",
 			    base64url(arena, priv.key.pub + 32));
@@ -371,7 +370,7 @@ client_tls(const char *ca_file)
 	(void)SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	(void)SSL_CTX_set_mode(ctx,
 	    SSL_MODE_ENABLE_PARTIAL_WRITE |
-		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+	        SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	if (ca_file == NULL ||
 	    SSL_CTX_load_verify_locations(ctx, ca_file, NULL) != 1)
@@ -387,8 +386,8 @@ check_components(const struct options *o, const struct agent *agents)
 
 	for (size_t k = 0; k < o->n_expect + o->n_absent; k++) {
 		bool want = k < o->n_expect;
-		const char *text = want ? o->expect[k]
-					: o->absent[k - o->n_expect];
+		const char *text =
+		    want ? o->expect[k] : o->absent[k - o->n_expect];
 		struct slice id;
 		uint32_t holds = 0;
 
@@ -446,13 +445,13 @@ int
 main(int argc, char **argv)
 {
 	struct options o = {.plan = {.agents = 100,
-				.concurrency = 32,
-				.streams = 50,
-				.curves = 2,
-				.tries = 3,
-				.rounds = 1,
-				.progress = true,
-				.seed = SLICE_LIT("tamfleet")},
+	                        .concurrency = 32,
+	                        .streams = 50,
+	                        .curves = 2,
+	                        .tries = 3,
+	                        .rounds = 1,
+	                        .progress = true,
+	                        .seed = SLICE_LIT("tamfleet")},
 	    .class_name = "cam",
 	    .prefix = "agent"};
 	struct rlimit files;

@@ -26,8 +26,7 @@ static void
 hist_json(const char *name, const struct hist *h, FILE *to)
 {
 	(void)fprintf(to, "  \"%s\": {\"mean\": %.3f", name,
-	    h->count == 0 ? 0.0
-			  : (double)h->sum / (double)h->count / 1e3);
+	    h->count == 0 ? 0.0 : (double)h->sum / (double)h->count / 1e3);
 	for (size_t i = 0; i < 4; i++)
 		(void)fprintf(to, ", \"p%g\": %.3f", percents[i],
 		    (double)hist_percentile(h, percents[i]) / 1e3);

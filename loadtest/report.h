@@ -9,8 +9,10 @@
 #include "loadtest/fleet.h"
 
 /* Schema "tamfleet/1"; latencies in milliseconds. */
-void report_json(const struct fleet_plan *, const struct fleet_result *, FILE *);
-void report_text(const struct fleet_plan *, const struct fleet_result *, FILE *);
+void report_json(const struct fleet_plan *, const struct fleet_result *,
+    FILE *);
+void report_text(const struct fleet_plan *, const struct fleet_result *,
+    FILE *);
 
 /* Whether every session ended as it should, and there was one at all. */
 bool report_good(const struct fleet_result *);

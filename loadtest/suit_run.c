@@ -412,7 +412,8 @@ suit_run_update(const struct suit_world *world, const struct suit_envelope *e,
 	struct run *r = arena_new(arena, struct run);
 
 	start(r, world, e, m, arena, out);
-	out->ok = m->n_dependencies == 0 && run_section(r, SUIT_PAYLOAD_FETCH) &&
+	out->ok = m->n_dependencies == 0 &&
+	    run_section(r, SUIT_PAYLOAD_FETCH) &&
 	    run_section(r, SUIT_CANDIDATE) && run_section(r, SUIT_INSTALL) &&
 	    run_section(r, SUIT_VALIDATE);
 	for (size_t i = 0; out->ok && i < r->n_cells; i++) {

@@ -300,7 +300,7 @@ first_of_class(const struct policy_set *set, struct slice class_name)
 		size_t mid = (lo + hi) / 2;
 
 		if (slice_cmp(selector_class(set->rules[mid].selector),
-			class_name) < 0)
+		        class_name) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -332,7 +332,7 @@ apply_rules(struct deciding *d)
 		    selector_class(set->rules[any].selector).n == 0;
 		bool more_own = own < set->n_rules &&
 		    slice_eq(selector_class(set->rules[own].selector),
-			class_name);
+		        class_name);
 
 		if (!more_any && !more_own)
 			return;
@@ -411,7 +411,8 @@ reoffer_delay(const struct policy_last *last, bool revocation)
 {
 	if (!revocation)
 		return reoffer_after;
-	return last->attempt < 3 ? 0 : doubled(backoff_first, last->attempt - 3);
+	return last->attempt < 3 ? 0
+	                         : doubled(backoff_first, last->attempt - 3);
 }
 
 struct policy_pace
@@ -429,13 +430,12 @@ policy_pace(const struct policy_last *last, bool revocation, int64_t now_us)
 		pace.reason = "awaiting_answer";
 	} else if (last->answered) {
 		/* An Error, or a Success the device does not show. */
-		delay = last->failed && last->err_code == 1
-		    ? backoff_permanent
-		    : backoff_first;
+		delay = last->failed && last->err_code == 1 ? backoff_permanent
+		                                            : backoff_first;
 		pace.until_us =
 		    last->closed_us + doubled(delay, last->failures);
-		pace.reason = last->failed ? "backoff_after_error"
-					   : "not_effective";
+		pace.reason =
+		    last->failed ? "backoff_after_error" : "not_effective";
 	}
 	pace.offer = now_us >= pace.until_us;
 	if (!pace.offer)

@@ -39,7 +39,8 @@ only_members(struct loader *l, json_t *object, const char *pointer,
 	json_t *value;
 	char where[128];
 
-	json_object_foreach (object, key, value) {
+	json_object_foreach(object, key, value)
+	{
 		bool found = false;
 
 		for (const char *const *k = known; *k != NULL; k++)
@@ -70,11 +71,12 @@ load_present(struct loader *l, json_t *entry, const char *pointer,
 		return refuse(l, pointer,
 		    "a manifest can only be present; name a component to have "
 		    "it absent");
-	out->manifest = policy_find_manifest(l->builder->set,
-	    (struct slice){digest, n});
+	out->manifest =
+	    policy_find_manifest(l->builder->set, (struct slice){digest, n});
 	if (out->manifest == NULL)
-		return refuse(l, pointer, "no manifest with this digest was "
-					  "uploaded");
+		return refuse(l, pointer,
+		    "no manifest with this digest was "
+		    "uploaded");
 	return true;
 }
 
@@ -82,7 +84,8 @@ static bool
 load_absent(struct loader *l, json_t *entry, const char *pointer,
     struct rule_target *out)
 {
-	const char *text = json_string_value(json_object_get(entry, "component"));
+	const char *text =
+	    json_string_value(json_object_get(entry, "component"));
 	const char *state = json_string_value(json_object_get(entry, "state"));
 
 	if (state == NULL || strcmp(state, "absent") != 0)
@@ -126,7 +129,7 @@ load_targets(struct loader *l, json_t *doc, struct rule *rule)
 	rule->targets = mem_new_n(n, struct rule_target);
 	for (rule->n = 0; rule->n < n; rule->n++) {
 		if (!load_target(l, json_array_get(list, rule->n), rule->n,
-			&rule->targets[rule->n]))
+		        &rule->targets[rule->n]))
 			return false;
 	}
 	return true;
@@ -140,8 +143,9 @@ load_selector(struct loader *l, json_t *doc, struct rule *rule)
 
 	if (text != NULL && !json_is_string(text))
 		return refuse(l, "/selector", "must be a string");
-	rule->selector = selector_compile(
-	    text == NULL ? "" : json_string_value(text), error);
+	rule->selector =
+	    selector_compile(text == NULL ? "" : json_string_value(text),
+	        error);
 	return rule->selector != NULL || refuse(l, "/selector", error);
 }
 

@@ -114,9 +114,9 @@ policy_add_revocation(struct policy_builder *b, int64_t id,
 		b->revocations = mem_realloc(b->revocations,
 		    b->room_revocations * sizeof(*b->revocations));
 	}
-	b->revocations[b->n_revocations++] = (struct pending_revocation){id,
-	    arena_dup(b->set->arena, component),
-	    arena_dup(b->set->arena, digest)};
+	b->revocations[b->n_revocations++] =
+	    (struct pending_revocation){id, arena_dup(b->set->arena, component),
+	        arena_dup(b->set->arena, digest)};
 }
 
 static int
@@ -178,8 +178,8 @@ static int
 by_class(const void *a, const void *b)
 {
 	const struct rule *x = a, *y = b;
-	int c = slice_cmp(selector_class(x->selector),
-	    selector_class(y->selector));
+	int c =
+	    slice_cmp(selector_class(x->selector), selector_class(y->selector));
 
 	if (c != 0)
 		return c;

@@ -44,7 +44,7 @@ struct policy_builder {
 	struct pending_revocation {
 		int64_t id;
 		struct slice component, digest;
-	} *revocations;
+	} * revocations;
 	size_t n_revocations;
 };
 

@@ -34,8 +34,8 @@ struct parser {
 static bool
 expected(struct parser *ps, const char *what)
 {
-	(void)snprintf(ps->error, SELECTOR_ERROR_MAX,
-	    "column %zu: expected %s", (size_t)(ps->p - ps->start) + 1, what);
+	(void)snprintf(ps->error, SELECTOR_ERROR_MAX, "column %zu: expected %s",
+	    (size_t)(ps->p - ps->start) + 1, what);
 	return false;
 }
 

@@ -129,8 +129,7 @@ remember_epochs(struct control *c, const struct served *now, size_t n)
 	for (size_t i = 0; i < n; i++)
 		buf_printf(&text, "%d %lld %lld\n", now[i].domain_id,
 		    (long long)now[i].incarnation, (long long)now[i].epoch);
-	if (!write_whole(fresh, buf_slice(&text)) ||
-	    rename(fresh, path) != 0) {
+	if (!write_whole(fresh, buf_slice(&text)) || rename(fresh, path) != 0) {
 		log_error("state_unwritable", "file=%s error=\"%s\"", path,
 		    strerror(errno));
 		err = TAM_BAD_FILE;
@@ -174,8 +173,8 @@ hand_out(struct control *c, struct tam_snapshot *snapshot)
 	for (size_t i = 0; i < c->n_workers; i++)
 		mailbox_send(c->workers[i].mail,
 		    &(struct mail){.kind = MAIL_SNAPSHOT,
-			.snapshot = snapshot_ref(snapshot),
-			.snapshot_no = c->snapshot_no});
+		        .snapshot = snapshot_ref(snapshot),
+		        .snapshot_no = c->snapshot_no});
 }
 
 static bool
@@ -230,11 +229,11 @@ serve_new(struct control *c)
 	struct tam_snapshot *snapshot = NULL;
 	enum tam_err err;
 
-	err = token_keys_tend(c->sql, c->config, c->master_key,
-	    clock_wall_us());
+	err =
+	    token_keys_tend(c->sql, c->config, c->master_key, clock_wall_us());
 	if (err == TAM_OK)
-		err = snapshot_load(c->sql, c->config, c->master_key,
-		    &snapshot);
+		err =
+		    snapshot_load(c->sql, c->config, c->master_key, &snapshot);
 	if (err != TAM_OK)
 		return err;
 	note_served(c, snapshot);
@@ -291,8 +290,9 @@ check_clock(struct control *c)
 	sql_result_free(rows);
 	/* The answer took time itself; only what is beyond doubt counts. */
 	if (off >= 0)
-		off -= off < clock_wall_us() - before ? off
-						      : clock_wall_us() - before;
+		off -= off < clock_wall_us() - before
+		    ? off
+		    : clock_wall_us() - before;
 	atomic_store(&c->status->clock_off,
 	    off > CLOCK_OFF_MAX_US || off < -CLOCK_OFF_MAX_US);
 	if (!atomic_load(&c->status->clock_off))
@@ -369,8 +369,8 @@ changes(struct control *c)
 		for (size_t i = 0; i < c->n_workers; i++)
 			mailbox_send(c->workers[i].mail,
 			    &(struct mail){.kind = MAIL_DEVICE,
-				.domain_id = (int32_t)sql_int(rows, r, 1),
-				.device_id = sql_int(rows, r, 2)});
+			        .domain_id = (int32_t)sql_int(rows, r, 1),
+			        .device_id = sql_int(rows, r, 2)});
 	}
 	sql_result_free(rows);
 	return TAM_OK;
@@ -493,8 +493,8 @@ run(void *arg)
 	} while (pause_ms(c, TICK_MS));
 	/* The lease ends now: nobody has to wait for it to expire. */
 	sql_free(c->sql);
-	c->sql = sql_new(c->config->database, "tam_wire", STATEMENT_TIMEOUT_MS,
-	    -1);
+	c->sql =
+	    sql_new(c->config->database, "tam_wire", STATEMENT_TIMEOUT_MS, -1);
 	(void)SQL_EXEC(c->sql, NULL, SQL_LEASE_END, c->config->node_id);
 	return NULL;
 }

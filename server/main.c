@@ -16,9 +16,9 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/codec/crypto.h"
-#include "server/settings.h"
 #include "server/control.h"
 #include "server/routes.h"
+#include "server/settings.h"
 #include "server/snapshot.h"
 #include "server/worker_thread.h"
 
@@ -52,7 +52,7 @@ static void
 usage(FILE *to)
 {
 	(void)fputs("usage: tamd -c FILE [-o KEY=VALUE]... [-t] "
-		    "[--dump-config]\n",
+	            "[--dump-config]\n",
 	    to);
 }
 
@@ -112,8 +112,8 @@ open_sockets(const char *what, const char *list, bool reuse, int fds[8],
 			    address, port, strerror(errno));
 			return false;
 		}
-		log_info("bound", "key=%s address=%s port=%d", what,
-		    address, port);
+		log_info("bound", "key=%s address=%s port=%d", what, address,
+		    port);
 		++*n;
 	}
 	return true;
@@ -127,8 +127,8 @@ set_limits(struct tamd *d)
 
 	d->http_limits = (struct http_limits){.head_max = (int)c->head_max,
 	    .streams_max = (int)c->streams_max,
-	    .connections_max = (int)(c->connections_max /
-		(int64_t)d->n_workers),
+	    .connections_max =
+	        (int)(c->connections_max / (int64_t)d->n_workers),
 	    .request_time_ms = (int)c->request_time_ms,
 	    .idle_http1_ms = (int)c->idle_http1_ms,
 	    .idle_http2_ms = (int)c->idle_http2_ms};
@@ -137,11 +137,11 @@ set_limits(struct tamd *d)
 	d->admin_limits.request_time_ms = 60000;
 	d->teep_limits =
 	    (struct teep_limits){.deadline_us = c->session_deadline_ms * 1000,
-		.update_life_us = c->update_life_s * CLOCK_SECOND,
-		.openers_per_second = (double)c->openers_per_second /
-		    (double)d->n_workers,
-		.failures_per_second = (double)c->failures_per_second /
-		    (double)d->n_workers};
+	        .update_life_us = c->update_life_s * CLOCK_SECOND,
+	        .openers_per_second =
+	            (double)c->openers_per_second / (double)d->n_workers,
+	        .failures_per_second =
+	            (double)c->failures_per_second / (double)d->n_workers};
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &files);
@@ -171,9 +171,9 @@ start_workers(struct tamd *d)
 		t->tls = d->tls;
 		d->counters[i] = &t->worker.counters;
 		if (!open_sockets("listen", c->listen, true, t->fds,
-			&t->n_fds) ||
+		        &t->n_fds) ||
 		    !open_sockets("cleartext_listen", c->cleartext_listen, true,
-			t->clear_fds, &t->n_clear_fds))
+		        t->clear_fds, &t->n_clear_fds))
 			return false;
 	}
 	for (size_t i = 0; i < d->n_workers; i++)
@@ -185,19 +185,19 @@ static bool
 start_admin(struct tamd *d)
 {
 	if (!open_sockets("admin_listen", d->config.admin_listen, false,
-		d->admin_fds, &d->n_admin_fds))
+	        d->admin_fds, &d->n_admin_fds))
 		return false;
-	d->admin = admin_start(
-	    &(struct admin_options){.database = d->config.database,
-		.fds = d->admin_fds,
-		.n_fds = d->n_admin_fds,
-		.tls = d->tls,
-		.limits = &d->admin_limits,
-		.upload_max = (size_t)d->config.upload_max,
-		.counters = d->counters,
-		.n_counters = d->n_workers,
-		.ready = ready,
-		.ready_arg = d});
+	d->admin =
+	    admin_start(&(struct admin_options){.database = d->config.database,
+	        .fds = d->admin_fds,
+	        .n_fds = d->n_admin_fds,
+	        .tls = d->tls,
+	        .limits = &d->admin_limits,
+	        .upload_max = (size_t)d->config.upload_max,
+	        .counters = d->counters,
+	        .n_counters = d->n_workers,
+	        .ready = ready,
+	        .ready_arg = d});
 	return true;
 }
 
@@ -221,8 +221,8 @@ prepare(struct tamd *d)
 	crypto_zero(key, sizeof(key));
 	d->tls = http_tls_new(d->config.tls_certificate, d->config.tls_key);
 	d->n_workers = d->config.workers > 0 ? (size_t)d->config.workers
-	    : cpus > 0			      ? (size_t)cpus
-					      : 1;
+	    : cpus > 0                       ? (size_t)cpus
+	                                     : 1;
 	return d->tls != NULL;
 }
 
@@ -247,8 +247,7 @@ reload(struct tamd *d)
 		return;
 	for (size_t i = 0; i < d->n_workers; i++)
 		mailbox_send(d->workers[i].mail,
-		    &(struct mail){.kind = MAIL_TLS,
-			.tls = http_tls_ref(tls)});
+		    &(struct mail){.kind = MAIL_TLS, .tls = http_tls_ref(tls)});
 	admin_set_tls(d->admin, tls);
 	log_info("reloaded", "keys=log_level,tls_certificate,tls_key");
 }
@@ -317,8 +316,8 @@ run(struct tamd *d)
 	set_limits(d);
 	if (!start_workers(d))
 		return EXIT_FAILURE;
-	d->control = control_start(&d->config, d->workers, d->n_workers,
-	    &d->status);
+	d->control =
+	    control_start(&d->config, d->workers, d->n_workers, &d->status);
 	if (d->control == NULL || !start_admin(d))
 		return EXIT_FAILURE;
 	log_info("started", "version=%s node=%s workers=%zu", PACKAGE_VERSION,
@@ -366,8 +365,8 @@ free_overrides(struct config_override *o)
 int
 main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"config", required_argument, NULL, 'c'},
+	static const struct option options[] = {{"config", required_argument,
+	                                            NULL, 'c'},
 	    {"option", required_argument, NULL, 'o'},
 	    {"test", no_argument, NULL, 't'},
 	    {"dump-config", no_argument, NULL, 'd'},

@@ -2,8 +2,8 @@
 
 #include "server/routes.h"
 
-#include "server/settings.h"
 #include "server/http/server.h"
+#include "server/settings.h"
 #include "server/teep/transport.h"
 
 /* A TAM URI names a domain and a wire profile; both have defaults. */

@@ -34,7 +34,7 @@ static const struct key {
     {"listen", ADDRESSES, AT(listen), "127.0.0.1:8443", 0, 0, false},
     {"cleartext_listen", ADDRESSES, AT(cleartext_listen), "", 0, 0, false},
     {"admin_listen", ADDRESSES, AT(admin_listen), "127.0.0.1:8444", 0, 0,
-	false},
+        false},
     {"tls_certificate", FILE_NAME, AT(tls_certificate), NULL, 0, 0, false},
     {"tls_key", FILE_NAME, AT(tls_key), NULL, 0, 0, false},
     {"database", TEXT, AT(database), NULL, 0, 0, true},
@@ -43,32 +43,30 @@ static const struct key {
     {"log_level", LEVEL, AT(log_level), "info", 0, 0, false},
     {"workers", NUMBER, AT(workers), "0", 0, 256, false},
     {"staleness_max_ms", NUMBER, AT(staleness_max_ms), "5000", 1000, 60000,
-	false},
+        false},
     {"drain_delay_ms", NUMBER, AT(drain_delay_ms), "1000", 0, 600000, false},
     {"drain_deadline_ms", NUMBER, AT(drain_deadline_ms), "20000", 100, 600000,
-	false},
-    {"session_deadline_ms", NUMBER, AT(session_deadline_ms), "5000", 100,
-	60000, false},
+        false},
+    {"session_deadline_ms", NUMBER, AT(session_deadline_ms), "5000", 100, 60000,
+        false},
     {"request_time_ms", NUMBER, AT(request_time_ms), "10000", 100, 600000,
-	false},
+        false},
     {"idle_http1_ms", NUMBER, AT(idle_http1_ms), "60000", 100, 3600000, false},
-    {"idle_http2_ms", NUMBER, AT(idle_http2_ms), "300000", 100, 3600000,
-	false},
+    {"idle_http2_ms", NUMBER, AT(idle_http2_ms), "300000", 100, 3600000, false},
     {"head_max", NUMBER, AT(head_max), "16384", 1024, 65536, false},
     {"message_max", NUMBER, AT(message_max), "262144", 1024, 16777216, false},
     {"upload_max", NUMBER, AT(upload_max), "16777216", 1024, 16777216, false},
     {"streams_max", NUMBER, AT(streams_max), "100", 1, 10000, false},
     {"connections_max", NUMBER, AT(connections_max), "20000", 1, 1000000,
-	false},
-    {"challenge_life_s", NUMBER, AT(challenge_life_s), "600", 10, 86400,
-	false},
+        false},
+    {"challenge_life_s", NUMBER, AT(challenge_life_s), "600", 10, 86400, false},
     {"query_life_s", NUMBER, AT(query_life_s), "14400", 10, 604800, false},
     {"update_life_s", NUMBER, AT(update_life_s), "86400", 10, 2592000, false},
     {"device_cache", NUMBER, AT(device_cache), "100000", 1, 100000000, false},
-    {"openers_per_second", NUMBER, AT(openers_per_second), "50000", 1,
-	10000000, false},
+    {"openers_per_second", NUMBER, AT(openers_per_second), "50000", 1, 10000000,
+        false},
     {"failures_per_second", NUMBER, AT(failures_per_second), "2000", 1,
-	10000000, false},
+        10000000, false},
 #undef AT
 };
 
@@ -111,8 +109,8 @@ distance(const char *a, const char *b)
 		row[0] = i;
 		for (size_t j = 1; j <= n; j++) {
 			size_t change = diagonal + (a[i - 1] != b[j - 1]);
-			size_t other = 1 + (row[j] < row[j - 1] ? row[j]
-								  : row[j - 1]);
+			size_t other =
+			    1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
 
 			diagonal = row[j];
 			row[j] = change < other ? change : other;
@@ -304,8 +302,7 @@ read_file(const char *path, struct value *values)
 	bool ok;
 
 	for (size_t i = 0; i < KEYS; i++) {
-		cfg_opt_t opt =
-		    CFG_STR(keys[i].name, NULL, CFGF_NODEFAULT);
+		cfg_opt_t opt = CFG_STR(keys[i].name, NULL, CFGF_NODEFAULT);
 
 		opts[i] = opt;
 	}
@@ -351,7 +348,7 @@ read_environment(struct value *values)
 		(void)snprintf(origin, sizeof(origin), "environment %s", name);
 		if (text != NULL &&
 		    (!set(&values[i], text, origin) ||
-			!check(&keys[i], &values[i])))
+		        !check(&keys[i], &values[i])))
 			return false;
 	}
 	return true;

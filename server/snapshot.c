@@ -65,7 +65,7 @@ master_key_read(const char *path, uint8_t out[32])
 		n--;
 	if (err == TAM_OK &&
 	    (!hex_decode((const char *)text, n, out, 32, &out_n) ||
-		out_n != 32)) {
+	        out_n != 32)) {
 		log_error("master_key", "file=%s wanted=\"64 hex digits\"",
 		    path);
 		err = TAM_BAD_FILE;
@@ -143,20 +143,18 @@ fill_profile(const struct sql_result *rows, size_t r, struct wire_profile *p)
 	(void)snprintf(p->name, sizeof(p->name), "%s", sql_text(rows, r, 1));
 	p->is_default = sql_int(rows, r, 2) != 0;
 	p->wire_id = (uint8_t)sql_int(rows, r, 3);
-	p->numbering = strcmp(sql_text(rows, r, 4), "legacy") == 0
-	    ? TEEP_LEGACY
-	    : TEEP_FINAL;
-	p->opener = strcmp(opener, "sign") == 0 ? OPENER_SIGN
-	    : strcmp(opener, "sign1-ed25519") == 0
-	    ? OPENER_SIGN1_ED25519
-	    : OPENER_SIGN1_ESP256;
+	p->numbering = strcmp(sql_text(rows, r, 4), "legacy") == 0 ? TEEP_LEGACY
+	                                                           : TEEP_FINAL;
+	p->opener = strcmp(opener, "sign") == 0    ? OPENER_SIGN
+	    : strcmp(opener, "sign1-ed25519") == 0 ? OPENER_SIGN1_ED25519
+	                                           : OPENER_SIGN1_ESP256;
 	p->deprecated_algs = strcmp(sql_text(rows, r, 6), "deprecated") == 0;
 	p->send_kid = strcmp(sql_text(rows, r, 7), "thumbprint") == 0;
 	p->ask_attest = strcmp(sql_text(rows, r, 8), "attest") == 0;
 	p->always_token = sql_int(rows, r, 9) != 0;
 	p->verify = strcmp(verify, "always") == 0 ? VERIFY_ALWAYS
-	    : strcmp(verify, "never") == 0	   ? VERIFY_NEVER
-						   : VERIFY_REVOCATIONS;
+	    : strcmp(verify, "never") == 0        ? VERIFY_NEVER
+	                                          : VERIFY_REVOCATIONS;
 	p->update_max = (size_t)sql_int(rows, r, 11);
 }
 
@@ -192,7 +190,7 @@ load_tam_keys(struct loading *l)
 		    read_tam_key(sql_text(rows, r, 2), &priv) != TAM_OK)
 			continue;
 		if (!slice_eq(sql_bytes(rows, r, 1, l->arena),
-			SLICE_OF(priv.key.thumbprint)))
+		        SLICE_OF(priv.key.thumbprint)))
 			log_error("tam_key", "uri=%s error=\"another key\"",
 			    sql_text(rows, r, 2));
 		else {
@@ -230,7 +228,7 @@ load_token_keys(struct loading *l)
 		aad_of(sql_int(rows, r, 0), aad);
 		if (wrapped.n != MAC_KEY_SIZE + WRAP_OVERHEAD ||
 		    !crypto_unwrap(l->master_key, wrapped, slice_str(aad),
-			secret)) {
+		        secret)) {
 			log_error("token_key",
 			    "id=%lld error=\"not wrapped by this master key\"",
 			    (long long)sql_int(rows, r, 0));
@@ -305,7 +303,7 @@ add_policies(struct loading *l, struct policy_builder *b, const char *domain)
 
 	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++) {
 		if (!policy_add_policy(b, sql_text(rows, r, 1),
-			sql_text(rows, r, 3), suit_component_parse, error))
+		        sql_text(rows, r, 3), suit_component_parse, error))
 			log_error("policy_left_out",
 			    "domain=%s policy=%s error=\"%s\"", domain,
 			    sql_text(rows, r, 1), error);
@@ -376,7 +374,8 @@ snapshot_load(struct sql *sql, const struct config *config,
 	    .arena = arena_new_in(NULL)};
 	enum tam_err err;
 
-	err = sql_script(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+	err =
+	    sql_script(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 	if (err == TAM_OK)
 		err = load_all(&l);
 	if (err == TAM_OK)
@@ -397,7 +396,7 @@ static int64_t
 longest_life_us(const struct config *c)
 {
 	int64_t s = c->update_life_s > c->query_life_s ? c->update_life_s
-							: c->query_life_s;
+	                                               : c->query_life_s;
 
 	return s * CLOCK_SECOND;
 }
@@ -424,8 +423,8 @@ add_token_key(struct sql *sql, const struct config *config,
 	    sql_bytea(arena, SLICE_OF(wrapped)),
 	    arena_printf(arena, "%lld", (long long)mint_from_us),
 	    arena_printf(arena, "%lld",
-		(long long)(mint_from_us + 2 * mint_period_us +
-		    longest_life_us(config))));
+	        (long long)(mint_from_us + 2 * mint_period_us +
+	            longest_life_us(config))));
 	arena_free(arena);
 	if (err == TAM_OK)
 		log_info("token_key_made", "id=%lld", (long long)id);

@@ -11,8 +11,8 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/codec/cose.h"
-#include "server/settings.h"
 #include "server/routes.h"
+#include "server/settings.h"
 #include "server/teep/device_cache.h"
 #include "server/teep/fault.h"
 #include "server/teep/token.h"
@@ -179,9 +179,9 @@ on_mail(evutil_socket_t fd, short events, void *arg)
 	}
 	gauge_move(&t->worker.counters.gauges[GAUGE_cached_devices],
 	    (int64_t)device_cache_size(t->worker.devices) -
-		atomic_load_explicit(
-		    &t->worker.counters.gauges[GAUGE_cached_devices],
-		    memory_order_relaxed));
+	        atomic_load_explicit(&t->worker.counters
+	                                  .gauges[GAUGE_cached_devices],
+	            memory_order_relaxed));
 }
 
 /* --- life -------------------------------------------------------------------------- */
@@ -247,8 +247,8 @@ tear_down(struct worker_thread *t)
 	event_base_free(w->base);
 	atomic_store(&t->left_over,
 	    atomic_load(&w->counters.gauges[GAUGE_connections]) +
-		atomic_load(&w->counters.gauges[GAUGE_exchanges]) +
-		atomic_load(&w->counters.gauges[GAUGE_sessions]));
+	        atomic_load(&w->counters.gauges[GAUGE_exchanges]) +
+	        atomic_load(&w->counters.gauges[GAUGE_sessions]));
 }
 
 static void *

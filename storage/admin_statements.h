@@ -8,290 +8,290 @@
 #ifndef STORAGE_ADMIN_STATEMENTS_H
 #define STORAGE_ADMIN_STATEMENTS_H
 
-#define SQL_SIGN_IN "SELECT domain_id, domain, name, role FROM sign_in($1)"
+#define SQL_SIGN_IN     "SELECT domain_id, domain, name, role FROM sign_in($1)"
 
 #define SQL_BIND_DOMAIN "SELECT set_config('tam.domain', $1, true)"
 
-#define SQL_AUDIT                                                             \
+#define SQL_AUDIT \
 	"SELECT audit_append($1::int, $2, $3, $4, $5, $6, $7::jsonb, $8::jsonb)"
 
 #define SQL_RAISE_EPOCH "SELECT epoch_raise($1::int)"
 
 /* --- manifests -------------------------------------------------------------- */
 
-#define SQL_MANIFEST_JSON                                                     \
-	"json_build_object('digest', encode(digest, 'hex'), "                 \
-	"'sequence', sequence, 'component', component, 'signer', signer, "    \
-	"'bytes', length(envelope), 'components', components, "               \
+#define SQL_MANIFEST_JSON                                                  \
+	"json_build_object('digest', encode(digest, 'hex'), "              \
+	"'sequence', sequence, 'component', component, 'signer', signer, " \
+	"'bytes', length(envelope), 'components', components, "            \
 	"'uploaded_by', uploaded_by, 'uploaded_at', uploaded_at)"
 
-#define SQL_MANIFEST_LIST                                                     \
-	"SELECT " SQL_MANIFEST_JSON ", encode(digest, 'hex') FROM manifest "  \
-	"WHERE encode(digest, 'hex') > $1 ORDER BY encode(digest, 'hex') "    \
+#define SQL_MANIFEST_LIST                                                    \
+	"SELECT " SQL_MANIFEST_JSON ", encode(digest, 'hex') FROM manifest " \
+	"WHERE encode(digest, 'hex') > $1 ORDER BY encode(digest, 'hex') "   \
 	"LIMIT $2::int"
 
-#define SQL_MANIFEST_GET                                                      \
+#define SQL_MANIFEST_GET \
 	"SELECT " SQL_MANIFEST_JSON " FROM manifest WHERE digest = $1::bytea"
 
-#define SQL_MANIFEST_ENVELOPE                                                 \
+#define SQL_MANIFEST_ENVELOPE \
 	"SELECT envelope FROM manifest WHERE digest = $1::bytea"
 
-#define SQL_MANIFEST_NEWEST                                                   \
-	"SELECT sequence, digest = $2::bytea FROM manifest "                  \
+#define SQL_MANIFEST_NEWEST                                  \
+	"SELECT sequence, digest = $2::bytea FROM manifest " \
 	"WHERE component = $1 ORDER BY sequence DESC LIMIT 1"
 
-#define SQL_MANIFEST_ADD                                                      \
-	"INSERT INTO manifest (domain_id, digest, component, component_id, "  \
-	"sequence, signer, envelope, components, uploaded_by) "               \
-	"VALUES ($1::int, $2::bytea, $3, $4::bytea, $5, $6, $7::bytea, "      \
+#define SQL_MANIFEST_ADD                                                     \
+	"INSERT INTO manifest (domain_id, digest, component, component_id, " \
+	"sequence, signer, envelope, components, uploaded_by) "              \
+	"VALUES ($1::int, $2::bytea, $3, $4::bytea, $5, $6, $7::bytea, "     \
 	"$8::jsonb, $9) ON CONFLICT (domain_id, digest) DO NOTHING"
 
 #define SQL_ENVELOPES "SELECT digest, component, envelope FROM manifest"
 
 /* --- trust anchors ----------------------------------------------------------- */
 
-#define SQL_ANCHOR_JSON                                                       \
-	"json_build_object('name', name, 'curve', curve, 'thumbprint', "      \
-	"encode(thumbprint, 'hex'), 'prefixes', to_json(prefixes), "          \
+#define SQL_ANCHOR_JSON                                                  \
+	"json_build_object('name', name, 'curve', curve, 'thumbprint', " \
+	"encode(thumbprint, 'hex'), 'prefixes', to_json(prefixes), "     \
 	"'created_at', created_at)"
 
 #define SQL_ANCHOR_LIST                                                       \
 	"SELECT " SQL_ANCHOR_JSON ", name FROM trust_anchor WHERE name > $1 " \
 	"ORDER BY name LIMIT $2::int"
 
-#define SQL_ANCHOR_GET                                                        \
+#define SQL_ANCHOR_GET \
 	"SELECT " SQL_ANCHOR_JSON " FROM trust_anchor WHERE name = $1"
 
-#define SQL_ANCHOR_KEYS                                                       \
-	"SELECT name, curve, public_key, array_to_json(prefixes) "            \
+#define SQL_ANCHOR_KEYS                                            \
+	"SELECT name, curve, public_key, array_to_json(prefixes) " \
 	"FROM trust_anchor ORDER BY name"
 
-#define SQL_ANCHOR_PUT                                                        \
-	"INSERT INTO trust_anchor (domain_id, name, curve, public_key, "      \
-	"thumbprint, prefixes) VALUES ($1::int, $2, $3, $4::bytea, "          \
-	"$5::bytea, array(SELECT jsonb_array_elements_text($6::jsonb))) "     \
-	"ON CONFLICT (domain_id, name) DO UPDATE SET "                        \
-	"curve = EXCLUDED.curve, public_key = EXCLUDED.public_key, "          \
+#define SQL_ANCHOR_PUT                                                    \
+	"INSERT INTO trust_anchor (domain_id, name, curve, public_key, "  \
+	"thumbprint, prefixes) VALUES ($1::int, $2, $3, $4::bytea, "      \
+	"$5::bytea, array(SELECT jsonb_array_elements_text($6::jsonb))) " \
+	"ON CONFLICT (domain_id, name) DO UPDATE SET "                    \
+	"curve = EXCLUDED.curve, public_key = EXCLUDED.public_key, "      \
 	"thumbprint = EXCLUDED.thumbprint, prefixes = EXCLUDED.prefixes"
 
 #define SQL_ANCHOR_DELETE "DELETE FROM trust_anchor WHERE name = $1"
 
 /* --- policies ------------------------------------------------------------------ */
 
-#define SQL_POLICY_JSON                                                       \
-	"json_build_object('name', name, 'revision', revision, 'document', "  \
+#define SQL_POLICY_JSON                                                      \
+	"json_build_object('name', name, 'revision', revision, 'document', " \
 	"document)"
 
-#define SQL_POLICY_LIST                                                       \
-	"SELECT " SQL_POLICY_JSON ", name FROM policy WHERE name > $1 "       \
+#define SQL_POLICY_LIST                                                 \
+	"SELECT " SQL_POLICY_JSON ", name FROM policy WHERE name > $1 " \
 	"ORDER BY name LIMIT $2::int"
 
-#define SQL_POLICY_GET                                                        \
+#define SQL_POLICY_GET \
 	"SELECT " SQL_POLICY_JSON ", revision FROM policy WHERE name = $1"
 
-#define SQL_POLICY_OLD                                                        \
-	"SELECT document::text, revision FROM policy WHERE name = $1 "        \
+#define SQL_POLICY_OLD                                                 \
+	"SELECT document::text, revision FROM policy WHERE name = $1 " \
 	"FOR UPDATE"
 
-#define SQL_POLICY_PUT                                                        \
-	"WITH r AS (SELECT coalesce(max(revision), 0) + 1 AS n "              \
-	" FROM policy_revision WHERE name = $2), "                            \
-	"h AS (INSERT INTO policy_revision (domain_id, name, revision, "      \
+#define SQL_POLICY_PUT                                                         \
+	"WITH r AS (SELECT coalesce(max(revision), 0) + 1 AS n "               \
+	" FROM policy_revision WHERE name = $2), "                             \
+	"h AS (INSERT INTO policy_revision (domain_id, name, revision, "       \
 	" document, author, reason) SELECT $1::int, $2, n, $3::jsonb, $4, $5 " \
-	" FROM r) "                                                           \
-	"INSERT INTO policy SELECT $1::int, $2, n, $3::jsonb FROM r "         \
-	"ON CONFLICT (domain_id, name) DO UPDATE SET "                        \
-	"revision = EXCLUDED.revision, document = EXCLUDED.document "         \
+	" FROM r) "                                                            \
+	"INSERT INTO policy SELECT $1::int, $2, n, $3::jsonb FROM r "          \
+	"ON CONFLICT (domain_id, name) DO UPDATE SET "                         \
+	"revision = EXCLUDED.revision, document = EXCLUDED.document "          \
 	"RETURNING " SQL_POLICY_JSON ", revision"
 
-#define SQL_POLICY_DELETE                                                     \
-	"WITH d AS (DELETE FROM policy WHERE name = $2 RETURNING revision) "  \
-	"INSERT INTO policy_revision (domain_id, name, revision, document, "  \
+#define SQL_POLICY_DELETE                                                    \
+	"WITH d AS (DELETE FROM policy WHERE name = $2 RETURNING revision) " \
+	"INSERT INTO policy_revision (domain_id, name, revision, document, " \
 	"author, reason) SELECT $1::int, $2, revision + 1, NULL, $3, $4 FROM d"
 
 /* --- wire profiles --------------------------------------------------------------- */
 
-#define SQL_PROFILE_JSON                                                      \
-	"json_build_object('name', name, 'is_default', is_default, "          \
+#define SQL_PROFILE_JSON                                                       \
+	"json_build_object('name', name, 'is_default', is_default, "           \
 	"'numbering', numbering, 'opener', opener, 'algorithms', algorithms, " \
-	"'kid', kid, 'ask', ask, 'always_token', always_token, "              \
-	"'verify_after_update', verify_after_update, 'update_bytes', "        \
+	"'kid', kid, 'ask', ask, 'always_token', always_token, "               \
+	"'verify_after_update', verify_after_update, 'update_bytes', "         \
 	"update_bytes)"
 
-#define SQL_PROFILE_LIST                                                      \
+#define SQL_PROFILE_LIST                                                       \
 	"SELECT " SQL_PROFILE_JSON ", name FROM wire_profile WHERE name > $1 " \
 	"ORDER BY name LIMIT $2::int"
 
-#define SQL_PROFILE_GET                                                       \
+#define SQL_PROFILE_GET \
 	"SELECT " SQL_PROFILE_JSON " FROM wire_profile WHERE name = $1"
 
-#define SQL_PROFILE_UNDEFAULT                                                 \
+#define SQL_PROFILE_UNDEFAULT \
 	"UPDATE wire_profile SET is_default = false WHERE name <> $1"
 
 /* A missing field keeps its value, or takes the table's default. */
-#define SQL_PROFILE_ADD                                                       \
-	"INSERT INTO wire_profile (domain_id, name, wire_id) "                \
+#define SQL_PROFILE_ADD                                                        \
+	"INSERT INTO wire_profile (domain_id, name, wire_id) "                 \
 	"SELECT $1::int, $2, coalesce(max(wire_id) + 1, 0) FROM wire_profile " \
 	"ON CONFLICT (domain_id, name) DO NOTHING"
 
-#define SQL_PROFILE_SET                                                       \
-	"UPDATE wire_profile p SET "                                          \
-	"is_default = coalesce((d->>'is_default')::boolean, is_default), "    \
-	"numbering = coalesce(d->>'numbering', numbering), "                  \
-	"opener = coalesce(d->>'opener', opener), "                           \
-	"algorithms = coalesce(d->>'algorithms', algorithms), "               \
-	"kid = coalesce(d->>'kid', kid), ask = coalesce(d->>'ask', ask), "    \
-	"always_token = coalesce((d->>'always_token')::boolean, "             \
-	" always_token), verify_after_update = "                              \
-	"coalesce(d->>'verify_after_update', verify_after_update), "          \
-	"update_bytes = coalesce((d->>'update_bytes')::int, update_bytes) "   \
-	"FROM (SELECT $2::jsonb AS d) x WHERE name = $1 "                     \
+#define SQL_PROFILE_SET                                                     \
+	"UPDATE wire_profile p SET "                                        \
+	"is_default = coalesce((d->>'is_default')::boolean, is_default), "  \
+	"numbering = coalesce(d->>'numbering', numbering), "                \
+	"opener = coalesce(d->>'opener', opener), "                         \
+	"algorithms = coalesce(d->>'algorithms', algorithms), "             \
+	"kid = coalesce(d->>'kid', kid), ask = coalesce(d->>'ask', ask), "  \
+	"always_token = coalesce((d->>'always_token')::boolean, "           \
+	" always_token), verify_after_update = "                            \
+	"coalesce(d->>'verify_after_update', verify_after_update), "        \
+	"update_bytes = coalesce((d->>'update_bytes')::int, update_bytes) " \
+	"FROM (SELECT $2::jsonb AS d) x WHERE name = $1 "                   \
 	"RETURNING " SQL_PROFILE_JSON
 
 /* --- devices ------------------------------------------------------------------------ */
 
-#define SQL_TIME(us)                                                          \
-	"CASE WHEN " us " > 0 THEN to_timestamp(" us " / 1e6) END"
+#define SQL_TIME(us) "CASE WHEN " us " > 0 THEN to_timestamp(" us " / 1e6) END"
 
-#define SQL_DEVICE_LIST                                                       \
-	"SELECT json_build_object('name', d.name, 'class', d.class, "         \
-	"'status', d.status, 'reason', s.reason, 'last_seen', "               \
-	SQL_TIME("s.seen_us") "), d.name FROM device d "                      \
-	"JOIN device_seen s USING (domain_id, device_id) "                    \
-	"WHERE d.name > $1 AND ($3 = '' OR d.class = $3) "                    \
-	"AND ($4 = '' OR d.status = $4) ORDER BY d.name LIMIT $2::int"
+#define SQL_DEVICE_LIST                                                     \
+	"SELECT json_build_object('name', d.name, 'class', d.class, "       \
+	"'status', d.status, 'reason', s.reason, 'last_seen', " SQL_TIME(   \
+	    "s.seen_us") "), d.name FROM device d "                         \
+	                 "JOIN device_seen s USING (domain_id, device_id) " \
+	                 "WHERE d.name > $1 AND ($3 = '' OR d.class = $3) " \
+	                 "AND ($4 = '' OR d.status = $4) ORDER BY d.name LIMIT $2::int"
 
-#define SQL_DEVICE_GET                                                        \
-	"SELECT json_build_object('name', d.name, 'class', d.class, "         \
-	"'status', d.status, 'enrolled_at', d.enrolled_at, 'labels', "        \
-	"(SELECT coalesce(json_object_agg(key, value), '{}') FROM "           \
-	" device_label l WHERE l.domain_id = d.domain_id AND "                \
-	" l.device_id = d.device_id), 'keys', (SELECT json_agg( "             \
-	" json_build_object('thumbprint', encode(thumbprint, 'hex'), 'curve', " \
-	" curve)) FROM device_key k WHERE k.domain_id = d.domain_id AND "     \
-	" k.device_id = d.device_id), 'last_seen', " SQL_TIME("s.seen_us") ", " \
-	"'decision', json_build_object('reason', s.reason, 'at', "            \
-	SQL_TIME("s.decided_us") "), 'numbering', CASE s.numbering "          \
-	"WHEN 0 THEN 'legacy' WHEN 1 THEN 'final' END, 'stamp', "             \
-	"json_build_object('epoch', s.stamp_epoch, 'us', s.stamp_us), "       \
-	"'update', (SELECT json_build_object('id', update_id::text, 'state', " \
-	" state, 'attempt', attempt, 'reason', reason, 'success', success, "  \
-	" 'err_code', err_code, 'detail', err_detail, 'offered_at', "         \
-	SQL_TIME("offered_us") ") FROM outstanding_update o WHERE "           \
-	" o.domain_id = d.domain_id AND o.device_id = d.device_id "           \
-	" ORDER BY committed_us DESC LIMIT 1)), d.device_id "                 \
-	"FROM device d JOIN device_seen s USING (domain_id, device_id) "      \
-	"WHERE d.name = $1"
+#define SQL_DEVICE_GET                                                                                                          \
+	"SELECT json_build_object('name', d.name, 'class', d.class, "                                                           \
+	"'status', d.status, 'enrolled_at', d.enrolled_at, 'labels', "                                                          \
+	"(SELECT coalesce(json_object_agg(key, value), '{}') FROM "                                                             \
+	" device_label l WHERE l.domain_id = d.domain_id AND "                                                                  \
+	" l.device_id = d.device_id), 'keys', (SELECT json_agg( "                                                               \
+	" json_build_object('thumbprint', encode(thumbprint, 'hex'), 'curve', "                                                 \
+	" curve)) FROM device_key k WHERE k.domain_id = d.domain_id AND "                                                       \
+	" k.device_id = d.device_id), 'last_seen', " SQL_TIME(                                                                  \
+	    "s.seen_us") ", "                                                                                                   \
+	                 "'decision', json_build_object('reason', s.reason, 'at', " SQL_TIME(                                   \
+	                     "s.decided_us") "), 'numbering', CASE s.numbering "                                                \
+	                                     "WHEN 0 THEN 'legacy' WHEN 1 THEN 'final' END, 'stamp', "                          \
+	                                     "json_build_object('epoch', s.stamp_epoch, 'us', s.stamp_us), "                    \
+	                                     "'update', (SELECT json_build_object('id', update_id::text, 'state', "             \
+	                                     " state, 'attempt', attempt, 'reason', reason, 'success', success, "               \
+	                                     " 'err_code', err_code, 'detail', err_detail, 'offered_at', " SQL_TIME(            \
+	                                         "offered_us") ") FROM outstanding_update o WHERE "                             \
+	                                                       " o.domain_id = d.domain_id AND o.device_id = d.device_id "      \
+	                                                       " ORDER BY committed_us DESC LIMIT 1)), d.device_id "            \
+	                                                       "FROM device d JOIN device_seen s USING (domain_id, device_id) " \
+	                                                       "WHERE d.name = $1"
 
-#define SQL_DEVICE_COMPONENTS                                                 \
-	"SELECT component, encode(digest, 'hex'), source, "                   \
-	SQL_TIME("since_us") " FROM device_component "                        \
-	"WHERE device_id = $1::bigint ORDER BY component"
+#define SQL_DEVICE_COMPONENTS                                         \
+	"SELECT component, encode(digest, 'hex'), source, " SQL_TIME( \
+	    "since_us") " FROM device_component "                     \
+	                "WHERE device_id = $1::bigint ORDER BY component"
 
-#define SQL_DEVICE_IMPORT                                                     \
+#define SQL_DEVICE_IMPORT \
 	"SELECT n, status, detail FROM device_import($1::int, $2::jsonb)"
 
-#define SQL_DEVICE_OLD                                                        \
-	"SELECT device_id, json_build_object('class', class, 'status', "      \
+#define SQL_DEVICE_OLD                                                   \
+	"SELECT device_id, json_build_object('class', class, 'status', " \
 	"status)::text FROM device WHERE name = $1 FOR UPDATE"
 
-#define SQL_DEVICE_SET                                                        \
-	"UPDATE device SET class = coalesce($2, class), "                     \
+#define SQL_DEVICE_SET                                    \
+	"UPDATE device SET class = coalesce($2, class), " \
 	"status = coalesce($3, status) WHERE device_id = $1::bigint"
 
-#define SQL_DEVICE_LABELS_CLEAR                                               \
+#define SQL_DEVICE_LABELS_CLEAR \
 	"DELETE FROM device_label WHERE device_id = $1::bigint"
 
-#define SQL_DEVICE_LABELS_ADD                                                 \
-	"INSERT INTO device_label (domain_id, key, value, device_id) "        \
+#define SQL_DEVICE_LABELS_ADD                                          \
+	"INSERT INTO device_label (domain_id, key, value, device_id) " \
 	"SELECT $1::int, key, value, $2::bigint FROM jsonb_each_text($3::jsonb)"
 
 #define SQL_DEVICE_TOUCH "SELECT device_touch($1::int, $2::bigint)"
 
-#define SQL_DEVICE_EVENTS                                                     \
-	"SELECT json_build_object('id', event_id, 'at', "                     \
-	SQL_TIME("at_us") ", 'kind', kind, 'update_id', update_id::text, "    \
-	"'detail', detail), event_id FROM device_event WHERE device_id = "    \
-	"(SELECT device_id FROM device WHERE name = $1) "                     \
-	"AND event_id > $2::bigint AND txid < "                               \
-	"pg_snapshot_xmin(pg_current_snapshot()) "                            \
-	"ORDER BY event_id LIMIT $3::int"
+#define SQL_DEVICE_EVENTS                                                               \
+	"SELECT json_build_object('id', event_id, 'at', " SQL_TIME(                     \
+	    "at_us") ", 'kind', kind, 'update_id', update_id::text, "                   \
+	             "'detail', detail), event_id FROM device_event WHERE device_id = " \
+	             "(SELECT device_id FROM device WHERE name = $1) "                  \
+	             "AND event_id > $2::bigint AND txid < "                            \
+	             "pg_snapshot_xmin(pg_current_snapshot()) "                         \
+	             "ORDER BY event_id LIMIT $3::int"
 
-#define SQL_FLEET                                                             \
-	"SELECT json_build_object('devices', count(*), 'by_status', "         \
-	"(SELECT coalesce(json_object_agg(status, n), '{}') FROM (SELECT "    \
+#define SQL_FLEET                                                               \
+	"SELECT json_build_object('devices', count(*), 'by_status', "           \
+	"(SELECT coalesce(json_object_agg(status, n), '{}') FROM (SELECT "      \
 	" status, count(*) AS n FROM device GROUP BY status) x), 'by_reason', " \
-	"(SELECT coalesce(json_object_agg(reason, n), '{}') FROM (SELECT "    \
-	" reason, count(*) AS n FROM device_seen GROUP BY reason) x), "       \
-	"'seen', (SELECT count(*) FROM device_seen WHERE seen_us > 0)) "      \
+	"(SELECT coalesce(json_object_agg(reason, n), '{}') FROM (SELECT "      \
+	" reason, count(*) AS n FROM device_seen GROUP BY reason) x), "         \
+	"'seen', (SELECT count(*) FROM device_seen WHERE seen_us > 0)) "        \
 	"FROM device"
 
 /* --- revocations ----------------------------------------------------------------------- */
 
-#define SQL_REVOCATION_LIST                                                   \
-	"SELECT json_build_object('id', revocation_id, 'target', target, "    \
-	"'label', label, 'reason', reason, 'advisory', advisory, 'author', "  \
-	"author, 'epoch', epoch, 'created_at', " SQL_TIME("created_us") ", "  \
-	"'in_force_at', " SQL_TIME("in_force_us") ", 'lifted_at', "           \
-	SQL_TIME("lifted_us") "), revocation_id FROM revocation "             \
-	"WHERE revocation_id > $1::bigint ORDER BY revocation_id LIMIT $2::int"
+#define SQL_REVOCATION_LIST                                                                     \
+	"SELECT json_build_object('id', revocation_id, 'target', target, "                      \
+	"'label', label, 'reason', reason, 'advisory', advisory, 'author', "                    \
+	"author, 'epoch', epoch, 'created_at', " SQL_TIME(                                      \
+	    "created_us") ", "                                                                  \
+	                  "'in_force_at', " SQL_TIME("in_force_us") ", 'lifted_at', " SQL_TIME( \
+	                      "lifted_us") "), revocation_id FROM revocation "                  \
+	                                   "WHERE revocation_id > $1::bigint ORDER BY revocation_id LIMIT $2::int"
 
-#define SQL_REVOCATION_ADD                                                    \
-	"INSERT INTO revocation (domain_id, target, component, digest, "      \
-	"components, label, reason, advisory, author, epoch, created_us) "    \
+#define SQL_REVOCATION_ADD                                                     \
+	"INSERT INTO revocation (domain_id, target, component, digest, "       \
+	"components, label, reason, advisory, author, epoch, created_us) "     \
 	"VALUES ($1::int, $2, $3::bytea, $4::bytea, $5::bytea[], $6, $7, $8, " \
 	"$9, $10, $11) RETURNING revocation_id"
 
-#define SQL_REVOCATION_SPREAD                                                 \
-	"SELECT revocation_spread($1::int, $2::bigint, $3::bytea[], "         \
+#define SQL_REVOCATION_SPREAD                                         \
+	"SELECT revocation_spread($1::int, $2::bigint, $3::bytea[], " \
 	"$4::bytea[], $5::bigint)"
 
-#define SQL_REVOCATION_GET                                                    \
-	"SELECT json_build_object('id', r.revocation_id, 'target', r.target, " \
-	"'label', r.label, 'reason', r.reason, 'advisory', r.advisory, "      \
-	"'author', r.author, 'epoch', r.epoch, 'created_at', "                \
-	SQL_TIME("r.created_us") ", 'in_force_at', "                          \
-	SQL_TIME("r.in_force_us") ", 'in_force_ms', "                         \
-	"(r.in_force_us - r.created_us) / 1000, 'lifted_at', "                \
-	SQL_TIME("r.lifted_us") ", 'affected', count(d.device_id), "          \
-	"'offered', count(d.offered_us), 'acknowledged', "                    \
-	"count(d.acknowledged_us), 'verified', count(d.verified_us), "        \
-	"'unconfirmed', (SELECT count(*) FROM device_seen s JOIN device v "   \
-	" USING (domain_id, device_id) WHERE v.status = 'active' AND "        \
-	" s.stamp_epoch < r.epoch AND NOT EXISTS (SELECT FROM "               \
-	" revocation_device x WHERE x.domain_id = s.domain_id AND "           \
-	" x.revocation_id = r.revocation_id AND x.device_id = s.device_id)), " \
-	"'ttr_ms', json_build_object("                                        \
-	"'p50', percentile_disc(0.5) WITHIN GROUP (ORDER BY "                 \
-	" d.verified_us - r.created_us) / 1000, "                             \
-	"'p99', percentile_disc(0.99) WITHIN GROUP (ORDER BY "                \
-	" d.verified_us - r.created_us) / 1000, "                             \
-	"'max', max(d.verified_us - r.created_us) / 1000)) "                  \
-	"FROM revocation r LEFT JOIN revocation_device d "                    \
-	"USING (domain_id, revocation_id) WHERE r.revocation_id = $1::bigint " \
-	"GROUP BY r.domain_id, r.revocation_id"
+#define SQL_REVOCATION_GET                                                                                             \
+	"SELECT json_build_object('id', r.revocation_id, 'target', r.target, "                                         \
+	"'label', r.label, 'reason', r.reason, 'advisory', r.advisory, "                                               \
+	"'author', r.author, 'epoch', r.epoch, 'created_at', " SQL_TIME("r.created_us") ", 'in_force_at', " SQL_TIME(  \
+	    "r.in_force_us") ", 'in_force_ms', "                                                                       \
+	                     "(r.in_force_us - r.created_us) / 1000, 'lifted_at', " SQL_TIME(                          \
+	                         "r.lifted_us") ", 'affected', count(d.device_id), "                                   \
+	                                        "'offered', count(d.offered_us), 'acknowledged', "                     \
+	                                        "count(d.acknowledged_us), 'verified', count(d.verified_us), "         \
+	                                        "'unconfirmed', (SELECT count(*) FROM device_seen s JOIN device v "    \
+	                                        " USING (domain_id, device_id) WHERE v.status = 'active' AND "         \
+	                                        " s.stamp_epoch < r.epoch AND NOT EXISTS (SELECT FROM "                \
+	                                        " revocation_device x WHERE x.domain_id = s.domain_id AND "            \
+	                                        " x.revocation_id = r.revocation_id AND x.device_id = s.device_id)), " \
+	                                        "'ttr_ms', json_build_object("                                         \
+	                                        "'p50', percentile_disc(0.5) WITHIN GROUP (ORDER BY "                  \
+	                                        " d.verified_us - r.created_us) / 1000, "                              \
+	                                        "'p99', percentile_disc(0.99) WITHIN GROUP (ORDER BY "                 \
+	                                        " d.verified_us - r.created_us) / 1000, "                              \
+	                                        "'max', max(d.verified_us - r.created_us) / 1000)) "                   \
+	                                        "FROM revocation r LEFT JOIN revocation_device d "                     \
+	                                        "USING (domain_id, revocation_id) WHERE r.revocation_id = $1::bigint " \
+	                                        "GROUP BY r.domain_id, r.revocation_id"
 
-#define SQL_REVOCATION_LIFT                                                   \
-	"UPDATE revocation SET lifted_us = $2::bigint "                       \
+#define SQL_REVOCATION_LIFT                             \
+	"UPDATE revocation SET lifted_us = $2::bigint " \
 	"WHERE revocation_id = $1::bigint AND lifted_us IS NULL"
 
-#define SQL_REVOCATIONS_ACTIVE                                                \
-	"SELECT revocation_id, component, digest FROM revocation "            \
+#define SQL_REVOCATIONS_ACTIVE                                     \
+	"SELECT revocation_id, component, digest FROM revocation " \
 	"WHERE lifted_us IS NULL"
 
 /* --- events ------------------------------------------------------------------------------ */
 
-#define SQL_EVENT_LIST                                                        \
-	"SELECT json_build_object('seq', seq, 'at', at, 'actor', actor, "     \
+#define SQL_EVENT_LIST                                                         \
+	"SELECT json_build_object('seq', seq, 'at', at, 'actor', actor, "      \
 	"'action', action, 'object', object, 'reason', reason, 'request_id', " \
-	"request_id, 'before', before, 'after', after, 'hash', "              \
-	"encode(hash, 'hex')), seq FROM audit_event WHERE seq > $1::bigint "  \
+	"request_id, 'before', before, 'after', after, 'hash', "               \
+	"encode(hash, 'hex')), seq FROM audit_event WHERE seq > $1::bigint "   \
 	"ORDER BY seq LIMIT $2::int"
 
 /* --- tamctl bootstrap; as the owner --------------------------------------------------------- */
 
-#define SQL_BOOTSTRAP_DOMAIN                                                  \
-	"INSERT INTO domain (name, incarnation) VALUES ($1, $2) "             \
+#define SQL_BOOTSTRAP_DOMAIN                                      \
+	"INSERT INTO domain (name, incarnation) VALUES ($1, $2) " \
 	"ON CONFLICT (name) DO NOTHING RETURNING domain_id"
 
 #define SQL_BOOTSTRAP_PROFILES                                                \
@@ -299,13 +299,13 @@
 	"numbering, algorithms) VALUES ($1::int, 'final', true, 0, 'final', " \
 	"'current'), ($1::int, 'legacy', false, 1, 'legacy', 'current')"
 
-#define SQL_BOOTSTRAP_KEY                                                     \
+#define SQL_BOOTSTRAP_KEY                                                      \
 	"INSERT INTO tam_key (domain_id, thumbprint, curve, public_key, uri) " \
 	"VALUES ($1::int, $2::bytea, $3, $4::bytea, $5)"
 
-#define SQL_BOOTSTRAP_PRINCIPAL                                               \
+#define SQL_BOOTSTRAP_PRINCIPAL                                                  \
 	"INSERT INTO principal (domain_id, name, role, token_hash, expires_at) " \
-	"VALUES ($1::int, $2, 'admin', $3::bytea, "                           \
+	"VALUES ($1::int, $2, 'admin', $3::bytea, "                              \
 	"clock_timestamp() + interval '90 days')"
 
 #endif

@@ -25,7 +25,8 @@ enum {
 static const char *const columns[DB_STATEMENTS] = {
     [DB_LOAD] = "ib",
     [DB_OBSERVE] = "iiiiiib",
-    [DB_ANSWER_QUERY] = "iiiiiiiiibtttt" "iibbtttti",
+    [DB_ANSWER_QUERY] = "iiiiiiiiibtttt"
+                        "iibbtttti",
     [DB_ANSWER_UPDATE] = "iiiiiiiiit",
 };
 
@@ -272,8 +273,8 @@ gather(struct lane *lane)
 	struct batch_call *call, *next;
 	size_t n = 0;
 
-	for (call = TAILQ_FIRST(&lane->queue);
-	     call != NULL && n < lane->limit; call = next) {
+	for (call = TAILQ_FIRST(&lane->queue); call != NULL && n < lane->limit;
+	     call = next) {
 		next = TAILQ_NEXT(call, link);
 		TAILQ_REMOVE(&lane->queue, call, link);
 		lane->queued--;
@@ -428,8 +429,8 @@ new_call(enum db_statement statement, const struct slice *values)
 
 	for (size_t i = 0; i < n; i++)
 		bytes += values[i].n;
-	call = mem_calloc(1,
-	    sizeof(*call) + n * sizeof(struct slice) + bytes + 1);
+	call =
+	    mem_calloc(1, sizeof(*call) + n * sizeof(struct slice) + bytes + 1);
 	to = (uint8_t *)(call->values + n);
 	for (size_t i = 0; i < n; i++) {
 		if (values[i].p == NULL)

@@ -244,23 +244,24 @@ prepare(struct db *db)
 	ok = PQsetnonblocking(db->conn, 1) == 0 &&
 	    PQenterPipelineMode(db->conn) == 1 &&
 	    PQsendQueryParams(db->conn, "SET ROLE tam_wire", 0, NULL, NULL,
-		NULL, NULL, 0) == 1 &&
+	        NULL, NULL, 0) == 1 &&
 	    PQpipelineSync(db->conn) == 1;
 	push_call(db, on_prepared, db);
 	/* Arrays of unknown length: the plan must not depend on them. */
 	ok = ok &&
 	    PQsendQueryParams(db->conn,
-		"SET plan_cache_mode = force_generic_plan", 0, NULL, NULL,
-		NULL, NULL, 0) == 1 &&
+	        "SET plan_cache_mode = force_generic_plan", 0, NULL, NULL, NULL,
+	        NULL, 0) == 1 &&
 	    PQpipelineSync(db->conn) == 1;
 	push_call(db, on_prepared, db);
 	for (int i = 0; i < DB_STATEMENTS; i++) {
 		ok = ok &&
 		    PQsendPrepare(db->conn, statement_names[i],
-			statement_texts[i], 0, NULL) == 1 &&
+		        statement_texts[i], 0, NULL) == 1 &&
 		    PQpipelineSync(db->conn) == 1;
 		push_call(db,
-		    i == DB_STATEMENTS - 1 ? on_last_prepared : on_prepared, db);
+		    i == DB_STATEMENTS - 1 ? on_last_prepared : on_prepared,
+		    db);
 	}
 	if (!ok) {
 		lose(db);
@@ -313,7 +314,7 @@ note_error(struct db *db, const PGresult *res)
 	 * see the PostgreSQL manual, appendix A. */
 	db->data_error = state != NULL &&
 	    (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
-		strncmp(state, "P0", 2) == 0);
+	        strncmp(state, "P0", 2) == 0);
 }
 
 /* The sync is the commit: only now was anything promised. */
@@ -458,7 +459,7 @@ db_send(struct db *db, enum db_statement statement, const struct slice *params,
 	}
 	push_call(db, cb, arg);
 	if (PQsendQueryPrepared(db->conn, statement_names[statement], (int)n,
-		values, lengths, formats, 1) != 1 ||
+	        values, lengths, formats, 1) != 1 ||
 	    PQpipelineSync(db->conn) != 1)
 		remember(db, PQerrorMessage(db->conn));
 	/* A connection that broke is noticed by on_io, never from in here. */
@@ -514,8 +515,8 @@ db_int(const struct db_rows *rows, size_t row, int column)
 struct slice
 db_bytes(const struct db_rows *rows, size_t row, int column)
 {
-	return (struct slice){
-	    (const uint8_t *)PQgetvalue(rows->res, (int)row, column),
+	return (struct slice){(const uint8_t *)PQgetvalue(rows->res, (int)row,
+	                          column),
 	    (size_t)PQgetlength(rows->res, (int)row, column)};
 }
 

@@ -65,8 +65,8 @@ add_slices(struct row *r, struct buf *b, const struct slice *v, size_t n)
 }
 
 static void
-add_component_ids(struct row *r, struct buf *b,
-    const struct store_component *v, size_t n)
+add_component_ids(struct row *r, struct buf *b, const struct store_component *v,
+    size_t n)
 {
 	buf_add_str(b, "{");
 	for (size_t i = 0; i < n; i++)
@@ -235,9 +235,9 @@ device_load(struct batch *batch, struct arena *arena, int32_t domain_id,
 	add_slice(&r, (struct slice){thumbprint, STORE_THUMBPRINT_SIZE});
 	return batch_add(batch, DB_LOAD, key, r.values, deadline_us, on_loaded,
 	    (struct batch_caller){.cb = (void (*)(void))cb,
-		.arg = arg,
-		.arena = arena,
-		.domain_id = domain_id});
+	        .arg = arg,
+	        .arena = arena,
+	        .domain_id = domain_id});
 }
 
 /* --- observe --------------------------------------------------------------------- */
@@ -270,12 +270,12 @@ device_observe(struct batch *batch, const struct store_observation *o,
 	add_int(&r, o->now_us);
 	add_int(&r, o->version);
 	add_digest(&r, o->hash);
-	return batch_add(batch, DB_OBSERVE, o->device_id, r.values,
-		   deadline_us, on_observed,
-		   (struct batch_caller){.cb = (void (*)(void))differs,
-		       .other_cb = (void (*)(void))written,
-		       .arg = arg,
-		       .domain_id = o->domain_id}) != NULL;
+	return batch_add(batch, DB_OBSERVE, o->device_id, r.values, deadline_us,
+	           on_observed,
+	           (struct batch_caller){.cb = (void (*)(void))differs,
+	               .other_cb = (void (*)(void))written,
+	               .arg = arg,
+	               .domain_id = o->domain_id}) != NULL;
 }
 
 /* --- effects ----------------------------------------------------------------------- */

@@ -73,8 +73,8 @@ struct store_device {
 };
 
 /* `device` is NULL when no device has the key; it lives in `arena`. */
-typedef void (*device_load_cb)(enum tam_err, const struct store_device *device,
-    void *);
+typedef void (
+    *device_load_cb)(enum tam_err, const struct store_device *device, void *);
 
 struct batch_call *device_load(struct batch *, struct arena *,
     int32_t domain_id, const uint8_t thumbprint[STORE_THUMBPRINT_SIZE],

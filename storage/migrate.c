@@ -73,8 +73,8 @@ add_file(struct files *files, const char *dir, const char *name)
 	char *end;
 	long version = strtol(name, &end, 10);
 
-	if (end != name + 4 || *end != '_' || version < 1 ||
-	    strlen(name) < 9 || strcmp(name + strlen(name) - 4, ".sql") != 0)
+	if (end != name + 4 || *end != '_' || version < 1 || strlen(name) < 9 ||
+	    strcmp(name + strlen(name) - 4, ".sql") != 0)
 		return true; /* not a migration */
 	files->v = mem_realloc(files->v, (files->n + 1) * sizeof(*files->v));
 	f = &files->v[files->n++];
@@ -85,7 +85,7 @@ add_file(struct files *files, const char *dir, const char *name)
 	if (!read_file(path, &f->text))
 		return false;
 	if (EVP_Digest(f->text.p, f->text.n, digest, NULL, EVP_sha256(),
-		NULL) != 1)
+	        NULL) != 1)
 		abort();
 	hex_encode(SLICE_OF(digest), f->sha256);
 	return true;

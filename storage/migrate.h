@@ -26,8 +26,8 @@ enum migrate_state {
 	MIGRATE_MISSING  /* applied, but there is no such file */
 };
 
-typedef void (*migrate_cb)(int version, const char *name, enum migrate_state,
-    void *);
+typedef void (
+    *migrate_cb)(int version, const char *name, enum migrate_state, void *);
 
 /* Reports each file and each row; nothing is changed. */
 enum tam_err migrate_list(struct sql *, const char *dir, migrate_cb, void *);

@@ -203,8 +203,8 @@ send_and_wait(struct sql *s, const char *statement, size_t n,
 	int ok;
 
 	ok = script ? PQsendQuery(s->conn, statement)
-		    : PQsendQueryParams(s->conn, statement, (int)n, NULL,
-			  params, NULL, NULL, 0);
+	            : PQsendQueryParams(s->conn, statement, (int)n, NULL,
+	                  params, NULL, NULL, 0);
 	if (ok != 1)
 		return lost(s, TAM_NO_DATABASE);
 	err = collect(s, deadline, out);

@@ -30,9 +30,9 @@ void sql_free(struct sql *);
 /* Text parameters, text results.  *out may be NULL. */
 enum tam_err sql_exec(struct sql *, const char *statement, size_t n,
     const char *const *params, struct sql_result **out);
-#define SQL_EXEC(sql, out, statement, ...)                                    \
-	sql_exec((sql), (statement),                                          \
-	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),           \
+#define SQL_EXEC(sql, out, statement, ...)                          \
+	sql_exec((sql), (statement),                                \
+	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
 	    (const char *[]){__VA_ARGS__}, (out))
 /* Several statements, no parameters, no result: for migrations. */
 enum tam_err sql_script(struct sql *, const char *script);

@@ -12,7 +12,7 @@
 #define SQL_WIRE_LOAD                                                         \
 	"SELECT e.n, k.device_id, d.status, d.class, k.curve, k.public_key, " \
 	"s.stamp_epoch, s.stamp_us, s.version, s.inventory_hash, "            \
-	"s.open_work::int::int8, s.numbering::int8, "                              \
+	"s.open_work::int::int8, s.numbering::int8, "                         \
 	"array(SELECT unnest(ARRAY[l.key, l.value]) FROM device_label l "     \
 	" WHERE l.domain_id = k.domain_id AND l.device_id = k.device_id "     \
 	" ORDER BY l.key), "                                                  \
@@ -39,30 +39,30 @@
  * Answers that changed nothing.  The rows returned are those that differ from
  * what the node believed: nothing was written for them.
  */
-#define SQL_WIRE_OBSERVE                                                      \
+#define SQL_WIRE_OBSERVE                                                       \
 	"WITH e AS (SELECT * FROM unnest($1::int8[], $2::int8[], $3::int8[], " \
-	" $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::bytea[]) "      \
-	" AS e (n, domain, device, epoch, us, now_us, version, hash)), "      \
-	"u AS (UPDATE device_seen s SET stamp_epoch = e.epoch, "              \
-	" stamp_us = e.us, seen_us = greatest(s.seen_us, e.now_us) FROM e "   \
-	" WHERE s.domain_id = e.domain::int AND s.device_id = e.device "      \
-	" AND (e.epoch, e.us) > (s.stamp_epoch, s.stamp_us) "                 \
-	" AND s.inventory_hash = e.hash AND s.version = e.version "           \
-	" AND NOT s.open_work) "                                              \
+	" $4::int8[], $5::int8[], $6::int8[], $7::int8[], $8::bytea[]) "       \
+	" AS e (n, domain, device, epoch, us, now_us, version, hash)), "       \
+	"u AS (UPDATE device_seen s SET stamp_epoch = e.epoch, "               \
+	" stamp_us = e.us, seen_us = greatest(s.seen_us, e.now_us) FROM e "    \
+	" WHERE s.domain_id = e.domain::int AND s.device_id = e.device "       \
+	" AND (e.epoch, e.us) > (s.stamp_epoch, s.stamp_us) "                  \
+	" AND s.inventory_hash = e.hash AND s.version = e.version "            \
+	" AND NOT s.open_work) "                                               \
 	"SELECT e.n FROM e JOIN device_seen s ON s.domain_id = e.domain::int " \
 	" AND s.device_id = e.device WHERE s.inventory_hash IS DISTINCT FROM " \
 	" e.hash OR s.version <> e.version OR s.open_work"
 
-#define SQL_WIRE_ANSWER_QUERY                                                 \
-	"SELECT e.n, r.verdict, r.version FROM unnest($1::int8[], "           \
-	" $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], "       \
-	" $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::bytea[], "    \
-	" $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[], "  \
+#define SQL_WIRE_ANSWER_QUERY                                                  \
+	"SELECT e.n, r.verdict, r.version FROM unnest($1::int8[], "            \
+	" $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], "        \
+	" $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::bytea[], "     \
+	" $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[], "   \
 	" $17::int8[], $18::bytea[], $19::bytea[], $20::text[], $21::text[], " \
-	" $22::text[], $23::text[], $24::int8[]) AS e (n, a, b, c, d, e, f, " \
-	" g, h, i, j, k, l, m, o, p, q, r, s, t, u, v, w, x), LATERAL "       \
-	"wire_answer_query(a::int, b, c, d, e.e, f, g, h, i::int2, j, "       \
-	" k::bytea[], l::bytea[], m::int8[], o, p, q, e.r, e.s, "             \
+	" $22::text[], $23::text[], $24::int8[]) AS e (n, a, b, c, d, e, f, "  \
+	" g, h, i, j, k, l, m, o, p, q, r, s, t, u, v, w, x), LATERAL "        \
+	"wire_answer_query(a::int, b, c, d, e.e, f, g, h, i::int2, j, "        \
+	" k::bytea[], l::bytea[], m::int8[], o, p, q, e.r, e.s, "              \
 	" t::bytea[], u::bytea[], v::bytea[], w::bytea[], x) r"
 
 #define SQL_WIRE_ANSWER_UPDATE                                                \
@@ -75,102 +75,102 @@
 
 /* --- the control thread ---------------------------------------------------- */
 
-#define SQL_SCHEMA_VERSION                                                    \
+#define SQL_SCHEMA_VERSION \
 	"SELECT coalesce(max(version), 0) FROM schema_migration"
 
 #define SQL_CLOCK "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::int8"
 
-#define SQL_DOMAINS                                                           \
+#define SQL_DOMAINS \
 	"SELECT domain_id, name, incarnation, epoch FROM domain ORDER BY domain_id"
 
 #define SQL_EPOCHS "SELECT domain_id, incarnation, epoch FROM domain"
 
-#define SQL_WIRE_PROFILES                                                     \
+#define SQL_WIRE_PROFILES                                                       \
 	"SELECT domain_id, name, is_default::int, wire_id, numbering, opener, " \
-	"algorithms, kid, ask, always_token::int, verify_after_update, "      \
+	"algorithms, kid, ask, always_token::int, verify_after_update, "        \
 	"update_bytes FROM wire_profile ORDER BY domain_id, wire_id"
 
 #define SQL_TAM_KEYS "SELECT domain_id, thumbprint, uri FROM tam_key"
 
-#define SQL_TOKEN_KEYS                                                        \
+#define SQL_TOKEN_KEYS \
 	"SELECT key_id, wrapped, mint_from_us, retire_us FROM token_key"
 
-#define SQL_TOKEN_KEY_ADD                                                     \
+#define SQL_TOKEN_KEY_ADD \
 	"INSERT INTO token_key VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 
 #define SQL_TOKEN_KEY_DROP "DELETE FROM token_key WHERE retire_us < $1"
 
-#define SQL_MANIFESTS                                                         \
-	"SELECT domain_id, digest, component_id, sequence, envelope "         \
+#define SQL_MANIFESTS                                                 \
+	"SELECT domain_id, digest, component_id, sequence, envelope " \
 	"FROM manifest ORDER BY domain_id, component_id, sequence"
 
-#define SQL_MANIFESTS_OF                                                      \
-	"SELECT domain_id, digest, component_id, sequence, envelope "         \
+#define SQL_MANIFESTS_OF                                              \
+	"SELECT domain_id, digest, component_id, sequence, envelope " \
 	"FROM manifest WHERE domain_id = $1 ORDER BY component_id, sequence"
 
-#define SQL_POLICIES                                                          \
-	"SELECT domain_id, name, revision, document::text FROM policy "       \
+#define SQL_POLICIES                                                    \
+	"SELECT domain_id, name, revision, document::text FROM policy " \
 	"WHERE domain_id = $1 ORDER BY name"
 
-#define SQL_REVOCATIONS                                                       \
-	"SELECT revocation_id, epoch, component, digest, "                    \
-	"array_to_json(components)::text "                                    \
-	"FROM revocation WHERE domain_id = $1 AND lifted_us IS NULL "         \
+#define SQL_REVOCATIONS                                               \
+	"SELECT revocation_id, epoch, component, digest, "            \
+	"array_to_json(components)::text "                            \
+	"FROM revocation WHERE domain_id = $1 AND lifted_us IS NULL " \
 	"ORDER BY revocation_id"
 
-#define SQL_LEASE                                                             \
-	"INSERT INTO node_lease AS l SELECT d, $1, e, "                       \
-	" (extract(epoch FROM clock_timestamp()) * 1e6)::int8 + $4::int8 "    \
-	"FROM unnest($2::int[], $3::int8[]) AS x (d, e) "                     \
-	"ON CONFLICT (domain_id, node_id) DO UPDATE "                         \
+#define SQL_LEASE                                                          \
+	"INSERT INTO node_lease AS l SELECT d, $1, e, "                    \
+	" (extract(epoch FROM clock_timestamp()) * 1e6)::int8 + $4::int8 " \
+	"FROM unnest($2::int[], $3::int8[]) AS x (d, e) "                  \
+	"ON CONFLICT (domain_id, node_id) DO UPDATE "                      \
 	"SET epoch = EXCLUDED.epoch, expires_us = EXCLUDED.expires_us"
 
 #define SQL_LEASE_END "DELETE FROM node_lease WHERE node_id = $1"
 
 /* A revocation is in force once no unexpired lease is older than it. */
-#define SQL_IN_FORCE                                                          \
+#define SQL_IN_FORCE                                                             \
 	"WITH t AS (SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::int8 " \
-	" AS now) UPDATE revocation r SET in_force_us = t.now FROM t "        \
-	"WHERE r.in_force_us IS NULL AND NOT EXISTS (SELECT FROM node_lease l " \
-	" WHERE l.domain_id = r.domain_id AND l.expires_us > t.now "          \
-	" AND l.epoch < r.epoch) AND EXISTS (SELECT FROM node_lease l "       \
+	" AS now) UPDATE revocation r SET in_force_us = t.now FROM t "           \
+	"WHERE r.in_force_us IS NULL AND NOT EXISTS (SELECT FROM node_lease l "  \
+	" WHERE l.domain_id = r.domain_id AND l.expires_us > t.now "             \
+	" AND l.epoch < r.epoch) AND EXISTS (SELECT FROM node_lease l "          \
 	" WHERE l.domain_id = r.domain_id AND l.expires_us > t.now)"
 
 /* Rows of transactions that can still be running are left for next time. */
-#define SQL_DEVICE_CHANGES                                                    \
-	"SELECT change_id, domain_id, device_id FROM device_change "          \
-	"WHERE change_id > $1 "                                               \
-	"AND txid < pg_snapshot_xmin(pg_current_snapshot()) "                 \
+#define SQL_DEVICE_CHANGES                                           \
+	"SELECT change_id, domain_id, device_id FROM device_change " \
+	"WHERE change_id > $1 "                                      \
+	"AND txid < pg_snapshot_xmin(pg_current_snapshot()) "        \
 	"ORDER BY change_id LIMIT 10000"
 
-#define SQL_DEVICE_CHANGE_NEWEST                                              \
+#define SQL_DEVICE_CHANGE_NEWEST \
 	"SELECT coalesce(max(change_id), 0) FROM device_change"
 
 #define SQL_CHORE_LOCK "SELECT pg_try_advisory_xact_lock(20000 + $1::int)::int"
 
-#define SQL_EXPIRE_UPDATES                                                    \
-	"UPDATE outstanding_update SET state = 'expired', closed_us = $1 "    \
+#define SQL_EXPIRE_UPDATES                                                 \
+	"UPDATE outstanding_update SET state = 'expired', closed_us = $1 " \
 	"WHERE state = 'committed' AND expires_us < $1::int8"
 
 /*
  * Seals the device events of one domain that no running transaction can still
  * add to: their count and hash go into the audit chain.
  */
-#define SQL_SEAL_EVENTS                                                       \
-	"WITH last AS (SELECT coalesce(max(last_event), 0) AS id "            \
-	" FROM device_event_seal WHERE domain_id = $1::int), "                \
-	"bound AS (SELECT min(event_id) AS first_open FROM device_event "     \
-	" WHERE domain_id = $1::int AND txid >= "                             \
-	" pg_snapshot_xmin(pg_current_snapshot())), "                         \
-	"range AS (SELECT count(*) AS n, max(event_id) AS id, "               \
-	" sha256(convert_to(string_agg(concat_ws('|', event_id, device_id, "  \
+#define SQL_SEAL_EVENTS                                                          \
+	"WITH last AS (SELECT coalesce(max(last_event), 0) AS id "               \
+	" FROM device_event_seal WHERE domain_id = $1::int), "                   \
+	"bound AS (SELECT min(event_id) AS first_open FROM device_event "        \
+	" WHERE domain_id = $1::int AND txid >= "                                \
+	" pg_snapshot_xmin(pg_current_snapshot())), "                            \
+	"range AS (SELECT count(*) AS n, max(event_id) AS id, "                  \
+	" sha256(convert_to(string_agg(concat_ws('|', event_id, device_id, "     \
 	" at_us, kind, update_id, detail), E'\\n' ORDER BY event_id), 'UTF8')) " \
-	" AS hash FROM device_event, last, bound "                            \
-	" WHERE domain_id = $1::int AND event_id > last.id "                  \
-	" AND (bound.first_open IS NULL OR event_id < bound.first_open)) "    \
-	"INSERT INTO device_event_seal SELECT $1::int, id, n, hash, "         \
-	" audit_append($1::int, 'tamd', 'seal', 'device_event', '', '', "     \
-	"  NULL, jsonb_build_object('last_event', id, 'count', n, 'hash', "   \
+	" AS hash FROM device_event, last, bound "                               \
+	" WHERE domain_id = $1::int AND event_id > last.id "                     \
+	" AND (bound.first_open IS NULL OR event_id < bound.first_open)) "       \
+	"INSERT INTO device_event_seal SELECT $1::int, id, n, hash, "            \
+	" audit_append($1::int, 'tamd', 'seal', 'device_event', '', '', "        \
+	"  NULL, jsonb_build_object('last_event', id, 'count', n, 'hash', "      \
 	"  encode(hash, 'hex'))) FROM range WHERE n > 0"
 
 #endif

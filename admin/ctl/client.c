@@ -38,8 +38,8 @@ make_context(const struct client_options *o)
 	(void)SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	(void)SSL_CTX_set_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	if ((o->ca_file != NULL
-		    ? SSL_CTX_load_verify_locations(ctx, o->ca_file, NULL)
-		    : SSL_CTX_set_default_verify_paths(ctx)) != 1) {
+	            ? SSL_CTX_load_verify_locations(ctx, o->ca_file, NULL)
+	            : SSL_CTX_set_default_verify_paths(ctx)) != 1) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
@@ -115,7 +115,8 @@ read_answer(BIO *bio, struct client_answer *a)
 			break;
 		a->body.n += (size_t)n;
 	}
-	end = a->body.n == 0 ? NULL : memmem(a->body.p, a->body.n, "\r\n\r\n", 4);
+	end =
+	    a->body.n == 0 ? NULL : memmem(a->body.p, a->body.n, "\r\n\r\n", 4);
 	if (end == NULL || a->body.n < 12 ||
 	    memcmp(a->body.p, "HTTP/1.1 ", 9) != 0)
 		return false;

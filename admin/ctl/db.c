@@ -29,8 +29,8 @@ static int
 db_usage(void)
 {
 	(void)fputs("usage: tamctl db status|plan|migrate|verify "
-		    "--database CONNINFO [--migrations DIR]\n"
-		    "       tamctl db accept-restore --state-dir DIR\n",
+	            "--database CONNINFO [--migrations DIR]\n"
+	            "       tamctl db accept-restore --state-dir DIR\n",
 	    stderr);
 	return CTL_USAGE;
 }
@@ -77,7 +77,7 @@ accept_restore(const struct db_options *o)
 	(void)snprintf(path, sizeof(path), "%s/epochs", o->state_dir);
 	if (unlink(path) == 0) {
 		(void)puts("accepted: what was revoked since the backup must "
-			   "be revoked again");
+		           "be revoked again");
 		return CTL_OK;
 	}
 	(void)fprintf(stderr, "tamctl: %s: nothing to accept\n", path);
@@ -108,8 +108,8 @@ run_command(const char *command, const struct db_options *o)
 int
 ctl_db(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"database", required_argument, NULL, 'd'},
+	static const struct option options[] = {{"database", required_argument,
+	                                            NULL, 'd'},
 	    {"migrations", required_argument, NULL, 'm'},
 	    {"state-dir", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
 	struct db_options o = {getenv("TAMCTL_DATABASE"), MIGRATIONS_DIR, NULL};
@@ -131,8 +131,8 @@ ctl_db(int argc, char **argv)
 		return accept_restore(&o);
 	if (o.database == NULL ||
 	    (strcmp(command, "status") != 0 && strcmp(command, "plan") != 0 &&
-		strcmp(command, "migrate") != 0 &&
-		strcmp(command, "verify") != 0))
+	        strcmp(command, "migrate") != 0 &&
+	        strcmp(command, "verify") != 0))
 		return db_usage();
 	return run_command(command, &o);
 }
@@ -150,7 +150,7 @@ static int
 bootstrap_usage(void)
 {
 	(void)fputs("usage: tamctl bootstrap --database CONNINFO --key-dir DIR "
-		    "[--master-key FILE] [--domain NAME]\n",
+	            "[--master-key FILE] [--domain NAME]\n",
 	    stderr);
 	return CTL_USAGE;
 }
@@ -183,8 +183,8 @@ static bool
 make_key(struct bootstrap *b, enum cose_curve curve, enum tam_err *err)
 {
 	const char *name = curve == COSE_P256 ? "p256" : "ed25519";
-	const char *path = arena_printf(b->arena, "%s/%s-%s.pem", b->key_dir,
-	    b->domain, name);
+	const char *path =
+	    arena_printf(b->arena, "%s/%s-%s.pem", b->key_dir, b->domain, name);
 	struct cose_private priv;
 	struct buf pem;
 	bool ok;
@@ -260,8 +260,8 @@ bootstrap(struct bootstrap *b)
 int
 ctl_bootstrap(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"database", required_argument, NULL, 'd'},
+	static const struct option options[] = {{"database", required_argument,
+	                                            NULL, 'd'},
 	    {"key-dir", required_argument, NULL, 'k'},
 	    {"master-key", required_argument, NULL, 'm'},
 	    {"domain", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};

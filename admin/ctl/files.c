@@ -36,8 +36,8 @@ bool
 ctl_write_secret(const char *path, struct slice bytes)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	bool ok = fd >= 0 &&
-	    write(fd, bytes.p, bytes.n) == (ssize_t)bytes.n && fsync(fd) == 0;
+	bool ok = fd >= 0 && write(fd, bytes.p, bytes.n) == (ssize_t)bytes.n &&
+	    fsync(fd) == 0;
 
 	if (!ok)
 		(void)fprintf(stderr, "tamctl: %s: %s\n", path,

@@ -31,8 +31,8 @@ static void
 print_commands(FILE *to)
 {
 	(void)fputs("usage: tamctl [-s SERVER] [-t TOKEN-FILE] [-C CA-FILE] "
-		    "[-o table|json|name]\n"
-		    "              [-q QUERY] NOUN VERB [ARGUMENT]...\n\n",
+	            "[-o table|json|name]\n"
+	            "              [-q QUERY] NOUN VERB [ARGUMENT]...\n\n",
 	    to);
 	for (size_t i = 0; i < API_ROUTE_COUNT; i++) {
 		const struct api_route *r = &api_routes[i];
@@ -40,11 +40,12 @@ print_commands(FILE *to)
 		(void)fprintf(to, "  %-13s %-9s %s\n", r->noun, r->verb,
 		    r->summary);
 	}
-	(void)fputs("\n  db            status|plan|migrate|verify|accept-restore"
-		    "\n  bootstrap     the first domain, its keys and an "
-		    "administrator"
-		    "\n  suit          create|keygen\n",
-	    to);
+	(void)
+	    fputs("\n  db            status|plan|migrate|verify|accept-restore"
+	          "\n  bootstrap     the first domain, its keys and an "
+	          "administrator"
+	          "\n  suit          create|keygen\n",
+	        to);
 }
 
 static void
@@ -56,8 +57,8 @@ print_fields(const struct api_route *r)
 		(void)fprintf(stderr, " %.*s", (int)strcspn(p + 1, "}"), p + 1);
 	(void)fprintf(stderr, "%s\n",
 	    r->body == BODY_NONE       ? ""
-		: r->body == BODY_JSON ? " FIELD=VALUE..."
-				       : " FILE");
+	        : r->body == BODY_JSON ? " FIELD=VALUE..."
+	                               : " FILE");
 	for (const struct api_field *f = r->fields;
 	     f != NULL && f->name != NULL; f++)
 		(void)fprintf(stderr, "  %-20s %s%s\n", f->name, f->help,
@@ -81,9 +82,10 @@ static void
 add_escaped(struct buf *b, const char *s)
 {
 	for (; *s != '\0'; s++) {
-		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-			   "0123456789-._~",
-			*s) != NULL)
+		if (strchr(
+		        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+		        "0123456789-._~",
+		        *s) != NULL)
 			buf_add_byte(b, (uint8_t)*s);
 		else
 			buf_printf(b, "%%%02X", (unsigned char)*s);
@@ -239,8 +241,8 @@ print_items(const struct ctl *ctl, const struct api_route *r, json_t *items)
 
 	if (!name_only)
 		print_row(r->columns, NULL, false);
-	json_array_foreach (items, i, item)
-		print_row(r->columns, item, name_only);
+	json_array_foreach(items, i, item)
+	    print_row(r->columns, item, name_only);
 }
 
 static void
@@ -249,7 +251,8 @@ print_object(const json_t *doc)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach ((json_t *)(uintptr_t)doc, key, value) {
+	json_object_foreach((json_t *)(uintptr_t)doc, key, value)
+	{
 		(void)printf("%s\t", key);
 		print_cell(value);
 		(void)fputc('\n', stdout);
@@ -282,8 +285,9 @@ print_problem(struct client_answer *a)
 	json_t *doc = json_loadb((const char *)a->body.p, a->body.n, 0, NULL);
 	const char *detail = json_string_value(json_object_get(doc, "detail"));
 	const char *code = json_string_value(json_object_get(doc, "code"));
-	const char *pointer = json_string_value(json_object_get(
-	    json_array_get(json_object_get(doc, "errors"), 0), "pointer"));
+	const char *pointer = json_string_value(
+	    json_object_get(json_array_get(json_object_get(doc, "errors"), 0),
+	        "pointer"));
 
 	(void)fprintf(stderr, "tamctl: %d %s%s%s: %s\n", a->status,
 	    code == NULL ? "" : code, pointer == NULL ? "" : " at ",
@@ -309,7 +313,7 @@ call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 	if (used < 0 || !make_body(r, argc - used, argv + used, &body)) {
 		print_fields(r);
 	} else if (!client_request(&ctl->client, r->method, buf_cstr(&path),
-		       types[r->body], buf_slice(&body), &answer)) {
+	               types[r->body], buf_slice(&body), &answer)) {
 		status = CTL_UNREACHABLE;
 		client_answer_fini(&answer);
 	} else {

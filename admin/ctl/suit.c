@@ -248,8 +248,8 @@ prepare(struct recipe *r)
 		return false;
 	if (!suit_component_parse(r->arena, r->component, &r->component_id) ||
 	    !suit_component_parse(r->arena,
-		arena_printf(r->arena, "%s/suit", r->component),
-		&r->manifest_id)) {
+	        arena_printf(r->arena, "%s/suit", r->component),
+	        &r->manifest_id)) {
 		(void)fprintf(stderr, "tamctl: %s: not a component id\n",
 		    r->component);
 		return false;
@@ -316,8 +316,8 @@ keygen(const char *curve, const char *key_file, const char *public_file)
 int
 ctl_suit(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"key", required_argument, NULL, 'k'},
+	static const struct option options[] = {{"key", required_argument, NULL,
+	                                            'k'},
 	    {"component", required_argument, NULL, 'c'},
 	    {"sequence", required_argument, NULL, 's'},
 	    {"vendor", required_argument, NULL, 'v'},
@@ -335,16 +335,16 @@ ctl_suit(int argc, char **argv)
 	optind = 2;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		const char **to = c == 'k' ? &r.key_file
-		    : c == 'c'		   ? &r.component
-		    : c == 's'		   ? &sequence
-		    : c == 'v'		   ? &r.vendor
-		    : c == 'l'		   ? &r.class_info
-		    : c == 'p'		   ? &r.payload_file
-		    : c == 'u'		   ? &r.uri
-		    : c == 'o'		   ? &r.out
-		    : c == 'e'		   ? &curve
-		    : c == 'b'		   ? &public_file
-					   : NULL;
+		    : c == 'c'             ? &r.component
+		    : c == 's'             ? &sequence
+		    : c == 'v'             ? &r.vendor
+		    : c == 'l'             ? &r.class_info
+		    : c == 'p'             ? &r.payload_file
+		    : c == 'u'             ? &r.uri
+		    : c == 'o'             ? &r.out
+		    : c == 'e'             ? &curve
+		    : c == 'b'             ? &public_file
+		                           : NULL;
 
 		if (to == NULL)
 			return usage();

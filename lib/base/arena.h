@@ -33,7 +33,7 @@ void *arena_alloc(struct arena *, size_t) __attribute__((malloc));
 void *arena_calloc(struct arena *, size_t n, size_t) __attribute__((malloc));
 
 /* Zeroed room for one T, or for n of them. */
-#define arena_new(arena, T) ((T *)arena_calloc((arena), 1, sizeof(T)))
+#define arena_new(arena, T)      ((T *)arena_calloc((arena), 1, sizeof(T)))
 #define arena_new_n(arena, n, T) ((T *)arena_calloc((arena), (n), sizeof(T)))
 
 /* Copies; the string one ends in a NUL that the length does not count. */

@@ -13,52 +13,53 @@
 #include "lib/base/err.h"
 
 /* name, help: counters only grow. */
-#define TAM_COUNTERS(X)                                                       \
-	X(connections_accepted, "Connections accepted")                       \
-	X(connections_refused, "Connections refused for want of room")        \
-	X(tls_handshakes, "TLS handshakes completed")                         \
-	X(tls_failures, "TLS handshakes that failed")                         \
-	X(http1_requests, "Requests over HTTP/1.x")                           \
-	X(http2_requests, "Requests over HTTP/2")                             \
-	X(http_bad_requests, "Requests refused as malformed")                 \
-	X(http_timeouts, "Requests that took too long to arrive")             \
-	X(http2_abuse, "HTTP/2 connections ended for abuse")                  \
-	X(responses_2xx, "Responses with status 2xx")                         \
-	X(responses_4xx, "Responses with status 4xx")                         \
-	X(responses_5xx, "Responses with status 5xx")                         \
-	X(openers, "QueryRequests sent in answer to an empty POST")           \
-	X(openers_shed, "Openers refused because the budget was spent")       \
-	X(query_responses, "QueryResponses accepted")                         \
-	X(polls_cached, "QueryResponses answered from the cache")             \
-	X(updates_committed, "Updates committed")                             \
-	X(updates_withdrawn, "Updates withdrawn because the epoch moved")     \
-	X(verify_requests, "Verifying QueryRequests sent after a Success")    \
-	X(successes, "Success messages applied")                              \
-	X(errors, "Error messages applied")                                   \
-	X(observations_lost, "Observations dropped because the queue was full") \
-	X(observations_differ, "Observations the database contradicted")      \
-	X(decided_again, "Decisions made again because the row had changed")  \
+#define TAM_COUNTERS(X)                                                      \
+	X(connections_accepted, "Connections accepted")                      \
+	X(connections_refused, "Connections refused for want of room")       \
+	X(tls_handshakes, "TLS handshakes completed")                        \
+	X(tls_failures, "TLS handshakes that failed")                        \
+	X(http1_requests, "Requests over HTTP/1.x")                          \
+	X(http2_requests, "Requests over HTTP/2")                            \
+	X(http_bad_requests, "Requests refused as malformed")                \
+	X(http_timeouts, "Requests that took too long to arrive")            \
+	X(http2_abuse, "HTTP/2 connections ended for abuse")                 \
+	X(responses_2xx, "Responses with status 2xx")                        \
+	X(responses_4xx, "Responses with status 4xx")                        \
+	X(responses_5xx, "Responses with status 5xx")                        \
+	X(openers, "QueryRequests sent in answer to an empty POST")          \
+	X(openers_shed, "Openers refused because the budget was spent")      \
+	X(query_responses, "QueryResponses accepted")                        \
+	X(polls_cached, "QueryResponses answered from the cache")            \
+	X(updates_committed, "Updates committed")                            \
+	X(updates_withdrawn, "Updates withdrawn because the epoch moved")    \
+	X(verify_requests, "Verifying QueryRequests sent after a Success")   \
+	X(successes, "Success messages applied")                             \
+	X(errors, "Error messages applied")                                  \
+	X(observations_lost,                                                 \
+	    "Observations dropped because the queue was full")               \
+	X(observations_differ, "Observations the database contradicted")     \
+	X(decided_again, "Decisions made again because the row had changed") \
 	X(no_lease, "Requests refused without a lease")
 
 /* name, help: gauges go up and down. */
-#define TAM_GAUGES(X)                                                         \
-	X(connections, "Open connections")                                    \
-	X(exchanges, "Requests being answered")                               \
-	X(sessions, "TEEP sessions waiting for something")                    \
+#define TAM_GAUGES(X)                                      \
+	X(connections, "Open connections")                 \
+	X(exchanges, "Requests being answered")            \
+	X(sessions, "TEEP sessions waiting for something") \
 	X(cached_devices, "Devices in the cache")
 
 enum counter {
 #define X(name, help) COUNTER_##name,
 	TAM_COUNTERS(X)
 #undef X
-	    COUNTER_COUNT
+	COUNTER_COUNT
 };
 
 enum gauge {
 #define X(name, help) GAUGE_##name,
 	TAM_GAUGES(X)
 #undef X
-	    GAUGE_COUNT
+	GAUGE_COUNT
 };
 
 struct counters {
@@ -84,7 +85,7 @@ gauge_move(_Atomic int64_t *v, int64_t by)
 	    memory_order_relaxed);
 }
 
-#define COUNT(c, name) counter_bump(&(c)->counts[COUNTER_##name])
+#define COUNT(c, name)     counter_bump(&(c)->counts[COUNTER_##name])
 #define GAUGE(c, name, by) gauge_move(&(c)->gauges[GAUGE_##name], (by))
 
 #endif

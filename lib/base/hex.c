@@ -56,7 +56,7 @@ char *
 base64_dup(struct arena *a, struct slice in)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				     "abcdefghijklmnopqrstuvwxyz0123456789+/";
+	                             "abcdefghijklmnopqrstuvwxyz0123456789+/";
 	char *out = arena_alloc(a, (in.n + 2) / 3 * 4 + 1), *q = out;
 
 	for (size_t i = 0; i < in.n; i += 3) {

@@ -31,8 +31,8 @@ void log_peer(enum log_level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
-#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_warn(...)  log_line(LOG_LEVEL_WARN, __VA_ARGS__)
+#define log_info(...)  log_line(LOG_LEVEL_INFO, __VA_ARGS__)
 
 /* Printable ASCII as it is, the rest as \xNN; cut to fit.  Returns out. */
 const char *log_escape(struct slice, char *out, size_t room);

@@ -20,7 +20,7 @@ char *mem_strdup(const char *) __attribute__((malloc));
 char *mem_dup(struct slice) __attribute__((malloc));
 
 /* Zeroed room for one T, or for n of them. */
-#define mem_new(T) ((T *)mem_calloc(1, sizeof(T)))
+#define mem_new(T)      ((T *)mem_calloc(1, sizeof(T)))
 #define mem_new_n(n, T) ((T *)mem_calloc((n), sizeof(T)))
 
 #endif

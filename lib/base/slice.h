@@ -17,7 +17,7 @@ struct slice {
 	size_t n;
 };
 
-#define SLICE_LIT(s) ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
+#define SLICE_LIT(s)    ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
 #define SLICE_OF(array) ((struct slice){(array), sizeof(array)})
 
 static inline struct slice

@@ -17,10 +17,10 @@
 
 struct head {
 	enum cbor_major type; /* RFC 8949 section 3.1 */
-	unsigned info;       /* the low five bits of the first byte */
+	unsigned info;        /* the low five bits of the first byte */
 	uint64_t arg;
-	size_t n;         /* bytes of the head itself */
-	bool indefinite;  /* or, for CBOR_SIMPLE, the "break" */
+	size_t n;        /* bytes of the head itself */
+	bool indefinite; /* or, for CBOR_SIMPLE, the "break" */
 	bool shortest;
 };
 
@@ -39,7 +39,7 @@ read_head(struct slice in, struct head *h)
 	if (h->info == 31) {
 		h->indefinite = true;
 		return h->type == CBOR_UINT || h->type == CBOR_NEGATIVE ||
-			h->type == CBOR_TAG
+		        h->type == CBOR_TAG
 		    ? TAM_MALFORMED
 		    : TAM_OK;
 	}
@@ -56,8 +56,8 @@ read_head(struct slice in, struct head *h)
 		/* RFC 8949, 3.3: a two-byte simple value below 32. */
 		return h->info == 24 && h->arg < 32 ? TAM_MALFORMED : TAM_OK;
 	}
-	h->shortest =
-	    width == 0 || h->arg >= (width == 1 ? 24 : UINT64_C(1) << 4 * width);
+	h->shortest = width == 0 ||
+	    h->arg >= (width == 1 ? 24 : UINT64_C(1) << 4 * width);
 	return TAM_OK;
 }
 
@@ -216,7 +216,7 @@ prove_item(struct proof *p, unsigned depth)
 	case CBOR_BYTES:
 	case CBOR_TEXT:
 		return h.indefinite ? prove_chunks(p, h.type)
-				    : prove_string(p, &h);
+		                    : prove_string(p, &h);
 	case CBOR_ARRAY:
 		return prove_items(p, &h, depth);
 	case CBOR_MAP:
@@ -277,17 +277,17 @@ put_head(struct rewrite *w, enum cbor_major type, uint64_t arg)
 	    : arg <= UINT8_MAX    ? 1
 	    : arg <= UINT16_MAX   ? 2
 	    : arg <= UINT32_MAX   ? 4
-				  : 8;
+	                          : 8;
 
 	if (width == 0) {
 		w->to[w->n++] = (uint8_t)(major | arg);
 		return;
 	}
 	w->to[w->n++] = (uint8_t)(major |
-	    (width == 1	      ? 24
-		: width == 2 ? 25
-		: width == 4 ? 26
-			     : 27));
+	    (width == 1          ? 24
+	            : width == 2 ? 25
+	            : width == 4 ? 26
+	                         : 27));
 	for (unsigned i = width; i-- > 0;)
 		w->to[w->n++] = (uint8_t)(arg >> 8 * i);
 }
@@ -368,7 +368,7 @@ rewrite_item(struct rewrite *w)
 	items = h.type == CBOR_ARRAY ? h.arg
 	    : h.type == CBOR_MAP     ? 2 * h.arg
 	    : h.type == CBOR_TAG     ? 1
-				     : 0;
+	                             : 0;
 	while (items-- > 0)
 		rewrite_item(w);
 }
@@ -401,7 +401,7 @@ cbor_in_open(struct cbor_in *in, struct slice message, struct arena *arena,
 	err = prove(message, &p);
 	if (err == TAM_OK &&
 	    ((form != CBOR_ANY && !p.plain) ||
-		(form == CBOR_DETERMINISTIC && !p.sorted)))
+	        (form == CBOR_DETERMINISTIC && !p.sorted)))
 		err = TAM_NOT_DETERMINISTIC;
 	if (err == TAM_OK && !p.plain) {
 		message = rewritten(message, arena);

@@ -42,14 +42,16 @@ enum cose_curve {
 /* A public key that was checked when it was made; copy it freely. */
 struct cose_key {
 	enum cose_curve curve;
-	uint8_t pub[64]; /* x || y of a P-256 point; x, then zeroes, of Ed25519 */
+	uint8_t
+	    pub[64]; /* x || y of a P-256 point; x, then zeroes, of Ed25519 */
 	uint8_t thumbprint[COSE_THUMBPRINT_SIZE]; /* RFC 9679, SHA-256 */
 };
 
 /* Refuse points off the curve, at infinity, or of small order. */
 enum tam_err cose_key_p256(struct cose_key *, const uint8_t xy[64]);
 enum tam_err cose_key_ed25519(struct cose_key *, const uint8_t x[32]);
-enum tam_err cose_key_make(struct cose_key *, enum cose_curve, struct slice pub);
+enum tam_err cose_key_make(struct cose_key *, enum cose_curve,
+    struct slice pub);
 /* What cose_key_make() takes: 64 or 32 bytes. */
 struct slice cose_key_pub(const struct cose_key *);
 
@@ -140,7 +142,7 @@ void cose_sign1(struct cose_crypto *, struct cose_signer *, int alg,
 void cose_sign1_detached(struct cose_crypto *, struct cose_signer *, int alg,
     struct slice kid, struct slice payload, struct buf *);
 /* Appends a tagged COSE_Sign with one signature per signer, kids included. */
-void cose_sign(struct cose_crypto *, struct cose_signer *const *, const int *algs,
-    size_t n, struct slice payload, struct buf *);
+void cose_sign(struct cose_crypto *, struct cose_signer *const *,
+    const int *algs, size_t n, struct slice payload, struct buf *);
 
 #endif

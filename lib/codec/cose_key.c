@@ -106,7 +106,7 @@ cose_key_make(struct cose_key *out, enum cose_curve curve, struct slice pub)
 	if (pub.n != (curve == COSE_P256 ? 64u : 32u))
 		return TAM_BAD_KEY;
 	return curve == COSE_P256 ? cose_key_p256(out, pub.p)
-				  : cose_key_ed25519(out, pub.p);
+	                          : cose_key_ed25519(out, pub.p);
 }
 
 /* The members of a COSE_Key that matter to us. */

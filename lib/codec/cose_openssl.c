@@ -59,9 +59,9 @@ p256_public_key(const uint8_t *point, size_t n)
 
 	if (ctx == NULL || bld == NULL ||
 	    !OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME,
-		SN_X9_62_prime256v1, 0) ||
+	        SN_X9_62_prime256v1, 0) ||
 	    !OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY,
-		point, n))
+	        point, n))
 		abort();
 	params = OSSL_PARAM_BLD_to_param(bld);
 	if (params == NULL || EVP_PKEY_fromdata_init(ctx) != 1)
@@ -88,9 +88,9 @@ p256_private_key(const struct cose_private *priv)
 	if (ctx == NULL || bld == NULL || d == NULL ||
 	    BN_bin2bn(priv->secret, 32, d) == NULL ||
 	    !OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME,
-		SN_X9_62_prime256v1, 0) ||
+	        SN_X9_62_prime256v1, 0) ||
 	    !OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY,
-		point, sizeof(point)) ||
+	        point, sizeof(point)) ||
 	    !OSSL_PARAM_BLD_push_BN(bld, OSSL_PKEY_PARAM_PRIV_KEY, d))
 		abort();
 	params = OSSL_PARAM_BLD_to_param(bld);
@@ -126,7 +126,7 @@ point_of(EVP_PKEY *pkey, uint8_t xy[64])
 	size_t n = 0;
 
 	if (EVP_PKEY_get_octet_string_param(pkey, OSSL_PKEY_PARAM_PUB_KEY,
-		point, sizeof(point), &n) != 1 ||
+	        point, sizeof(point), &n) != 1 ||
 	    n != 65 || point[0] != 0x04)
 		return false;
 	memcpy(xy, point + 1, 64);
@@ -146,7 +146,7 @@ backend_p256_decompress(uint8_t xy[64], bool odd)
 	memcpy(in + 1, xy, 32);
 	ok = EC_POINT_oct2point(group, point, in, sizeof(in), NULL) == 1 &&
 	    EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, out,
-		sizeof(out), NULL) == sizeof(out);
+	        sizeof(out), NULL) == sizeof(out);
 	if (ok)
 		memcpy(xy, out + 1, 64);
 	EC_POINT_free(point);
@@ -168,7 +168,7 @@ backend_p256_public(const uint8_t d[32], uint8_t xy[64])
 	ok = !BN_is_zero(k) && BN_cmp(k, EC_GROUP_get0_order(group)) < 0 &&
 	    EC_POINT_mul(group, point, k, NULL, NULL, NULL) == 1 &&
 	    EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, out,
-		sizeof(out), NULL) == sizeof(out);
+	        sizeof(out), NULL) == sizeof(out);
 	if (ok)
 		memcpy(xy, out + 1, 64);
 	BN_clear_free(k);
@@ -238,8 +238,8 @@ private_of_pkey(EVP_PKEY *pkey, struct cose_private *out)
 	if (EVP_PKEY_is_a(pkey, "ED25519")) {
 		if (EVP_PKEY_get_raw_private_key(pkey, secret, &n) == 1 &&
 		    n == 32)
-			err = cose_private_from_secret(out, COSE_ED25519,
-			    secret);
+			err =
+			    cose_private_from_secret(out, COSE_ED25519, secret);
 	} else if (EVP_PKEY_is_a(pkey, "EC") &&
 	    EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_PRIV_KEY, &d) == 1 &&
 	    BN_bn2binpad(d, secret, 32) == 32) {
@@ -280,10 +280,10 @@ cose_private_to_pem(const struct cose_private *priv, struct buf *out)
 	pkey = priv->key.curve == COSE_P256
 	    ? p256_private_key(priv)
 	    : EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, priv->secret,
-		  32);
+	          32);
 	if (pkey == NULL ||
 	    PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL,
-		NULL) != 1)
+	        NULL) != 1)
 		abort();
 	n = BIO_get_mem_data(bio, &pem);
 	buf_add(out, pem, (size_t)n);
@@ -438,7 +438,7 @@ p256_verify(struct cose_crypto *c, const struct cose_key *key,
 	 * one-byte point at infinity, under which anything verifies. */
 	memcpy(point + 1, key->pub, 64);
 	if (EVP_PKEY_set1_encoded_public_key(c->scratch, point,
-		sizeof(point)) != 1)
+	        sizeof(point)) != 1)
 		return TAM_BAD_KEY;
 	ctx = EVP_PKEY_CTX_new(c->scratch, NULL);
 	if (ctx == NULL || EVP_PKEY_verify_init(ctx) != 1)
@@ -464,7 +464,7 @@ cose_verify_parts(struct cose_crypto *c, const struct cose_key *key,
 		return TAM_BAD_SIGNATURE;
 	message = joined(c, parts, n);
 	return crypto_sign_verify_detached(signature.p, message.p, message.n,
-		   key->pub) == 0
+	           key->pub) == 0
 	    ? TAM_OK
 	    : TAM_BAD_SIGNATURE;
 }

@@ -185,8 +185,7 @@ cose_decode(struct slice bytes, struct arena *arena, struct cose_message *out)
 	m.body_prot = read_headers(&in, arena, &h);
 	read_payload(&in, &m);
 	m.multi = cbor_in_peek(&in) == CBOR_ARRAY;
-	if (in.err == TAM_OK &&
-	    (m.multi ? tagged_sign1 : tagged_sign))
+	if (in.err == TAM_OK && (m.multi ? tagged_sign1 : tagged_sign))
 		cbor_in_fail(&in, TAM_BAD_COSE);
 	if (m.multi) {
 		read_signatures(&in, arena, &m);
@@ -236,12 +235,10 @@ to_be_signed(struct to_be_signed *t, bool multi, struct slice body_prot,
 
 	t->n = 0;
 	if (multi) {
-		add_part(t,
-		    (struct slice){sign_head, sizeof(sign_head) - 1});
+		add_part(t, (struct slice){sign_head, sizeof(sign_head) - 1});
 		add_bytes(t, 0, body_prot);
 	} else {
-		add_part(t,
-		    (struct slice){sign1_head, sizeof(sign1_head) - 1});
+		add_part(t, (struct slice){sign1_head, sizeof(sign1_head) - 1});
 	}
 	add_bytes(t, 1, sign_prot);
 	add_part(t, (struct slice){empty_bytes, 1});

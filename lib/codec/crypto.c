@@ -6,8 +6,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-static_assert(sizeof(struct crypto_mac) >=
-	sizeof(crypto_auth_hmacsha256_state),
+static_assert(sizeof(struct crypto_mac) >= sizeof(crypto_auth_hmacsha256_state),
     "the opaque state is large enough");
 
 void
@@ -91,6 +90,6 @@ crypto_unwrap(const uint8_t key[32], struct slice wrapped, struct slice aad,
 	if (wrapped.n < WRAP_OVERHEAD)
 		return false;
 	return crypto_aead_xchacha20poly1305_ietf_decrypt(out, NULL, NULL,
-		   wrapped.p + NONCE, wrapped.n - NONCE, aad.p, aad.n,
-		   wrapped.p, key) == 0;
+	           wrapped.p + NONCE, wrapped.n - NONCE, aad.p, aad.n,
+	           wrapped.p, key) == 0;
 }

@@ -13,8 +13,8 @@
 enum {
 	SHA256_SIZE = 32,
 	MAC_KEY_SIZE = 32,
-	MAC_SIZE = 16,      /* HMAC-SHA-256, cut */
-	WRAP_OVERHEAD = 40  /* nonce and tag */
+	MAC_SIZE = 16,     /* HMAC-SHA-256, cut */
+	WRAP_OVERHEAD = 40 /* nonce and tag */
 };
 
 /* Once per process, before any thread; aborts when a library is broken. */

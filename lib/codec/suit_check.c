@@ -188,8 +188,7 @@ walk_nested(struct walk *w, struct cbor_in *in, unsigned depth)
 
 	if (in->err != TAM_OK)
 		return;
-	err = depth == 0 ? TAM_TOO_DEEP
-			 : walk_sequence(w, sequence, depth - 1);
+	err = depth == 0 ? TAM_TOO_DEEP : walk_sequence(w, sequence, depth - 1);
 	if (err != TAM_OK)
 		cbor_in_fail(in, err);
 }
@@ -303,7 +302,7 @@ walk_section(struct walk *w, struct slice sequence)
 	err = walk_sequence(w, sequence, SUIT_NESTING_MAX);
 	if (err != TAM_OK && w->why == NULL)
 		w->why = "a command sequence has an unknown or misplaced "
-			 "command or parameter";
+		         "command or parameter";
 	return err;
 }
 
@@ -408,9 +407,9 @@ name_components(struct walk *w, const struct suit_manifest *m)
 		if (index >= w->n_all)
 			w->n_all = index + 1;
 	}
-	return m->n_components > 0 ? TAM_OK
-				   : refuse(w, TAM_SUIT_MANIFEST,
-					 "the manifest lists no component");
+	return m->n_components > 0
+	    ? TAM_OK
+	    : refuse(w, TAM_SUIT_MANIFEST, "the manifest lists no component");
 }
 
 static enum tam_err
@@ -453,11 +452,13 @@ check_envelope(struct walk *w, struct slice bytes, size_t *signer)
 		return refuse(w, TAM_TOO_DEEP, "dependencies nest too deeply");
 	err = suit_envelope_decode(bytes, w->arena, e);
 	if (err == TAM_SUIT_DIGEST)
-		return refuse(w, err, "the manifest is not the one the digest "
-				      "in the envelope names");
+		return refuse(w, err,
+		    "the manifest is not the one the digest "
+		    "in the envelope names");
 	if (err != TAM_OK)
-		return refuse(w, err, "not a SUIT envelope in preferred "
-				      "serialization");
+		return refuse(w, err,
+		    "not a SUIT envelope in preferred "
+		    "serialization");
 	w->envelope = e;
 	if (w->crypto != NULL)
 		err = suit_verify(w->crypto, e, w->arena, w->keys, w->n_keys,
@@ -471,8 +472,8 @@ check_envelope(struct walk *w, struct slice bytes, size_t *signer)
 		return err;
 	w->info->n = w->info->manifest.n_components;
 	memcpy(w->info->components, w->all, sizeof(w->all));
-	w->info->has_uninstall = w->info->manifest.sections[SUIT_UNINSTALL].n >
-	    0;
+	w->info->has_uninstall =
+	    w->info->manifest.sections[SUIT_UNINSTALL].n > 0;
 	return TAM_OK;
 }
 

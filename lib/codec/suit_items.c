@@ -128,9 +128,9 @@ suit_component_text(struct arena *arena, struct slice cbor)
 		q += 2 * segment.n;
 	}
 	*q = '\0';
-	return cbor_in_finish(&in) == TAM_OK && n > 0 ? out
-						      : arena_strdup(arena,
-							    SLICE_LIT("?"));
+	return cbor_in_finish(&in) == TAM_OK && n > 0
+	    ? out
+	    : arena_strdup(arena, SLICE_LIT("?"));
 }
 
 static bool
@@ -141,7 +141,7 @@ write_segment(struct buf *b, const char *text, size_t n)
 
 	if (n >= 2 && text[0] == '0' && text[1] == 'x') {
 		if (!hex_decode(text + 2, n - 2, bytes, sizeof(bytes),
-			&bytes_n))
+		        &bytes_n))
 			return false;
 		cbor_out_bytes(b, (struct slice){bytes, bytes_n});
 		return true;

@@ -75,7 +75,7 @@ teep_err_code_name(uint64_t code)
 	    [TEEP_ERR_PERMANENT] = "permanent_error",
 	    [TEEP_ERR_UNSUPPORTED_EXTENSION] = "unsupported_extension",
 	    [TEEP_ERR_UNSUPPORTED_FRESHNESS] =
-		"unsupported_freshness_mechanisms",
+	        "unsupported_freshness_mechanisms",
 	    [TEEP_ERR_UNSUPPORTED_VERSION] = "unsupported_msg_version",
 	    [TEEP_ERR_UNSUPPORTED_SUITES] = "unsupported_cipher_suites",
 	    [TEEP_ERR_BAD_CERTIFICATE] = "bad_certificate",

@@ -9,7 +9,7 @@
 
 /* A label of 0 means: not in this numbering. */
 struct teep_code {
-	uint8_t label[2];       /* by enum teep_numbering */
+	uint8_t label[2];        /* by enum teep_numbering */
 	enum cbor_major type;    /* of the value */
 	enum cbor_major element; /* of its elements, when an array */
 };

@@ -80,8 +80,8 @@ read_kind(struct cbor_in *in, struct teep_message *m, size_t items)
 		return;
 	}
 	m->numbering_shown = true;
-	m->numbering = type == 6 || (type == 5 && items == 2) ? TEEP_LEGACY
-							       : TEEP_FINAL;
+	m->numbering =
+	    type == 6 || (type == 5 && items == 2) ? TEEP_LEGACY : TEEP_FINAL;
 	m->kind = type == teep_kind_codes[TEEP_SUCCESS][m->numbering]
 	    ? TEEP_SUCCESS
 	    : TEEP_ERROR;
@@ -205,8 +205,8 @@ static void
 read_requested(struct cbor_in *in, struct arena *arena, struct teep_message *m)
 {
 	m->n_requested = cbor_in_array(in, TEEP_LIST_MAX);
-	m->requested = arena_new_n(arena, m->n_requested,
-	    struct teep_requested);
+	m->requested =
+	    arena_new_n(arena, m->n_requested, struct teep_requested);
 	for (size_t i = 0; i < m->n_requested && in->err == TAM_OK; i++)
 		read_requested_one(in, m->numbering, &m->requested[i]);
 }

@@ -199,8 +199,8 @@ teep_encode(const struct teep_message *m, struct buf *b)
 {
 	cbor_out_array(b,
 	    m->kind == TEEP_QUERY_REQUEST ? 5
-		: m->kind == TEEP_ERROR	  ? 3
-					  : 2);
+	        : m->kind == TEEP_ERROR   ? 3
+	                                  : 2);
 	cbor_out_uint(b, teep_kind_codes[m->kind][m->numbering]);
 	write_options(b, m);
 	if (m->kind == TEEP_QUERY_REQUEST) {
@@ -216,10 +216,10 @@ void
 teep_mandatory_suites(struct teep_message *m)
 {
 	m->n_suites = 2;
-	m->suites[0] = (struct teep_suite){1, {COSE_TAG_SIGN1},
-	    {COSE_ALG_ED25519}};
-	m->suites[1] = (struct teep_suite){1, {COSE_TAG_SIGN1},
-	    {COSE_ALG_ESP256}};
+	m->suites[0] =
+	    (struct teep_suite){1, {COSE_TAG_SIGN1}, {COSE_ALG_ED25519}};
+	m->suites[1] =
+	    (struct teep_suite){1, {COSE_TAG_SIGN1}, {COSE_ALG_ESP256}};
 }
 
 void

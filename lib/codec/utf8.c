@@ -33,7 +33,8 @@ sequence(const uint8_t *p, size_t n)
 			return 0;
 		code = code << 6 | (p[i] & 0x3fu);
 	}
-	if (code < least || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+	if (code < least || code > 0x10ffff ||
+	    (code >= 0xd800 && code < 0xe000))
 		return 0;
 	return len;
 }

@@ -45,10 +45,10 @@ conn_start(struct http_server *server, int fd)
 	c->fd = fd;
 	buf_init(&c->in, CONN_INPUT_MAX + READ_CHUNK);
 	buf_init(&c->out, CONN_OUTPUT_MAX);
-	c->read_event = event_new(server->base, fd, EV_READ | EV_PERSIST,
-	    on_readable, c);
-	c->write_event = event_new(server->base, fd, EV_WRITE | EV_PERSIST,
-	    on_writable, c);
+	c->read_event =
+	    event_new(server->base, fd, EV_READ | EV_PERSIST, on_readable, c);
+	c->write_event =
+	    event_new(server->base, fd, EV_WRITE | EV_PERSIST, on_writable, c);
 	c->timer = evtimer_new(server->base, on_timer, c);
 	TAILQ_INSERT_TAIL(&server->conns, c, link);
 	server->n_conns++;
@@ -121,8 +121,8 @@ choose_protocol(struct http_conn *c)
 	SSL_get0_alpn_selected(c->ssl, &alpn, &n);
 	COUNT(c->server->counters, tls_handshakes);
 	c->state = CONN_OPEN;
-	c->proto = n == 2 && memcmp(alpn, "h2", 2) == 0 ? &http2_proto
-							: &http1_proto;
+	c->proto =
+	    n == 2 && memcmp(alpn, "h2", 2) == 0 ? &http2_proto : &http1_proto;
 	c->proto->start(c);
 }
 
@@ -223,7 +223,7 @@ read_once(struct http_conn *c)
 		return false;
 	}
 	n = c->ssl != NULL ? tls_read(c, to, READ_CHUNK)
-			   : plain_read(c, to, READ_CHUNK);
+	                   : plain_read(c, to, READ_CHUNK);
 	if (n > 0)
 		c->in.n += (size_t)n;
 	return n > 0;

@@ -140,7 +140,7 @@ http_query(const struct http_exchange *x, const char *name)
 		    memcmp(rest.p, name, name_n) == 0)
 			return unescaped(x->arena,
 			    (struct slice){rest.p + name_n + 1,
-				n - name_n - 1});
+			        n - name_n - 1});
 		if (end == NULL)
 			break;
 		rest.p += n + 1;

@@ -48,9 +48,8 @@ struct http1 {
 	size_t seen; /* bytes of input without the end of the head */
 };
 
-static void
-http1_send(struct http_exchange *, int, const struct http_header *, size_t,
-    struct slice);
+static void http1_send(struct http_exchange *, int, const struct http_header *,
+    size_t, struct slice);
 
 static struct http1 *
 h1_of(struct http_conn *c)
@@ -184,8 +183,8 @@ read_head(struct http_conn *c)
 	h->exchange = conn_new_exchange(c);
 	h->exchange->send = http1_send;
 	COUNT(c->server->counters, http1_requests);
-	status = http1_parse_head(
-	    arena_dup(h->exchange->arena, (struct slice){c->in.p, n}),
+	status = http1_parse_head(arena_dup(h->exchange->arena,
+	                              (struct slice){c->in.p, n}),
 	    h->exchange, &h->head);
 	buf_consume(&c->in, n);
 	if (status != 0) {

@@ -9,8 +9,7 @@ token_char(uint8_t c)
 	static const char others[] = "!#$%&'*+-.^_`|~";
 
 	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-	    (c >= 'A' && c <= 'Z') ||
-	    (c != '\0' && strchr(others, c) != NULL);
+	    (c >= 'A' && c <= 'Z') || (c != '\0' && strchr(others, c) != NULL);
 }
 
 static bool
@@ -105,7 +104,7 @@ parse_request_line(struct slice line, struct http_exchange *x,
 		h->minor = 0;
 	else
 		return line.n == 8 && memcmp(line.p, "HTTP/", 5) == 0 ? 505
-								       : 400;
+		                                                      : 400;
 	x->path = take_until(&target, "?", &found);
 	x->query = target;
 	return 0;

@@ -90,13 +90,14 @@ rearm(struct http_conn *c)
 	c->doing = idle ? "waiting for a request" : "exchanging";
 	conn_set_deadline(c,
 	    idle ? c->server->limits->idle_http2_ms
-		 : c->server->limits->request_time_ms);
+	         : c->server->limits->request_time_ms);
 }
 
 /* --- a request arrives ------------------------------------------------------------- */
 
 static int
-on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
+    void *arg)
 {
 	struct http_conn *c = arg;
 	struct http2 *h = h2_of(c);
@@ -114,8 +115,8 @@ on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg
 	TAILQ_INSERT_TAIL(&h->streams, s, link);
 	h->n_receiving++;
 	COUNT(c->server->counters, http2_requests);
-	(void)nghttp2_session_set_stream_user_data(session,
-	    frame->hd.stream_id, s);
+	(void)nghttp2_session_set_stream_user_data(session, frame->hd.stream_id,
+	    s);
 	rearm(c);
 	return 0;
 }
@@ -123,7 +124,8 @@ on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg
 static void
 set_path(struct http_exchange *x, struct slice target)
 {
-	const uint8_t *q = target.n == 0 ? NULL : memchr(target.p, '?', target.n);
+	const uint8_t *q =
+	    target.n == 0 ? NULL : memchr(target.p, '?', target.n);
 
 	x->path = target;
 	if (q == NULL)
@@ -138,8 +140,8 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame,
     uint8_t flags, void *arg)
 {
 	struct http_conn *c = arg;
-	struct stream *s = nghttp2_session_get_stream_user_data(session,
-	    frame->hd.stream_id);
+	struct stream *s =
+	    nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
 	struct slice n = {name, name_n}, v = {value, value_n};
 	struct http_exchange *x;
 
@@ -207,8 +209,8 @@ dispatch(struct http_conn *c, struct stream *s)
 		COUNT(c->server->counters, http_bad_requests);
 		http_answer(x,
 		    &(struct http_response){.status = s->refused,
-			.n_extra = s->refused == 405 ? 1 : 0,
-			.extra = {{SLICE_LIT("allow"), SLICE_LIT("POST")}}});
+		        .n_extra = s->refused == 405 ? 1 : 0,
+		        .extra = {{SLICE_LIT("allow"), SLICE_LIT("POST")}}});
 		return;
 	}
 	x->body = buf_slice(&s->body);
@@ -418,9 +420,9 @@ http2_start(struct http_conn *c)
 	nghttp2_option *option;
 	nghttp2_settings_entry settings[] = {
 	    {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
-		(uint32_t)c->server->limits->streams_max},
+	        (uint32_t)c->server->limits->streams_max},
 	    {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE,
-		(uint32_t)c->server->limits->head_max},
+	        (uint32_t)c->server->limits->head_max},
 	    {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 0},
 	};
 

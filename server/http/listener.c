@@ -32,7 +32,8 @@ int
 http_listen_socket(const char *address, int port, bool reuse_port)
 {
 	struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICHOST,
-	    .ai_socktype = SOCK_STREAM}, *info;
+	                    .ai_socktype = SOCK_STREAM},
+	                *info;
 	char service[8];
 	int fd, on = 1, saved;
 
@@ -41,16 +42,16 @@ http_listen_socket(const char *address, int port, bool reuse_port)
 		errno = EINVAL;
 		return -1;
 	}
-	fd = socket(info->ai_family,
-	    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+	    0);
 	if (fd >= 0 &&
 	    (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-		(reuse_port &&
-		    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on,
-			sizeof(on)) != 0) ||
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) !=
-		    0 ||
-		bind(fd, info->ai_addr, info->ai_addrlen) != 0)) {
+	        (reuse_port &&
+	            setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) !=
+	                0) ||
+	        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) !=
+	            0 ||
+	        bind(fd, info->ai_addr, info->ai_addrlen) != 0)) {
 		saved = errno;
 		(void)close(fd);
 		errno = saved;
@@ -131,8 +132,8 @@ http_server_listen(struct http_server *server, int fd)
 		log_error("listen", "error=\"%s\"", strerror(errno));
 	l->server = server;
 	l->fd = fd;
-	l->event = event_new(server->base, fd, EV_READ | EV_PERSIST,
-	    on_acceptable, l);
+	l->event =
+	    event_new(server->base, fd, EV_READ | EV_PERSIST, on_acceptable, l);
 	(void)event_add(l->event, NULL);
 	l->next = server->listeners;
 	server->listeners = l;

@@ -20,10 +20,10 @@ struct http_listener;
 struct ssl_ctx_st;
 
 struct http_limits {
-	int head_max;          /* bytes of request line and headers */
-	int streams_max;       /* of one HTTP/2 connection */
-	int connections_max;   /* of this thread */
-	int request_time_ms;   /* for a whole request to arrive */
+	int head_max;        /* bytes of request line and headers */
+	int streams_max;     /* of one HTTP/2 connection */
+	int connections_max; /* of this thread */
+	int request_time_ms; /* for a whole request to arrive */
 	int idle_http1_ms, idle_http2_ms;
 };
 

@@ -102,8 +102,8 @@ find(struct device_cache *c, int32_t domain_id, const uint8_t *thumbprint)
 
 	while (e != NULL &&
 	    (e->device.domain_id != domain_id ||
-		memcmp(e->device.key.thumbprint, thumbprint,
-		    COSE_THUMBPRINT_SIZE) != 0))
+	        memcmp(e->device.key.thumbprint, thumbprint,
+	            COSE_THUMBPRINT_SIZE) != 0))
 		e = e->next_by_key;
 	return e;
 }

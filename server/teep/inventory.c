@@ -52,14 +52,16 @@ inventory_make(struct cose_crypto *crypto, struct arena *arena,
 		return TAM_TOO_LARGE;
 	out->components = arena_new_n(arena, m->n_tc, struct store_component);
 	for (size_t i = 0; i < m->n_tc; i++)
-		out->components[i] = (struct store_component){
-		    m->tc[i].component_id, m->tc[i].digest};
+		out->components[i] =
+		    (struct store_component){m->tc[i].component_id,
+		        m->tc[i].digest};
 	if (m->n_tc > 1)
 		qsort(out->components, m->n_tc, sizeof(out->components[0]),
 		    by_id);
 	for (size_t i = 0; i < m->n_tc; i++) {
-		if (kept > 0 && slice_eq(out->components[kept - 1].id,
-				    out->components[i].id))
+		if (kept > 0 &&
+		    slice_eq(out->components[kept - 1].id,
+		        out->components[i].id))
 			kept--; /* said twice: the last one counts */
 		out->components[kept++] = out->components[i];
 	}

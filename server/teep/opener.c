@@ -58,7 +58,9 @@ sign_all(struct worker *w, struct arena *arena, const struct tam_domain *domain,
 	int algs[2];
 	size_t n = 0;
 	uint8_t plain[OPENER_MAX], room[OPENER_MAX];
-	struct buf payload = {.p = plain, .room = OPENER_MAX, .max = OPENER_MAX};
+	struct buf payload = {.p = plain,
+	    .room = OPENER_MAX,
+	    .max = OPENER_MAX};
 	struct buf message = {.p = room, .room = OPENER_MAX, .max = OPENER_MAX};
 
 	for (int c = COSE_P256; c <= COSE_ED25519; c++) {
@@ -116,7 +118,7 @@ opener_make(struct worker *w, struct arena *arena,
 	    .epoch = domain->epoch};
 	struct reply_form form = {.numbering = profile->numbering,
 	    .curve = profile->opener == OPENER_SIGN1_ED25519 ? COSE_ED25519
-							      : COSE_P256,
+	                                                     : COSE_P256,
 	    .deprecated = profile->deprecated_algs,
 	    .send_kid = profile->send_kid};
 	struct teep_message m = {0};

@@ -54,10 +54,10 @@ policy_facts_of(struct arena *arena, const struct store_device *d,
 		labels[i] = (struct selector_label){d->labels[i].key,
 		    d->labels[i].value};
 	for (size_t i = 0; i < inv->n; i++)
-		components[i] = (struct policy_component){
-		    inv->components[i].id, inv->components[i].digest};
-	return (struct policy_facts){
-	    .subject = {d->class_name, d->n_labels, labels},
+		components[i] = (struct policy_component){inv->components[i].id,
+		    inv->components[i].digest};
+	return (struct policy_facts){.subject = {d->class_name, d->n_labels,
+	                                 labels},
 	    .n_components = inv->n,
 	    .components = components,
 	    .update_max = update_max};
@@ -135,18 +135,17 @@ on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 	    .opener = SLICE_LIT(""),
 	    .content = o->inventory.hash};
 	if (device_answer_query(o->worker->batch, &a,
-		clock_mono_us() + o->worker->limits->deadline_us, on_applied,
-		o) == NULL)
+	        clock_mono_us() + o->worker->limits->deadline_us, on_applied,
+	        o) == NULL)
 		lost(o);
 }
 
 static void
 load(struct observed *o)
 {
-	if (device_load(o->worker->batch, o->arena, o->domain_id,
-		o->thumbprint,
-		clock_mono_us() + o->worker->limits->deadline_us, on_loaded,
-		o) == NULL)
+	if (device_load(o->worker->batch, o->arena, o->domain_id, o->thumbprint,
+	        clock_mono_us() + o->worker->limits->deadline_us, on_loaded,
+	        o) == NULL)
 		lost(o);
 }
 

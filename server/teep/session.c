@@ -100,7 +100,7 @@ set_state(struct session *s, enum state next)
 	    [PROMISING] = 1u << IDENTIFYING | 1u << LOADING,
 	    [CONCLUDING] = 1u << RECEIVED | 1u << IDENTIFYING,
 	    [ANSWERED] = 1u << RECEIVED | 1u << IDENTIFYING | 1u << LOADING |
-		1u << PROMISING | 1u << CONCLUDING,
+	        1u << PROMISING | 1u << CONCLUDING,
 	};
 
 	assert(allowed_from[next] & 1u << s->state);
@@ -136,8 +136,8 @@ answer_message(struct session *s, struct slice message)
 {
 	finish(s,
 	    &(struct http_response){.status = 200,
-		.content_type = TEEP_MEDIA_TYPE,
-		.body = message});
+	        .content_type = TEEP_MEDIA_TYPE,
+	        .body = message});
 }
 
 /*
@@ -283,8 +283,9 @@ receive(struct session *s)
 	if (err == TAM_OK)
 		err = teep_decode(s->cose.payload, s->arena,
 		    s->profile->numbering, &s->message);
-	if (err == TAM_OK && (s->message.kind == TEEP_QUERY_REQUEST ||
-				 s->message.kind == TEEP_UPDATE))
+	if (err == TAM_OK &&
+	    (s->message.kind == TEEP_QUERY_REQUEST ||
+	        s->message.kind == TEEP_UPDATE))
 		err = TAM_WRONG_DIRECTION;
 	if (err == TAM_OK)
 		err = check_token(s);
@@ -461,20 +462,19 @@ is_quiet(const struct session *s, const struct cached_device *d)
 {
 	return d != NULL && d->quiet_epoch == s->domain->epoch &&
 	    memcmp(d->inventory_hash, s->inventory.hash,
-		sizeof(s->inventory.hash)) == 0;
+	        sizeof(s->inventory.hash)) == 0;
 }
 
 static void
 observe(struct session *s, int64_t version)
 {
-	reapply_observe(s->worker, s->domain, s->device_id,
-	    s->key.thumbprint,
+	reapply_observe(s->worker, s->domain, s->device_id, s->key.thumbprint,
 	    &(struct store_observation){.domain_id = s->domain->id,
-		.device_id = s->device_id,
-		.stamp = stamp_of(s),
-		.now_us = s->now_us,
-		.version = version,
-		.hash = s->inventory.hash},
+	        .device_id = s->device_id,
+	        .stamp = stamp_of(s),
+	        .now_us = s->now_us,
+	        .version = version,
+	        .hash = s->inventory.hash},
 	    (int)s->form.numbering, &s->inventory);
 }
 
@@ -501,8 +501,9 @@ on_query_response(struct session *s)
 	}
 	if (stamp_cmp(stamp_of(s), known->stamp) <= 0) {
 		refuse(s,
-		    stamp_cmp(stamp_of(s), known->stamp) == 0 ? TAM_REPLAYED
-							       : TAM_STALE_ANSWER);
+		    stamp_cmp(stamp_of(s), known->stamp) == 0
+		        ? TAM_REPLAYED
+		        : TAM_STALE_ANSWER);
 		return;
 	}
 	known->stamp = stamp_of(s);
@@ -563,9 +564,8 @@ static void
 hash_content(struct session *s)
 {
 	const struct policy_decision *d = &s->decision;
-	struct slice *parts =
-	    arena_new_n(s->arena, d->n_manifests + 2 * d->n_unlinks + 1,
-		struct slice);
+	struct slice *parts = arena_new_n(s->arena,
+	    d->n_manifests + 2 * d->n_unlinks + 1, struct slice);
 	size_t n = 0;
 
 	for (size_t i = 0; i < d->n_manifests; i++)
@@ -583,9 +583,8 @@ last_update(const struct session *s)
 {
 	const struct store_update *u = &s->device->update;
 
-	return (struct policy_last){
-	    .same = u->id != 0 &&
-		memcmp(u->content, s->content, sizeof(s->content)) == 0,
+	return (struct policy_last){.same = u->id != 0 &&
+	        memcmp(u->content, s->content, sizeof(s->content)) == 0,
 	    .open = u->open,
 	    .answered = u->answered,
 	    .failed = u->answered && !u->success,
@@ -602,17 +601,17 @@ remember_quiet(struct session *s, int64_t version)
 {
 	device_cache_put(s->worker->devices,
 	    &(struct cached_device){.domain_id = s->domain->id,
-		.id = s->device_id,
-		.version = version,
-		.key = s->key,
-		.active = true,
-		.quiet_epoch = s->domain->epoch,
-		.stamp = stamp_of(s),
-		.n_components = s->inventory.n,
-		.components = s->inventory.components});
+	        .id = s->device_id,
+	        .version = version,
+	        .key = s->key,
+	        .active = true,
+	        .quiet_epoch = s->domain->epoch,
+	        .stamp = stamp_of(s),
+	        .n_components = s->inventory.n,
+	        .components = s->inventory.components});
 	memcpy(device_cache_find(s->worker->devices, s->domain->id,
-		   s->key.thumbprint)
-		   ->inventory_hash,
+	           s->key.thumbprint)
+	           ->inventory_hash,
 	    s->inventory.hash, sizeof(s->inventory.hash));
 }
 
@@ -625,7 +624,7 @@ changes_nothing(const struct session *s)
 	return !policy_has_work(&s->decision) && s->decision.n_shown == 0 &&
 	    !d->open_work && d->has_hash && s->withdraw == 0 &&
 	    memcmp(d->inventory_hash, s->inventory.hash,
-		sizeof(s->inventory.hash)) == 0;
+	        sizeof(s->inventory.hash)) == 0;
 }
 
 static void
@@ -638,8 +637,8 @@ decide(struct session *s)
 	if (s->withdraw == 0 && stamp_cmp(stamp_of(s), s->device->stamp) <= 0) {
 		refuse(s,
 		    stamp_cmp(stamp_of(s), s->device->stamp) == 0
-			? TAM_REPLAYED
-			: TAM_STALE_ANSWER);
+		        ? TAM_REPLAYED
+		        : TAM_STALE_ANSWER);
 		return;
 	}
 	policy_decide(s->domain->policy, &facts, s->arena, &s->decision);
@@ -648,8 +647,8 @@ decide(struct session *s)
 	if (policy_has_work(&s->decision)) {
 		struct policy_last last = last_update(s);
 
-		s->pace = policy_pace(&last, s->decision.n_shown > 0,
-		    s->now_us);
+		s->pace =
+		    policy_pace(&last, s->decision.n_shown > 0, s->now_us);
 	}
 	/* At the last hop the session ends, whatever is left to do. */
 	if (s->token.hop >= TOKEN_HOPS_MAX)
@@ -677,8 +676,8 @@ reason_of(const struct session *s)
 static struct store_component *
 adds_of(struct session *s)
 {
-	struct store_component *adds = arena_new_n(s->arena,
-	    s->decision.n_adds, struct store_component);
+	struct store_component *adds =
+	    arena_new_n(s->arena, s->decision.n_adds, struct store_component);
 
 	for (size_t i = 0; i < s->decision.n_adds; i++)
 		adds[i] = (struct store_component){s->decision.adds[i].id,
@@ -745,8 +744,8 @@ on_applied(struct session *s, int64_t version)
 		return;
 	}
 	if (s->update_id == 0) {
-		if (!policy_has_work(&s->decision) && s->decision.n_shown == 0 &&
-		    !s->device->update.open)
+		if (!policy_has_work(&s->decision) &&
+		    s->decision.n_shown == 0 && !s->device->update.open)
 			remember_quiet(s, version);
 		answer_nothing(s);
 		return;
@@ -831,8 +830,7 @@ promise(struct session *s)
 
 	s->update_id = 0;
 	if (policy_has_work(&s->decision) && s->pace.offer) {
-		s->update_id =
-		    s->pace.again ? s->device->update.id : new_id();
+		s->update_id = s->pace.again ? s->device->update.id : new_id();
 		fill_update(s, &a);
 	}
 	fault_point(FAULT_BEFORE_COMMIT);
@@ -878,8 +876,8 @@ send_update(struct session *s)
 	m.manifests = manifests;
 	m.n_unneeded = s->decision.n_unlinks;
 	m.unneeded = s->decision.unlinks;
-	err = reply_sign(s->worker, s->arena, s->domain, &s->form, &m,
-	    &message);
+	err =
+	    reply_sign(s->worker, s->arena, s->domain, &s->form, &m, &message);
 	if (err != TAM_OK)
 		return err;
 	answer_message(s, message);
@@ -904,8 +902,8 @@ ask_for_proof(struct session *s)
 	struct slice message;
 
 	if (opener_make(s->worker, s->arena, s->domain, s->profile,
-		(uint8_t)(s->token.hop + 1), &s->form, clock_wall_us(),
-		&message) != TAM_OK) {
+	        (uint8_t)(s->token.hop + 1), &s->form, clock_wall_us(),
+	        &message) != TAM_OK) {
 		answer_nothing(s);
 		return;
 	}
@@ -981,16 +979,16 @@ conclude(struct session *s)
 	fault_point(FAULT_BEFORE_COMMIT);
 	call = device_answer_update(s->worker->batch,
 	    &(struct store_outcome){.domain_id = s->domain->id,
-		.device_id = s->device_id,
-		.exchange = new_id(),
-		.update_id = token_update_id(&s->token),
-		.stamp = stamp_of(s),
-		.now_us = s->now_us,
-		.success = s->message.kind == TEEP_SUCCESS,
-		.err_code = s->message.err_code > INT32_MAX
-		    ? INT32_MAX
-		    : (int64_t)s->message.err_code,
-		.detail = outcome_detail(s)},
+	        .device_id = s->device_id,
+	        .exchange = new_id(),
+	        .update_id = token_update_id(&s->token),
+	        .stamp = stamp_of(s),
+	        .now_us = s->now_us,
+	        .success = s->message.kind == TEEP_SUCCESS,
+	        .err_code = s->message.err_code > INT32_MAX
+	            ? INT32_MAX
+	            : (int64_t)s->message.err_code,
+	        .detail = outcome_detail(s)},
 	    deadline(s), on_concluded, s);
 	if (call == NULL) {
 		refuse(s, TAM_DATABASE_BUSY);

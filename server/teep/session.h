@@ -12,9 +12,9 @@ struct tam_domain;
 struct wire_profile;
 
 struct teep_limits {
-	int64_t deadline_us;       /* for a session's wait on the database */
-	int64_t update_life_us;    /* how long an Update stays outstanding */
-	double openers_per_second; /* that one worker signs */
+	int64_t deadline_us;        /* for a session's wait on the database */
+	int64_t update_life_us;     /* how long an Update stays outstanding */
+	double openers_per_second;  /* that one worker signs */
 	double failures_per_second; /* failed signatures it checks */
 };
 

@@ -44,8 +44,8 @@ mac_of(const struct token_key *key, struct token_scope scope,
 
 	put64(bound, scope.incarnation);
 	for (int i = 0; i < 4; i++)
-		bound[8 + i] = (uint8_t)((uint32_t)scope.domain_id >>
-		    (24 - 8 * i));
+		bound[8 + i] =
+		    (uint8_t)((uint32_t)scope.domain_id >> (24 - 8 * i));
 	crypto_mac(&key->mac, parts, 3, out);
 }
 

@@ -66,8 +66,7 @@ enum tam_err token_mint(const struct token_keys *, struct token_scope,
     struct token *, int64_t now_us, uint8_t out[TOKEN_SIZE]);
 /* The same for an Update: its id is part of the token. */
 enum tam_err token_mint_update(const struct token_keys *, struct token_scope,
-    struct token *, int64_t update_id, int64_t now_us,
-    uint8_t out[TOKEN_SIZE]);
+    struct token *, int64_t update_id, int64_t now_us, uint8_t out[TOKEN_SIZE]);
 int64_t token_update_id(const struct token *);
 
 /*

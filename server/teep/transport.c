@@ -29,9 +29,8 @@ same_type(struct slice s, const char *lower)
 static bool
 refused_by_weight(struct slice range)
 {
-	const uint8_t *q = range.n == 0
-	    ? NULL
-	    : memmem(range.p, range.n, "q=0", 3);
+	const uint8_t *q =
+	    range.n == 0 ? NULL : memmem(range.p, range.n, "q=0", 3);
 
 	if (q == NULL)
 		return false;
@@ -51,8 +50,8 @@ covers(struct slice range)
 		range.n--;
 	}
 	return (same_type(range, TEEP_MEDIA_TYPE) ||
-		   same_type(range, "application/*") ||
-		   same_type(range, "*/*")) &&
+	           same_type(range, "application/*") ||
+	           same_type(range, "*/*")) &&
 	    !refused_by_weight(range);
 }
 
@@ -87,8 +86,8 @@ static bool
 has_lease(const struct worker *w)
 {
 	return w->snapshot != NULL &&
-	    clock_mono_us() < atomic_load_explicit(w->lease_until_us,
-				  memory_order_relaxed);
+	    clock_mono_us() <
+	    atomic_load_explicit(w->lease_until_us, memory_order_relaxed);
 }
 
 void
@@ -101,8 +100,8 @@ teep_transport(struct http_exchange *x)
 	if (!slice_is(x->method, "POST")) {
 		http_answer(x,
 		    &(struct http_response){.status = 405,
-			.n_extra = 1,
-			.extra = {{SLICE_LIT("allow"), SLICE_LIT("POST")}}});
+		        .n_extra = 1,
+		        .extra = {{SLICE_LIT("allow"), SLICE_LIT("POST")}}});
 		return;
 	}
 	if (!has_lease(w)) {

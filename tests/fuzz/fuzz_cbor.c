@@ -1,7 +1,7 @@
 #include "config.h"
 
-#include "lib/codec/crypto.h"
 #include "lib/codec/cbor_in.h"
+#include "lib/codec/crypto.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 

@@ -1,7 +1,7 @@
 #include "config.h"
 
-#include "lib/codec/crypto.h"
 #include "lib/codec/cose.h"
+#include "lib/codec/crypto.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 

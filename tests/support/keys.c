@@ -32,8 +32,8 @@ test_key(const char *name)
 	ck_assert_msg(key != NULL, "no key %s", name);
 	p256 = json_integer_value(json_object_get(key, "kty")) == 2;
 	ck_assert_int_eq(cose_private_from_secret(&priv,
-			     p256 ? COSE_P256 : COSE_ED25519,
-			     member(arena, key, "d").p),
+	                     p256 ? COSE_P256 : COSE_ED25519,
+	                     member(arena, key, "d").p),
 	    TAM_OK);
 	ck_assert_mem_eq(priv.key.pub, member(arena, key, "x").p, 32);
 	ck_assert_mem_eq(priv.key.thumbprint,
@@ -50,9 +50,9 @@ test_suit_key(void)
 	struct cose_key key;
 
 	ck_assert_int_eq(
-	    cose_key_from_pem(
-		test_file(arena, "vectors/keys/suit_examples_p256_public.pem"),
-		&key),
+	    cose_key_from_pem(test_file(arena,
+	                          "vectors/keys/suit_examples_p256_public.pem"),
+	        &key),
 	    TAM_OK);
 	arena_free(arena);
 	return key;

@@ -61,10 +61,10 @@ add_tc(struct teep_message *m, struct teep_tc *tc, const char *text)
 
 	if (equals == NULL ||
 	    !suit_component_parse(arena,
-		arena_strdup(arena,
-		    (struct slice){(const uint8_t *)text,
-			(size_t)(equals - text)}),
-		&tc[m->n_tc].component_id) ||
+	        arena_strdup(arena,
+	            (struct slice){(const uint8_t *)text,
+	                (size_t)(equals - text)}),
+	        &tc[m->n_tc].component_id) ||
 	    !hex_decode(equals + 1, strlen(equals + 1), digest, 32, &n))
 		errx(2, "--tc wants ID=DIGEST");
 	tc[m->n_tc++].digest = (struct slice){digest, n};
@@ -106,8 +106,8 @@ write_signed(const struct teep_message *m, enum cose_curve curve, int agent,
 int
 main(int argc, char **argv)
 {
-	static const struct option options[] = {
-	    {"agent", required_argument, NULL, 'a'},
+	static const struct option options[] = {{"agent", required_argument,
+	                                            NULL, 'a'},
 	    {"seed", required_argument, NULL, 's'},
 	    {"ed25519", no_argument, NULL, 'e'},
 	    {"tc", required_argument, NULL, 't'},
@@ -168,7 +168,7 @@ main(int argc, char **argv)
 		m.present |= 1u << TEEP_OPT_TC_LIST;
 	} else {
 		m.kind = strcmp(argv[optind], "success") == 0 ? TEEP_SUCCESS
-							      : TEEP_ERROR;
+		                                              : TEEP_ERROR;
 		m.err_code = TEEP_ERR_TEMPORARY;
 	}
 	if (nonce != NULL) {

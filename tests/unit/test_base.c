@@ -111,7 +111,7 @@ START_TEST(a_peers_bytes_cannot_forge_a_log_line)
 	char out[64];
 
 	ck_assert_str_eq(log_escape(SLICE_LIT("a\nlevel=error"), out,
-			     sizeof(out)),
+	                     sizeof(out)),
 	    "a\\x0alevel=error");
 	ck_assert_str_eq(log_escape(SLICE_LIT("\xff\xff\xff"), out, 10),
 	    "\\xff\\xff");

@@ -89,10 +89,12 @@ START_TEST(reads_any_encoding_of_the_same_item_alike)
 {
 	/* [1, h'616263', {2: "ab"}] with long heads and indefinite lengths. */
 	cbor_in_open(&in,
-	    test_hex(arena, "9f 1801 5f 4161 426263 ff bf 1a00000002 7f 6161 "
-			    "6162 ff ff ff"),
+	    test_hex(arena,
+	        "9f 1801 5f 4161 426263 ff bf 1a00000002 7f 6161 "
+	        "6162 ff ff ff"),
 	    arena, CBOR_ANY);
-	ck_assert(slice_eq(in.rest, test_hex(arena, "8301 43616263 a102626162")));
+	ck_assert(
+	    slice_eq(in.rest, test_hex(arena, "8301 43616263 a102626162")));
 	ck_assert_int_eq(in.err, TAM_OK);
 }
 END_TEST

@@ -63,13 +63,15 @@ find(json_t *value, const char *name)
 	json_t *child, *hit;
 	size_t i;
 
-	json_array_foreach (value, i, child) {
+	json_array_foreach(value, i, child)
+	{
 		if ((hit = find(child, name)) != NULL)
 			return hit;
 	}
 	if (json_object_get(value, name) != NULL)
 		return json_object_get(value, name);
-	json_object_foreach (value, key, child) {
+	json_object_foreach(value, key, child)
+	{
 		if ((hit = find(child, name)) != NULL)
 			return hit;
 	}
@@ -79,9 +81,8 @@ find(json_t *value, const char *name)
 static struct slice
 member(json_t *key, const char *name)
 {
-	const char *hex =
-	    json_string_value(json_object_get(key,
-		arena_printf(arena, "%s_hex", name)));
+	const char *hex = json_string_value(
+	    json_object_get(key, arena_printf(arena, "%s_hex", name)));
 	const char *b64 = json_string_value(json_object_get(key, name));
 	struct slice out = {0};
 
@@ -94,7 +95,8 @@ member(json_t *key, const char *name)
 static struct cose_key
 key_of(json_t *jwk)
 {
-	bool ec = strcmp(json_string_value(json_object_get(jwk, "kty")), "EC") == 0;
+	bool ec =
+	    strcmp(json_string_value(json_object_get(jwk, "kty")), "EC") == 0;
 	struct cose_key key;
 	uint8_t xy[64];
 
@@ -114,7 +116,8 @@ START_TEST(agrees_with_the_working_groups_examples)
 	struct slice text = test_file(arena,
 	    arena_printf(arena, "vectors/cose/%s.json", examples[_i].file));
 	json_t *doc = json_loadb((const char *)text.p, text.n, 0, NULL);
-	struct cose_key key = key_of(find(json_object_get(doc, "input"), "key"));
+	struct cose_key key =
+	    key_of(find(json_object_get(doc, "input"), "key"));
 	struct cose_message m;
 	struct slice cbor = test_hex(arena,
 	    json_string_value(find(json_object_get(doc, "output"), "cbor")));
@@ -177,7 +180,7 @@ START_TEST(a_bad_point_verifies_nothing)
 
 	cose_private_generate(&priv, COSE_P256);
 	ck_assert_int_eq(cose_decode(signed_by(&priv, COSE_ALG_ESP256, "x"),
-			     arena, &m),
+	                     arena, &m),
 	    TAM_OK);
 	ck_assert_int_eq(cose_verify(crypto, &m, 0, &priv.key, m.payload),
 	    TAM_OK);
@@ -205,8 +208,8 @@ START_TEST(ed25519_is_openssls_too)
 	cose_private_generate(&priv, COSE_ED25519);
 	signer = cose_signer_new(&priv);
 	cose_sign_parts(crypto, signer, &part, 1, signature);
-	pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL,
-	    priv.key.pub, 32);
+	pkey = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, priv.key.pub,
+	    32);
 	ck_assert_int_eq(EVP_DigestVerifyInit(ctx, NULL, NULL, NULL, pkey), 1);
 	ck_assert_int_eq(EVP_DigestVerify(ctx, signature, 64, part.p, part.n),
 	    1);
@@ -252,23 +255,22 @@ static const struct {
 } bad[] = {
     {"not an array", "01", TAM_BAD_COSE},
     {"three elements", "8340a040", TAM_OUT_OF_RANGE},
-    {"tag 18 around COSE_Sign", "d28440a0408183 43a10126a04100",
-	TAM_BAD_COSE},
+    {"tag 18 around COSE_Sign", "d28440a0408183 43a10126a04100", TAM_BAD_COSE},
     {"tag 98 around COSE_Sign1", "d8628443a10126a04040", TAM_BAD_COSE},
     {"alg not protected", "8440a101264040", TAM_ALG_NOT_ALLOWED},
     {"alg in both", "8443a10126a101264040", TAM_BAD_COSE},
     {"crit unknown", "8447a30126028118 63a04040", TAM_TRUNCATED},
     {"crit names 99", "8447a2012602811863a04040", TAM_CRITICAL_HEADER},
     {"crit unprotected", "8443a10126a1028101 4040", TAM_MALFORMED},
-    {"text alg", "8448a1016545533235 36a04040",
-	TAM_ALG_NOT_ALLOWED},
+    {"text alg", "8448a1016545533235 36a04040", TAM_ALG_NOT_ALLOWED},
     {"no signatures", "8440a04080", TAM_BAD_COSE},
 };
 
 START_TEST(refuses_malformed_messages)
 {
 	struct cose_message m;
-	enum tam_err err = cose_decode(test_hex(arena, bad[_i].cbor), arena, &m);
+	enum tam_err err =
+	    cose_decode(test_hex(arena, bad[_i].cbor), arena, &m);
 
 	ck_assert_msg(err == bad[_i].err, "%s: %s", bad[_i].what,
 	    tam_err_text(err));
@@ -290,10 +292,10 @@ START_TEST(a_cose_sign_carries_one_signature_per_signer)
 	ck_assert_uint_eq(m.n, 2);
 	for (size_t i = 0; i < 2; i++)
 		ck_assert_int_eq(cose_verify(crypto, &m, i, &keys[i].key,
-				     (struct slice){0}),
+		                     (struct slice){0}),
 		    TAM_OK);
 	ck_assert_int_eq(cose_verify(crypto, &m, 0, &keys[1].key,
-			     (struct slice){0}),
+	                     (struct slice){0}),
 	    TAM_KEY_MISMATCH);
 	buf_fini(&b);
 	cose_signer_free(signers[0]);

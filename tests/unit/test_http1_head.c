@@ -39,7 +39,7 @@ static const struct {
     /* 6: framing, where smuggling lives */
     {"POST /t HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
      "Content-Length: 1\r\n\r\n",
-	400},
+        400},
     {"POST /t HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n", 400},
     {"POST /t HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n", 400},
     {"POST /t HTTP/1.1\r\nHost: a\r\nContent-Length: 0x1\r\n\r\n", 400},
@@ -47,18 +47,17 @@ static const struct {
     {"POST /t HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n", 400},
     {"POST /t HTTP/1.1\r\nHost: a\r\nContent-Length: "
      "99999999999999999999\r\n\r\n",
-	400},
+        400},
     {"POST /t HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
      "Transfer-Encoding: chunked\r\n\r\n",
-	400},
+        400},
     {"POST /t HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
      "Transfer-Encoding: chunked\r\n\r\n",
-	400},
-    {"POST /t HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
-	501},
+        400},
+    {"POST /t HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n", 501},
     {"POST /t HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, "
      "chunked\r\n\r\n",
-	501},
+        501},
     {"POST /t HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
     {"POST /t HTTP/1.1\r\nHost: a\r\nExpect: 200-maybe\r\n\r\n", 417},
 };
@@ -89,15 +88,15 @@ START_TEST(yields_the_fields)
 	struct http1_head h;
 
 	ck_assert_int_eq(parse("POST /tam/a?x=1&y=2 HTTP/1.1\r\nHost: a\r\n"
-			       "Content-Type:\t application/teep+cbor \r\n"
-			       "Content-Length: 17\r\nExpect: 100-Continue\r\n"
-			       "Connection: foo, Close\r\n\r\n",
-			     &x, &h),
+	                       "Content-Type:\t application/teep+cbor \r\n"
+	                       "Content-Length: 17\r\nExpect: 100-Continue\r\n"
+	                       "Connection: foo, Close\r\n\r\n",
+	                     &x, &h),
 	    0);
 	ck_assert(slice_is(x.path, "/tam/a"));
 	ck_assert(slice_is(x.query, "x=1&y=2"));
-	ck_assert(slice_is(http_header(&x, "content-type"),
-	    "application/teep+cbor"));
+	ck_assert(
+	    slice_is(http_header(&x, "content-type"), "application/teep+cbor"));
 	ck_assert_uint_eq(h.length, 17);
 	ck_assert(h.expects_continue);
 	ck_assert(!h.keep_alive);

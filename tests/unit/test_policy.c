@@ -65,7 +65,7 @@ add_policy(const char *name, const char *document)
 	char error[POLICY_ERROR_MAX];
 
 	ck_assert_msg(policy_add_policy(builder, name, document, parse_id,
-			  error),
+	                  error),
 	    "%s", error);
 }
 
@@ -94,8 +94,8 @@ decide(struct policy_set *set, const char *class_name, const char *held, int n)
 	struct policy_component c = {slice_str(held == NULL ? "" : held),
 	    SLICE_OF(digests[n])};
 	struct selector_label label = {SLICE_LIT("region"), SLICE_LIT("eu")};
-	struct policy_facts facts = {
-	    .subject = {slice_str(class_name), 1, &label},
+	struct policy_facts facts = {.subject = {slice_str(class_name), 1,
+	                                 &label},
 	    .n_components = held == NULL ? 0 : 1,
 	    .components = &c,
 	    .update_max = 1000};
@@ -135,8 +135,9 @@ START_TEST(the_rule_of_higher_priority_speaks_first)
 
 	add_manifest("a", 1, 10);
 	add_policy("low", wants("", 1, 1));
-	add_policy("high", "{\"priority\": 2, \"components\": [{\"component\": "
-			   "\"a/suit\", \"state\": \"absent\"}]}");
+	add_policy("high",
+	    "{\"priority\": 2, \"components\": [{\"component\": "
+	    "\"a/suit\", \"state\": \"absent\"}]}");
 	set = build();
 	d = decide(set, "cam", NULL, 0);
 	ck_assert(!policy_has_work(&d));
@@ -269,13 +270,13 @@ static const struct {
     {"{}", "/components: must be an array"},
     {"{\"components\": [1]}", "/components/0: must be an object"},
     {"{\"components\": [{\"manifest\": \"ab\"}]}",
-	"/components/0: manifest must be 64"},
+        "/components/0: manifest must be 64"},
     {"{\"components\": [{\"component\": \"a\"}]}",
-	"/components/0: a component can only be absent"},
+        "/components/0: a component can only be absent"},
     {"{\"components\": [{\"component\": \"a b\", \"state\": \"absent\"}]}",
-	"/components/0: component must be"},
+        "/components/0: component must be"},
     {"{\"priority\": \"1\", \"components\": []}",
-	"/priority: must be an integer"},
+        "/priority: must be an integer"},
     {"{\"selector\": \"x\", \"components\": []}", "/selector: column 1"},
 };
 
@@ -286,7 +287,7 @@ START_TEST(a_documents_error_points_at_the_member)
 	ck_assert(!policy_add_policy(builder, "p", bad_documents[_i].document,
 	    parse_id, error));
 	ck_assert_msg(strncmp(error, bad_documents[_i].error,
-			  strlen(bad_documents[_i].error)) == 0,
+	                  strlen(bad_documents[_i].error)) == 0,
 	    "%s", error);
 }
 END_TEST
@@ -300,32 +301,47 @@ static const struct {
 	bool offer, again;
 } paces[] = {
     {{.same = false, .open = true}, false, 0, true, false},
-    {{.same = true, .open = true, .attempt = 1, .offered_us = 0,
-	 .expires_us = 1000 * MINUTE},
-	false, 9 * MINUTE, false, false},
-    {{.same = true, .open = true, .attempt = 1, .offered_us = 0,
-	 .expires_us = 1000 * MINUTE},
-	false, 11 * MINUTE, true, true},
+    {{.same = true,
+         .open = true,
+         .attempt = 1,
+         .offered_us = 0,
+         .expires_us = 1000 * MINUTE},
+        false, 9 * MINUTE, false, false},
+    {{.same = true,
+         .open = true,
+         .attempt = 1,
+         .offered_us = 0,
+         .expires_us = 1000 * MINUTE},
+        false, 11 * MINUTE, true, true},
     /* a revocation at once, twice; then with a back-off */
-    {{.same = true, .open = true, .attempt = 1, .offered_us = 5,
-	 .expires_us = 1000 * MINUTE},
-	true, 6, true, true},
-    {{.same = true, .open = true, .attempt = 3, .offered_us = 5,
-	 .expires_us = 1000 * MINUTE},
-	true, 6, false, false},
+    {{.same = true,
+         .open = true,
+         .attempt = 1,
+         .offered_us = 5,
+         .expires_us = 1000 * MINUTE},
+        true, 6, true, true},
+    {{.same = true,
+         .open = true,
+         .attempt = 3,
+         .offered_us = 5,
+         .expires_us = 1000 * MINUTE},
+        true, 6, false, false},
     /* expired: a new one */
     {{.same = true, .open = true, .attempt = 1, .expires_us = MINUTE}, false,
-	2 * MINUTE, true, false},
+        2 * MINUTE, true, false},
     /* an Error: later, and later still; a permanent one much later */
     {{.same = true, .answered = true, .failed = true, .err_code = 11}, false,
-	MINUTE / 2, false, false},
+        MINUTE / 2, false, false},
     {{.same = true, .answered = true, .failed = true, .err_code = 11}, false,
-	MINUTE, true, false},
-    {{.same = true, .answered = true, .failed = true, .err_code = 11,
-	 .failures = 2},
-	false, 3 * MINUTE, false, false},
+        MINUTE, true, false},
+    {{.same = true,
+         .answered = true,
+         .failed = true,
+         .err_code = 11,
+         .failures = 2},
+        false, 3 * MINUTE, false, false},
     {{.same = true, .answered = true, .failed = true, .err_code = 1}, false,
-	60 * MINUTE, false, false},
+        60 * MINUTE, false, false},
     /* a Success that the device does not show */
     {{.same = true, .answered = true}, false, 1, false, false},
 };
@@ -341,8 +357,9 @@ START_TEST(paces_offers)
 }
 END_TEST
 
-#define LOOP(tc, test, table) \
-	tcase_add_loop_test(tc, test, 0, (int)(sizeof(table) / sizeof(table[0])))
+#define LOOP(tc, test, table)            \
+	tcase_add_loop_test(tc, test, 0, \
+	    (int)(sizeof(table) / sizeof(table[0])))
 
 int
 main(void)
@@ -350,8 +367,7 @@ main(void)
 	TCase *tc = tcase_create("policy");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_add_test(tc,
-	    a_device_gets_what_its_rule_wants_and_nothing_twice);
+	tcase_add_test(tc, a_device_gets_what_its_rule_wants_and_nothing_twice);
 	tcase_add_test(tc, the_rule_of_higher_priority_speaks_first);
 	tcase_add_test(tc, a_revocation_outranks_every_rule);
 	tcase_add_test(tc, a_revoked_manifest_is_replaced_by_another_of_its_id);

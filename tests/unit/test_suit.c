@@ -46,27 +46,21 @@ static const struct {
     {"suit-manifest/example3_signed", TAM_OK, TAM_SUIT_NO_ID},
     {"suit-manifest/example4_signed", TAM_OK, TAM_SUIT_NO_ID},
     {"suit-manifest/example5_signed", TAM_OK, TAM_SUIT_NO_ID},
-    {"suit-manifest/example0_unsigned", TAM_SUIT_UNTRUSTED,
-	TAM_SUIT_UNTRUSTED},
-    {"suit-manifest/example1_unsigned", TAM_SUIT_UNTRUSTED,
-	TAM_SUIT_UNTRUSTED},
+    {"suit-manifest/example0_unsigned", TAM_SUIT_UNTRUSTED, TAM_SUIT_UNTRUSTED},
+    {"suit-manifest/example1_unsigned", TAM_SUIT_UNTRUSTED, TAM_SUIT_UNTRUSTED},
     {"suit-manifest/example2_unsigned_severed", TAM_SUIT_UNTRUSTED,
-	TAM_SUIT_UNTRUSTED},
-    {"suit-manifest/example3_unsigned", TAM_SUIT_UNTRUSTED,
-	TAM_SUIT_UNTRUSTED},
-    {"suit-manifest/example4_unsigned", TAM_SUIT_UNTRUSTED,
-	TAM_SUIT_UNTRUSTED},
-    {"suit-manifest/example5_unsigned", TAM_SUIT_UNTRUSTED,
-	TAM_SUIT_UNTRUSTED},
+        TAM_SUIT_UNTRUSTED},
+    {"suit-manifest/example3_unsigned", TAM_SUIT_UNTRUSTED, TAM_SUIT_UNTRUSTED},
+    {"suit-manifest/example4_unsigned", TAM_SUIT_UNTRUSTED, TAM_SUIT_UNTRUSTED},
+    {"suit-manifest/example5_unsigned", TAM_SUIT_UNTRUSTED, TAM_SUIT_UNTRUSTED},
     {"suit-trust-domains/example0_dependent", TAM_OK, TAM_SUIT_COMMAND},
     {"suit-trust-domains/example1_process", TAM_OK, TAM_SUIT_COMMAND},
     {"suit-trust-domains/example2_integrated", TAM_OK, TAM_SUIT_COMMAND},
     {"suit-encryption/suit-manifest-aes-kw", TAM_SUIT_UNTRUSTED,
-	TAM_SUIT_UNTRUSTED},
-    {"suit-encryption/suit-manifest-es-ecdh-content", TAM_OK,
-	TAM_SUIT_NO_ID},
+        TAM_SUIT_UNTRUSTED},
+    {"suit-encryption/suit-manifest-es-ecdh-content", TAM_OK, TAM_SUIT_NO_ID},
     {"suit-encryption/suit-manifest-es-ecdh-dependency", TAM_SUIT_UNTRUSTED,
-	TAM_SUIT_UNTRUSTED},
+        TAM_SUIT_UNTRUSTED},
 };
 
 static struct slice
@@ -97,9 +91,9 @@ START_TEST(an_upload_is_told_what_is_wrong)
 	struct suit_info info;
 	const char *why;
 	size_t which;
-	enum tam_err err = suit_check(crypto,
-	    envelope_bytes(envelopes[_i].file), arena, &key, 1, &info, &which,
-	    &why);
+	enum tam_err err =
+	    suit_check(crypto, envelope_bytes(envelopes[_i].file), arena, &key,
+	        1, &info, &which, &why);
 
 	ck_assert_msg(err == envelopes[_i].check, "%s: %s (%s)",
 	    envelopes[_i].file, tam_err_text(err), why);
@@ -114,8 +108,9 @@ START_TEST(learns_what_a_manifest_installs)
 	const char *why;
 	size_t which;
 
-	ck_assert_int_eq(suit_check(crypto, envelope_bytes("teep-suit/suit_uri"),
-			     arena, &key, 1, &info, &which, &why),
+	ck_assert_int_eq(suit_check(crypto,
+	                     envelope_bytes("teep-suit/suit_uri"), arena, &key,
+	                     1, &info, &which, &why),
 	    TAM_OK);
 	ck_assert_uint_eq(info.manifest.sequence, 3);
 	ck_assert_uint_eq(info.n, 1);
@@ -123,8 +118,7 @@ START_TEST(learns_what_a_manifest_installs)
 	ck_assert_uint_eq(info.components[0].digest.p[0], 0x8c);
 	ck_assert_str_eq(suit_component_text(arena, info.components[0].id),
 	    "TEEP-Device/SecureFS/0x8d82573a926d4754935332dc29997f74/ta");
-	ck_assert_str_eq(
-	    suit_component_text(arena, info.manifest.component_id),
+	ck_assert_str_eq(suit_component_text(arena, info.manifest.component_id),
 	    "TEEP-Device/SecureFS/0x8d82573a926d4754935332dc29997f74/suit");
 	ck_assert(info.has_uninstall);
 }
@@ -164,8 +158,7 @@ START_TEST(notices_every_flipped_bit)
 		memcpy(bytes, good.p, good.n);
 		bytes[i] ^= 1;
 		ck_assert_msg(suit_check(crypto, (struct slice){bytes, good.n},
-				  each, &key, 1, &info, &which,
-				  &why) != TAM_OK,
+		                  each, &key, 1, &info, &which, &why) != TAM_OK,
 		    "byte %zu", i);
 		arena_free(each);
 	}
@@ -176,22 +169,22 @@ START_TEST(reads_current_reports_and_survives_old_ones)
 {
 	struct suit_report r;
 
-	ck_assert_int_eq(suit_report_decode(
-			     test_file(arena,
-				 "vectors/derived/suit_report_success.cbor"),
-			     arena, &r),
+	ck_assert_int_eq(
+	    suit_report_decode(test_file(arena,
+	                           "vectors/derived/suit_report_success.cbor"),
+	        arena, &r),
 	    TAM_OK);
 	ck_assert(r.success);
-	ck_assert_int_eq(suit_report_decode(
-			     test_file(arena,
-				 "vectors/derived/suit_report_failure.cbor"),
-			     arena, &r),
+	ck_assert_int_eq(
+	    suit_report_decode(test_file(arena,
+	                           "vectors/derived/suit_report_failure.cbor"),
+	        arena, &r),
 	    TAM_OK);
 	ck_assert(!r.success);
 	/* The abandoned layout has no result. */
-	ck_assert_int_eq(suit_report_decode(
-			     test_hex(arena, "a2 1863 a10160 02 4100"), arena,
-			     &r),
+	ck_assert_int_eq(suit_report_decode(test_hex(arena,
+	                                        "a2 1863 a10160 02 4100"),
+	                     arena, &r),
 	    TAM_BAD_REPORT);
 }
 END_TEST

@@ -26,7 +26,7 @@ setup(void)
 	world.n_payloads = 1;
 	world.payloads[0].uri =
 	    SLICE_LIT("https://example.org/"
-		      "8d82573a-926d-4754-9353-32dc29997f74.ta");
+	              "8d82573a-926d-4754-9353-32dc29997f74.ta");
 	world.payloads[0].bytes = SLICE_LIT("Hello, Secure World!");
 }
 
@@ -39,10 +39,10 @@ teardown(void)
 static void
 run(const char *file)
 {
-	ck_assert_int_eq(suit_envelope_decode(
-			     test_file(arena,
-				 arena_printf(arena, "vectors/%s.cbor", file)),
-			     arena, &envelope),
+	ck_assert_int_eq(suit_envelope_decode(test_file(arena,
+	                                          arena_printf(arena,
+	                                              "vectors/%s.cbor", file)),
+	                     arena, &envelope),
 	    TAM_OK);
 	ck_assert_int_eq(suit_manifest_decode(&envelope, arena, &manifest),
 	    TAM_OK);
@@ -52,8 +52,8 @@ run(const char *file)
 START_TEST(installs_the_drafts_examples)
 {
 	run(_i == 0 ? "teep-suit/suit_uri" : "teep-suit/suit_integrated");
-	ck_assert_msg(outcome.ok, "section %d reason %u",
-	    (int)outcome.section, outcome.reason);
+	ck_assert_msg(outcome.ok, "section %d reason %u", (int)outcome.section,
+	    outcome.reason);
 	ck_assert(outcome.effects[0].installed);
 	ck_assert_uint_eq(outcome.effects[0].digest[0], 0x8c);
 	suit_run_uninstall(&world, &envelope, &manifest, arena, &outcome);
@@ -98,8 +98,7 @@ static const struct {
     {"nothing", "80", true},
     {"abort", "82 0e 0f", false},
     {"unknown command", "82 1819 0f", false},
-    {"try-each takes the second",
-	"82 0f 82 43 820e0f 41 80", true},
+    {"try-each takes the second", "82 0f 82 43 820e0f 41 80", true},
     {"try-each with nil", "82 0f 82 43 820e0f f6", true},
     {"try-each without a way", "82 0f 82 43 820e0f 43 820e0f", false},
     {"run-sequence", "82 1820 41 80", true},
@@ -119,8 +118,7 @@ START_TEST(runs_control_flow_as_the_draft_says)
 	    test_hex(arena, sequences[_i].sequence);
 	envelope = (struct suit_envelope){0};
 	suit_run_update(&world, &envelope, &manifest, arena, &outcome);
-	ck_assert_msg(outcome.ok == sequences[_i].ok, "%s",
-	    sequences[_i].what);
+	ck_assert_msg(outcome.ok == sequences[_i].ok, "%s", sequences[_i].what);
 }
 END_TEST
 

@@ -47,7 +47,7 @@ official_bytes(int i)
 {
 	return test_file(arena,
 	    arena_printf(arena, "vectors/teep-%s-numbering/%s.cbor",
-		i % 2 == 0 ? "legacy" : "final", official[i / 2].file));
+	        i % 2 == 0 ? "legacy" : "final", official[i / 2].file));
 }
 
 START_TEST(reads_the_drafts_examples_in_either_numbering)
@@ -121,23 +121,23 @@ static const struct {
 	enum tam_err err;
 } derived[] = {
     {"query_request_attest_neutral.sign2", "tam-p256", TEEP_QUERY_REQUEST,
-	TAM_OK},
+        TAM_OK},
     {"query_request_attest_neutral.sign1_esp256", "tam-p256",
-	TEEP_QUERY_REQUEST, TAM_OK},
+        TEEP_QUERY_REQUEST, TAM_OK},
     {"query_request_attest_neutral.sign1_ed25519", "tam-ed25519",
-	TEEP_QUERY_REQUEST, TAM_OK},
+        TEEP_QUERY_REQUEST, TAM_OK},
     {"query_request_noattest_legacy.sign1_esp256", "tam-p256",
-	TEEP_QUERY_REQUEST, TAM_OK},
+        TEEP_QUERY_REQUEST, TAM_OK},
     {"query_request_noattest_final.sign1_esp256", "tam-p256",
-	TEEP_QUERY_REQUEST, TAM_OK},
+        TEEP_QUERY_REQUEST, TAM_OK},
     {"query_response_attest_legacy.sign1_esp256", "agent-p256",
-	TEEP_QUERY_RESPONSE, TAM_OK},
+        TEEP_QUERY_RESPONSE, TAM_OK},
     {"query_response_attest_final.sign1_esp256", "agent-p256",
-	TEEP_QUERY_RESPONSE, TAM_OK},
+        TEEP_QUERY_RESPONSE, TAM_OK},
     {"query_response_noattest_legacy.sign1_ed25519", "agent-ed25519",
-	TEEP_QUERY_RESPONSE, TAM_OK},
+        TEEP_QUERY_RESPONSE, TAM_OK},
     {"query_response_noattest_final.sign1_ed25519", "agent-ed25519",
-	TEEP_QUERY_RESPONSE, TAM_OK},
+        TEEP_QUERY_RESPONSE, TAM_OK},
     {"update_final.sign1_esp256", "tam-p256", TEEP_UPDATE, TAM_OK},
     {"update_error_final.sign1_esp256", "tam-p256", TEEP_UPDATE, TAM_OK},
     {"update_error_legacy.sign1_esp256", "tam-p256", TEEP_UPDATE, TAM_OK},
@@ -145,16 +145,15 @@ static const struct {
     {"success_final.sign1_esp256", "agent-p256", TEEP_SUCCESS, TAM_OK},
     {"error_manifest_legacy.sign1_esp256", "agent-p256", TEEP_ERROR, TAM_OK},
     {"error_manifest_final.sign1_esp256", "agent-p256", TEEP_ERROR, TAM_OK},
-    {"error_attestation_required_final.sign1_esp256", "agent-p256",
-	TEEP_ERROR, TAM_OK},
-    {"neg_bad_signature", "agent-p256", TEEP_QUERY_RESPONSE,
-	TAM_BAD_SIGNATURE},
+    {"error_attestation_required_final.sign1_esp256", "agent-p256", TEEP_ERROR,
+        TAM_OK},
+    {"neg_bad_signature", "agent-p256", TEEP_QUERY_RESPONSE, TAM_BAD_SIGNATURE},
     {"neg_alg_key_mismatch", "agent-p256", TEEP_QUERY_RESPONSE,
-	TAM_KEY_MISMATCH},
+        TAM_KEY_MISMATCH},
     {"neg_trailing_bytes", "agent-p256", TEEP_QUERY_RESPONSE,
-	TAM_TRAILING_BYTES},
+        TAM_TRAILING_BYTES},
     {"neg_short_token_final.sign1_esp256", "agent-p256", TEEP_QUERY_RESPONSE,
-	TAM_OUT_OF_RANGE},
+        TAM_OUT_OF_RANGE},
 };
 
 static enum tam_err
@@ -165,12 +164,12 @@ open_signed(const char *file, const char *key, struct teep_message *m)
 	enum tam_err err;
 
 	err = cose_decode(test_file(arena,
-			      arena_printf(arena, "vectors/derived/%s.cbor",
-				  file)),
+	                      arena_printf(arena, "vectors/derived/%s.cbor",
+	                          file)),
 	    arena, &cose);
 	if (err == TAM_OK)
-		err = cose_verify(crypto, &cose, 0, &priv.key,
-		    (struct slice){0});
+		err =
+		    cose_verify(crypto, &cose, 0, &priv.key, (struct slice){0});
 	if (err == TAM_OK)
 		err = teep_decode(cose.payload, arena,
 		    strstr(file, "final") != NULL ? TEEP_LEGACY : TEEP_FINAL,
@@ -201,20 +200,20 @@ START_TEST(a_report_carries_the_token_as_its_nonce)
 	struct suit_report r;
 
 	ck_assert_int_eq(open_signed("success_final.sign1_esp256", "agent-p256",
-			     &m),
+	                     &m),
 	    TAM_OK);
 	ck_assert_uint_eq(m.n_reports, 1);
 	ck_assert_int_eq(suit_report_decode(m.reports[0], arena, &r), TAM_OK);
 	ck_assert(slice_eq(r.nonce, m.token));
 	ck_assert(r.success);
 	ck_assert_int_eq(open_signed("error_manifest_final.sign1_esp256",
-			     "agent-p256", &m),
+	                     "agent-p256", &m),
 	    TAM_OK);
 	ck_assert_int_eq(suit_report_decode(m.reports[0], arena, &r), TAM_OK);
 	ck_assert(!r.success);
 	ck_assert_uint_eq(r.section, SUIT_INSTALL);
 	ck_assert_int_eq(open_signed("success_badnonce_final.sign1_esp256",
-			     "agent-p256", &m),
+	                     "agent-p256", &m),
 	    TAM_OK);
 	ck_assert_int_eq(suit_report_decode(m.reports[0], arena, &r), TAM_OK);
 	ck_assert(!slice_eq(r.nonce, m.token));
@@ -233,8 +232,8 @@ START_TEST(tolerates_what_deployed_agents_send)
 	    "82 02 a2 14 48 0102030405060708 18ff 61 61",
 	};
 	struct teep_message m;
-	enum tam_err err = teep_decode(test_hex(arena, messages[_i]), arena,
-	    TEEP_FINAL, &m);
+	enum tam_err err =
+	    teep_decode(test_hex(arena, messages[_i]), arena, TEEP_FINAL, &m);
 
 	ck_assert_msg(err == TAM_OK, "%s", tam_err_text(err));
 	ck_assert_int_eq(m.numbering, TEEP_LEGACY);
@@ -255,15 +254,15 @@ static const struct {
     {"token is text", "8204a11368 6162636465666768", TAM_WRONG_TYPE},
     {"tc without id", "8202a10781a0", TAM_MISSING_FIELD},
     {"have-binary without sequence", "8202a10d81a20f81410111f5",
-	TAM_MISSING_FIELD},
+        TAM_MISSING_FIELD},
     {"label twice", "8202a2 05000500", TAM_DUPLICATE_KEY},
 };
 
 START_TEST(refuses_malformed_messages)
 {
 	struct teep_message m;
-	enum tam_err err = teep_decode(test_hex(arena, bad[_i].cbor), arena,
-	    TEEP_FINAL, &m);
+	enum tam_err err =
+	    teep_decode(test_hex(arena, bad[_i].cbor), arena, TEEP_FINAL, &m);
 
 	ck_assert_msg(err == bad[_i].err, "%s: %s", bad[_i].what,
 	    tam_err_text(err));
@@ -279,7 +278,8 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, reads_the_drafts_examples_in_either_numbering,
 	    0, 10);
-	tcase_add_loop_test(tc, writes_the_drafts_examples_in_deterministic_order, 0, 10);
+	tcase_add_loop_test(tc,
+	    writes_the_drafts_examples_in_deterministic_order, 0, 10);
 	tcase_add_test(tc, yields_what_the_examples_say);
 	tcase_add_loop_test(tc, judges_signed_messages, 0,
 	    (int)(sizeof(derived) / sizeof(derived[0])));

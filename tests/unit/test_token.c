@@ -8,7 +8,7 @@
 #include "tests/support/suite.h"
 
 #define SECOND INT64_C(1000000)
-#define NOW (INT64_C(1800000000) * SECOND)
+#define NOW    (INT64_C(1800000000) * SECOND)
 
 static struct token_keys keys;
 static const struct token_scope scope = {77, 3};
@@ -64,7 +64,7 @@ START_TEST(carries_the_id_of_its_update)
 	struct token t = {.epoch = 1};
 
 	ck_assert_int_eq(token_mint_update(&keys, scope, &t,
-			     INT64_C(0x123456789abcdef0), NOW, bytes),
+	                     INT64_C(0x123456789abcdef0), NOW, bytes),
 	    TAM_OK);
 	ck_assert_int_eq(token_check(&keys, scope, SLICE_OF(bytes), NOW, &t),
 	    TAM_OK);
@@ -81,7 +81,7 @@ START_TEST(notices_every_flipped_bit)
 	for (unsigned bit = 0; bit < 8 * TOKEN_SIZE; bit++) {
 		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		ck_assert_int_ne(token_check(&keys, scope, SLICE_OF(bytes), NOW,
-				     &t),
+		                     &t),
 		    TAM_OK);
 		bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
@@ -94,10 +94,10 @@ START_TEST(is_nothing_in_another_domain_or_incarnation)
 
 	mint(TOKEN_QUERY);
 	ck_assert_int_eq(token_check(&keys, (struct token_scope){77, 4},
-			     SLICE_OF(bytes), NOW, &t),
+	                     SLICE_OF(bytes), NOW, &t),
 	    TAM_TOKEN_FORGED);
 	ck_assert_int_eq(token_check(&keys, (struct token_scope){78, 3},
-			     SLICE_OF(bytes), NOW, &t),
+	                     SLICE_OF(bytes), NOW, &t),
 	    TAM_TOKEN_FORGED);
 }
 END_TEST
@@ -123,7 +123,7 @@ START_TEST(has_the_life_of_its_kind)
 
 	mint(ages[_i].kind);
 	ck_assert_int_eq(token_check(&keys, scope, SLICE_OF(bytes),
-			     NOW + ages[_i].age_s * SECOND, &t),
+	                     NOW + ages[_i].age_s * SECOND, &t),
 	    ages[_i].err);
 }
 END_TEST
@@ -141,8 +141,7 @@ START_TEST(a_key_mints_from_its_time_on_and_verifies_after_it)
 	crypto_mac_init(&keys.keys[1].mac, secret);
 	mint(TOKEN_QUERY);
 	ck_assert_uint_eq(bytes[0] & 15, 5);
-	ck_assert_int_eq(token_mint(&keys, scope, &t, NOW + 10 * SECOND,
-			     bytes),
+	ck_assert_int_eq(token_mint(&keys, scope, &t, NOW + 10 * SECOND, bytes),
 	    TAM_OK);
 	ck_assert_uint_eq(bytes[0] & 15, 6);
 	keys.n = 0;
