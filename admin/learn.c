@@ -11,7 +11,7 @@ components_of(const struct suit_info *info, struct policy_component *out,
 	for (size_t i = 0; i < info->n; i++) {
 		out[i].id = info->components[i].id;
 		out[i].digest = info->components[i].many_digests
-		    ? (struct slice){0}
+		    ? slice_none()
 		    : info->components[i].digest;
 	}
 	m->id = info->manifest.component_id;

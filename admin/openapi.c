@@ -110,7 +110,7 @@ openapi_document(void)
 			path = json_object();
 			(void)json_object_set_new(paths, r->path, path);
 		}
-		for (; r->method[n] != '\0' && n < sizeof(method) - 1; n++)
+		for (; n < sizeof(method) - 1 && r->method[n] != '\0'; n++)
 			method[n] = (char)tolower((unsigned char)r->method[n]);
 		method[n] = '\0';
 		(void)json_object_set_new(path, method, operation_of(r));

@@ -36,7 +36,7 @@ add_manifest(struct targets *t, const struct suit_info *info, bool by_digest)
 		add_target(t, info->components[i].id,
 		    by_digest && !info->components[i].many_digests
 		        ? info->components[i].digest
-		        : (struct slice){0});
+		        : slice_none());
 }
 
 /* The id may be a component's, or a manifest's: then what it installs. */

@@ -275,7 +275,7 @@ add_manifest(struct loading *l, struct policy_builder *b,
 
 		components[m.n_components].id = c->id;
 		components[m.n_components++].digest =
-		    c->many_digests ? (struct slice){0} : c->digest;
+		    c->many_digests ? slice_none() : c->digest;
 	}
 	policy_add_manifest(b, &m);
 }

@@ -20,6 +20,13 @@ struct slice {
 #define SLICE_LIT(s)    ((struct slice){(const uint8_t *)(s), sizeof(s) - 1})
 #define SLICE_OF(array) ((struct slice){(array), sizeof(array)})
 
+/* Nothing: no bytes, and no place. */
+static inline struct slice
+slice_none(void)
+{
+	return (struct slice){0};
+}
+
 static inline struct slice
 slice_str(const char *s)
 {

@@ -319,7 +319,7 @@ take_head(struct rewrite *w)
 static void
 rewrite_indefinite(struct rewrite *w, enum cbor_major type)
 {
-	uint8_t head[9];
+	uint8_t head[9] = {0};
 	struct rewrite h = {.to = head};
 	size_t start = w->n;
 	uint64_t count = 0;

@@ -95,7 +95,7 @@ http_header(const struct http_exchange *x, const char *name)
 {
 	const struct http_header *h = find(x, name);
 
-	return h == NULL ? (struct slice){0} : h->value;
+	return h == NULL ? slice_none() : h->value;
 }
 
 bool

@@ -65,6 +65,7 @@ static bool
 accept_one(struct http_listener *l)
 {
 	struct http_server *server = l->server;
+	/* cppcheck-suppress nullPointer ; nobody asks who it is */
 	int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0) {
