@@ -13,7 +13,10 @@
 #include "lib/base/mem.h"
 
 enum {
-	TICK_MS = 100,
+	TICK_MS = 50,
+	/* Nobody waits for an observation: they are sent when so many are
+	 * there, or with the next tick. */
+	OBSERVE_MIN = 128,
 	TRIES_MAX = 20,
 	PARAMS_MAX_BYTES = 64 << 20,
 	OID_BYTEA = 17, /* pg_type.dat */
@@ -64,8 +67,6 @@ struct batch {
 	struct batch_stats stats;
 	bool closing;
 };
-
-static void send_all(struct batch *);
 
 static size_t
 columns_n(enum db_statement s)
@@ -311,10 +312,13 @@ send_lane(struct lane *lane)
 }
 
 static void
-send_all(struct batch *batch)
+send_all(struct batch *batch, bool tick)
 {
-	for (int i = 0; i < DB_STATEMENTS; i++)
-		send_lane(&batch->lanes[i]);
+	for (int i = 0; i < DB_STATEMENTS; i++) {
+		if (tick || i != DB_OBSERVE ||
+		    batch->lanes[i].queued >= OBSERVE_MIN)
+			send_lane(&batch->lanes[i]);
+	}
 }
 
 static void
@@ -322,13 +326,13 @@ on_kick(evutil_socket_t fd, short events, void *arg)
 {
 	(void)fd;
 	(void)events;
-	send_all(arg);
+	send_all(arg, false);
 }
 
 static void
 on_db_ready(void *arg)
 {
-	send_all(arg);
+	send_all(arg, true);
 }
 
 static void
@@ -366,6 +370,7 @@ on_tick(evutil_socket_t fd, short events, void *arg)
 	(void)events;
 	for (int i = 0; i < DB_STATEMENTS; i++)
 		expire_lane(&batch->lanes[i], now_us);
+	send_all(batch, true);
 }
 
 /* --- the caller's side ----------------------------------------------------------------- */
@@ -461,7 +466,8 @@ batch_add(struct batch *batch, enum db_statement statement, int64_t key,
 	TAILQ_INSERT_TAIL(&lane->queue, call, link);
 	lane->queued++;
 	/* Sent at the end of this turn of the loop, with what else it brings. */
-	if (lane->n_sent == 0)
+	if (lane->n_sent == 0 &&
+	    (statement != DB_OBSERVE || lane->queued >= OBSERVE_MIN))
 		(void)event_add(batch->kick, &(struct timeval){0, 0});
 	return call;
 }

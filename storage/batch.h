@@ -1,8 +1,9 @@
 /*
  * batch.h - many devices in one statement, each caller its own verdict.
  *
- * A batch is what queued while the last one was on the way: no timer, at most
- * BATCH_MAX devices, in key order, at most one call of a key.  A caller's
+ * A batch is what queued while the last one was on the way, at most BATCH_MAX
+ * devices, in key order, at most one call of a key.  There is no timer, but
+ * for observations, for which nobody waits: they gather for up to 50 ms.  A caller's
  * callback runs once, from the loop: with its own row when the transaction is
  * committed.  When the data of one call is refused the batch is cut in halves
  * until only that call fails.  When the connection is lost the calls are sent

@@ -211,7 +211,8 @@ handshake(struct http_conn *c)
 	}
 }
 
-/* True when there may be more. */
+/* True when there is more already: asking the kernel once more, to hear that
+ * there is nothing, would double the system calls of a request. */
 static bool
 read_once(struct http_conn *c)
 {
@@ -223,10 +224,13 @@ read_once(struct http_conn *c)
 		return false;
 	}
 	n = c->ssl != NULL ? tls_read(c, to, READ_CHUNK)
-	                   : plain_read(c, to, READ_CHUNK);
-	if (n > 0)
-		c->in.n += (size_t)n;
-	return n > 0;
+			   : plain_read(c, to, READ_CHUNK);
+	if (n <= 0)
+		return false;
+	c->in.n += (size_t)n;
+	c->proto->input(c);
+	return c->ssl != NULL ? SSL_has_pending(c->ssl) == 1
+			      : n == READ_CHUNK;
 }
 
 static void
@@ -239,7 +243,6 @@ read_turn(struct http_conn *c)
 	     i++) {
 		if (!read_once(c))
 			break;
-		c->proto->input(c);
 		/* With read_ahead what OpenSSL holds raises no event. */
 		if (c->ssl != NULL && i == READS_PER_TURN - 1 &&
 		    SSL_has_pending(c->ssl))

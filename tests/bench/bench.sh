@@ -95,7 +95,7 @@ callgrind() {
 	put_policy base "$(make_component vendor/callgrind 1 payload)"
 	measure callgrind 2 6 >/dev/null
 	stop_node 1
-	callgrind_annotate --threshold=100 "$out" 2>/dev/null | awk -v n=$((small * 6)) '
+	callgrind_annotate --auto=no --threshold=100 "$out" 2>/dev/null | awk -v n=$((small * 6)) '
 		function part(s) {
 			if (s ~ /libcrypto|libsodium/) return "crypto libraries"
 			if (s ~ /libssl/) return "TLS"
@@ -107,6 +107,7 @@ callgrind() {
 			if (s ~ /server\/teep\//) return "session"
 			return "other"
 		}
+		/PROGRAM TOTALS/ { next }
 		/^ *[0-9,]+ \(/ { v = $1; gsub(/,/, "", v); sum[part($0)] += v }
 		END { for (p in sum) printf "%-18s %9d instructions per session\n", p, sum[p] / n }' | sort
 }
