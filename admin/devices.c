@@ -209,7 +209,7 @@ read_jwk(struct import *in, const json_t *jwk, struct cose_key *key)
 }
 
 static const char *
-check_labels(const json_t *labels)
+check_labels(json_t *labels)
 {
 	const char *key;
 	json_t *value;
@@ -218,7 +218,7 @@ check_labels(const json_t *labels)
 		return NULL;
 	if (!json_is_object(labels))
 		return "labels must be an object of strings";
-	json_object_foreach((json_t *)(uintptr_t)labels, key, value)
+	json_object_foreach(labels, key, value)
 	{
 		if (!json_is_string(value) || key[0] == '\0')
 			return "labels must be an object of strings";

@@ -32,7 +32,7 @@ unescaped(struct arena *arena, struct slice s)
 			*q++ = (char)byte;
 			i += 2;
 		} else {
-			*q++ = s.p[i] == '+' ? ' ' : (char)s.p[i];
+			*q++ = (char)(s.p[i] == '+' ? ' ' : s.p[i]);
 		}
 	}
 	*q = '\0';
@@ -224,7 +224,7 @@ api_raise_epoch(struct api_request *r, int64_t *epoch)
 /* --- the body ------------------------------------------------------------------------- */
 
 static bool
-has_type(const json_t *v, enum api_type type)
+has_type(json_t *v, enum api_type type)
 {
 	size_t i;
 	json_t *item;
@@ -250,7 +250,7 @@ has_type(const json_t *v, enum api_type type)
 	default:
 		if (!json_is_object(v))
 			return false;
-		json_object_foreach((json_t *)(uintptr_t)v, key, item)
+		json_object_foreach(v, key, item)
 		{
 			if (!json_is_string(item))
 				return false;

@@ -74,7 +74,7 @@ void agent_init(struct agent *, uint32_t number, enum cose_curve,
 void agent_fini(struct agent *);
 
 void agent_handle(struct fleet_world *, struct agent *, enum teep_numbering,
-    struct slice message, struct arena *, struct agent_reply *);
+    struct slice bytes, struct arena *, struct agent_reply *);
 
 bool agent_holds(const struct agent *, struct slice component_id);
 

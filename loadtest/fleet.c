@@ -2,6 +2,7 @@
 
 #include "loadtest/fleet.h"
 
+#include <assert.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -341,6 +342,7 @@ make_lane(struct fleet *f, struct lane *lane, bool http2, struct agent *agents)
 		struct slot *s = &lane->slots[i];
 
 		s->lane = lane;
+		assert(lane->n_links > 0);
 		s->link = lane->links[i % lane->n_links];
 		s->next_free = lane->free;
 		lane->free = s;
@@ -384,7 +386,7 @@ fleet_run(const struct fleet_plan *plan, struct fleet_world *world,
 	make_lane(f, &f->lanes[0], false, agents);
 	make_lane(f, &f->lanes[1], true, agents);
 	f->tick = event_new(f->base, -1, EV_PERSIST, on_tick, f);
-	(void)event_add(f->tick, &(struct timeval){0, TICK_MS * 1000});
+	(void)event_add(f->tick, &(struct timeval){0, TICK_MS * 1000L});
 	f->progress = event_new(f->base, -1, EV_PERSIST, on_progress, f);
 	if (plan->progress)
 		(void)event_add(f->progress, &(struct timeval){1, 0});

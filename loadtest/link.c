@@ -168,7 +168,7 @@ lose(struct link *l)
 		r = next;
 	}
 	if (!TAILQ_EMPTY(&l->waiting)) {
-		struct timeval tv = {0, RETRY_MS * 1000};
+		struct timeval tv = {0, RETRY_MS * 1000L};
 
 		(void)event_add(l->timer, &tv);
 	}

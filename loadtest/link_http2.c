@@ -120,8 +120,8 @@ read_body(nghttp2_session *s, int32_t stream_id, uint8_t *to, size_t max,
 static nghttp2_nv
 field(const char *name, const char *value)
 {
-	return (nghttp2_nv){(uint8_t *)(uintptr_t)name,
-	    (uint8_t *)(uintptr_t)value, strlen(name), strlen(value),
+	return (nghttp2_nv){slice_unconst(slice_str(name)),
+	    slice_unconst(slice_str(value)), strlen(name), strlen(value),
 	    NGHTTP2_NV_FLAG_NONE};
 }
 

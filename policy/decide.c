@@ -367,7 +367,7 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 
 	*out = (struct policy_decision){.reason = "up_to_date"};
 	out->manifests = (const struct policy_manifest **)arena_alloc(a,
-	    WANTED_MAX * sizeof(*out->manifests));
+	    WANTED_MAX * sizeof(struct policy_manifest *));
 	out->unlinks = arena_alloc(a, WANTED_MAX * sizeof(*out->unlinks));
 	out->shown = arena_alloc(a, WANTED_MAX * sizeof(*out->shown));
 	out->adds = arena_alloc(a, WANTED_MAX * sizeof(*out->adds));
@@ -392,8 +392,8 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 /* DESIGN: the life of an Update. */
 static const int64_t reoffer_after = 600 * SECOND;
 static const int64_t backoff_first = 60 * SECOND;
-static const int64_t backoff_permanent = 6 * 3600 * SECOND;
-static const int64_t backoff_max = 24 * 3600 * SECOND;
+static const int64_t backoff_permanent = INT64_C(21600) * SECOND;
+static const int64_t backoff_max = INT64_C(86400) * SECOND;
 
 static int64_t
 doubled(int64_t first, int64_t times)

@@ -324,7 +324,7 @@ renew(struct control *c)
 	char life[32];
 	enum tam_err err;
 
-	if (began - c->leased_us < LEASE_EVERY_MS * 1000)
+	if (began - c->leased_us < LEASE_EVERY_MS * INT64_C(1000))
 		return TAM_OK;
 	err = check_clock(c);
 	if (err != TAM_OK)
@@ -423,7 +423,7 @@ chores(struct control *c)
 	char text[32];
 	enum tam_err err;
 
-	if (now - c->chores_us < CHORES_EVERY_MS * 1000)
+	if (now - c->chores_us < CHORES_EVERY_MS * INT64_C(1000))
 		return TAM_OK;
 	c->chores_us = now;
 	(void)snprintf(text, sizeof(text), "%lld", (long long)clock_wall_us());

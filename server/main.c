@@ -159,7 +159,7 @@ start_workers(struct tamd *d)
 
 	d->workers = mem_new_n(d->n_workers, struct worker_thread);
 	d->counters = (const struct counters **)mem_calloc(d->n_workers,
-	    sizeof(*d->counters));
+	    sizeof(struct counters *));
 	for (size_t i = 0; i < d->n_workers; i++) {
 		struct worker_thread *t = &d->workers[i];
 

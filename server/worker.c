@@ -94,7 +94,7 @@ on_stop_poll(evutil_socket_t fd, short events, void *arg)
 	(void)fd;
 	(void)events;
 	if (busy && clock_mono_us() < t->stop_deadline_us) {
-		struct timeval tv = {0, STOP_POLL_MS * 1000};
+		struct timeval tv = {0, STOP_POLL_MS * 1000L};
 
 		(void)event_add(t->stop_event, &tv);
 		return;

@@ -184,7 +184,7 @@ complete(struct lane *lane, enum tam_err err, const struct db_rows *rows)
 	size_t n = lane->n_sent;
 
 	/* A callback may queue more: the lane is free before the first. */
-	memcpy(calls, lane->sent, n * sizeof(calls[0]));
+	memcpy(calls, lane->sent, n * sizeof(struct batch_call *));
 	lane->n_sent = 0;
 	for (size_t i = 0; i < n; i++) {
 		tell(calls[i], err, rows);
@@ -281,7 +281,7 @@ gather(struct lane *lane)
 		lane->queued--;
 		lane->sent[n++] = call;
 	}
-	qsort(lane->sent, n, sizeof(lane->sent[0]), by_key);
+	qsort(lane->sent, n, sizeof(struct batch_call *), by_key);
 	lane->n_sent = 0;
 	for (size_t i = 0; i < n; i++) {
 		call = lane->sent[i];
@@ -392,7 +392,7 @@ batch_open(struct event_base *base, struct db *db)
 	}
 	batch->kick = evtimer_new(base, on_kick, batch);
 	batch->tick = event_new(base, -1, EV_PERSIST, on_tick, batch);
-	(void)event_add(batch->tick, &(struct timeval){0, TICK_MS * 1000});
+	(void)event_add(batch->tick, &(struct timeval){0, TICK_MS * 1000L});
 	db_on_ready(db, on_db_ready, batch);
 	return batch;
 }

@@ -210,12 +210,12 @@ make_key(struct bootstrap *b, enum cose_curve curve, enum tam_err *err)
 
 /* The token is shown once, here; the database has its hash. */
 static bool
-make_administrator(struct bootstrap *b, char token[68], enum tam_err *err)
+make_administrator(struct bootstrap *b, char token[69], enum tam_err *err)
 {
 	uint8_t secret[32], hash[SHA256_SIZE];
 
 	crypto_random(secret, sizeof(secret));
-	memcpy(token, "tam_", 4);
+	(void)snprintf(token, 69, "tam_");
 	hex_encode(SLICE_OF(secret), token + 4);
 	crypto_sha256(slice_str(token), hash);
 	*err = SQL_EXEC(b->sql, NULL, SQL_BOOTSTRAP_PRINCIPAL, b->domain_id,

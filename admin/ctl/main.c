@@ -246,12 +246,12 @@ print_items(const struct ctl *ctl, const struct api_route *r, json_t *items)
 }
 
 static void
-print_object(const json_t *doc)
+print_object(json_t *doc)
 {
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)doc, key, value)
+	json_object_foreach(doc, key, value)
 	{
 		(void)printf("%s\t", key);
 		print_cell(value);

@@ -69,8 +69,12 @@ base64_dup(struct arena *a, struct slice in)
 			v |= in.p[i + 2];
 		*q++ = digits[v >> 18 & 63];
 		*q++ = digits[v >> 12 & 63];
-		*q++ = left > 1 ? digits[v >> 6 & 63] : '=';
-		*q++ = left > 2 ? digits[v & 63] : '=';
+		*q++ = '=';
+		if (left > 1)
+			q[-1] = digits[v >> 6 & 63];
+		*q++ = '=';
+		if (left > 2)
+			q[-1] = digits[v & 63];
 	}
 	*q = '\0';
 	return out;

@@ -30,6 +30,8 @@ slice_none(void)
 static inline struct slice
 slice_str(const char *s)
 {
+	if (s == NULL)
+		return slice_none();
 	return (struct slice){(const uint8_t *)s, strlen(s)};
 }
 
@@ -52,6 +54,18 @@ slice_cmp(struct slice a, struct slice b)
 	if (a.n != b.n)
 		return a.n < b.n ? -1 : 1;
 	return a.n == 0 ? 0 : memcmp(a.p, b.p, a.n);
+}
+
+/* For the few interfaces that take what they only read as not const. */
+static inline uint8_t *
+slice_unconst(struct slice s)
+{
+	union {
+		const uint8_t *from;
+		uint8_t *to;
+	} u = {.from = s.p};
+
+	return u.to;
 }
 
 #endif

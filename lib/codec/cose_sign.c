@@ -268,7 +268,8 @@ cose_verify(struct cose_crypto *crypto, const struct cose_message *m,
 
 /* {1: alg}: deterministic, and the only protected header we send. */
 static struct slice
-protected_alg(int alg, uint8_t room[4])
+protected_alg(int alg,
+    uint8_t *room) /* NOLINT(readability-non-const-parameter): written to */
 {
 	struct buf b = {.p = room, .room = 4, .max = 4};
 

@@ -60,6 +60,8 @@ read_manifest(struct cbor_in *in, struct suit_envelope *e)
 	struct slice item = cbor_in_item(&copy);
 	uint8_t digest[32];
 
+	if (e->digest_bytes.n == 0) /* 2 precedes 3 */
+		cbor_in_fail(in, TAM_SUIT_ENVELOPE);
 	e->manifest = cbor_in_bytes(in, 1, SUIT_ENVELOPE_MAX);
 	if (in->err != TAM_OK)
 		return;
@@ -93,8 +95,6 @@ read_element(struct cbor_in *in, struct arena *arena, struct suit_envelope *e)
 	key = cbor_in_uint(in, UINT64_MAX);
 	if (key == KEY_AUTH)
 		read_auth(in, arena, e);
-	else if (key == KEY_MANIFEST && e->digest_bytes.n == 0)
-		cbor_in_fail(in, TAM_SUIT_ENVELOPE); /* 2 precedes 3 */
 	else if (key == KEY_MANIFEST)
 		read_manifest(in, e);
 	else if (severable(key) && cbor_in_peek(in) == CBOR_BYTES)

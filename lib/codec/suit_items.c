@@ -107,7 +107,8 @@ char *
 suit_component_text(struct arena *arena, struct slice cbor)
 {
 	struct cbor_in in;
-	char *out = arena_alloc(arena, 2 * cbor.n + 4 * SEGMENTS_MAX), *q = out;
+	char *out = arena_alloc(arena, 2 * cbor.n + (size_t)4 * SEGMENTS_MAX),
+	     *q = out;
 	size_t n;
 
 	cbor_in_nested(&in, cbor);

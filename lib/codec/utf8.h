@@ -8,7 +8,7 @@
 
 bool utf8_valid(struct slice);
 
-/* The longest prefix of at most max bytes that ends between code points. */
-struct slice utf8_cut(struct slice valid, size_t max);
+/* Of valid text: the longest prefix of at most max bytes that ends between code points. */
+struct slice utf8_cut(struct slice s, size_t max);
 
 #endif

@@ -224,13 +224,12 @@ read_once(struct http_conn *c)
 		return false;
 	}
 	n = c->ssl != NULL ? tls_read(c, to, READ_CHUNK)
-			   : plain_read(c, to, READ_CHUNK);
+	                   : plain_read(c, to, READ_CHUNK);
 	if (n <= 0)
 		return false;
 	c->in.n += (size_t)n;
 	c->proto->input(c);
-	return c->ssl != NULL ? SSL_has_pending(c->ssl) == 1
-			      : n == READ_CHUNK;
+	return c->ssl != NULL ? SSL_has_pending(c->ssl) == 1 : n == READ_CHUNK;
 }
 
 static void

@@ -119,7 +119,7 @@ unescaped(struct arena *arena, struct slice s)
 			*q++ = (char)byte;
 			i += 2;
 		} else {
-			*q++ = s.p[i] == '+' ? ' ' : (char)s.p[i];
+			*q++ = (char)(s.p[i] == '+' ? ' ' : s.p[i]);
 		}
 	}
 	*q = '\0';

@@ -134,7 +134,7 @@ static void
 lower(struct slice s)
 {
 	/* The head was copied for us; names are compared in lower case. */
-	uint8_t *p = (uint8_t *)(uintptr_t)s.p;
+	uint8_t *p = slice_unconst(s);
 
 	for (size_t i = 0; i < s.n; i++) {
 		if (p[i] >= 'A' && p[i] <= 'Z')

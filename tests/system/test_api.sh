@@ -5,7 +5,6 @@ work=$build/tests/work/test_api
 # shellcheck source=tests/support/node.sh
 . "$top/tests/support/node.sh"
 trap end_world EXIT
-peer=$build/tests/support/peer
 
 make_world
 start_node 1

@@ -5,7 +5,6 @@ work=$build/tests/work/test_crash
 # shellcheck source=tests/support/node.sh
 . "$top/tests/support/node.sh"
 trap end_world EXIT
-peer=$build/tests/support/peer
 
 kills=${TAM_TEST_KILLS:-20}
 agents=40

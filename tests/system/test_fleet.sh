@@ -5,7 +5,6 @@ work=$build/tests/work/test_fleet
 # shellcheck source=tests/support/node.sh
 . "$top/tests/support/node.sh"
 trap end_world EXIT
-peer=$build/tests/support/peer
 
 agents=${TAM_TEST_FLEET:-200}
 make_world

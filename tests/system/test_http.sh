@@ -1,11 +1,11 @@
 #!/bin/bash
 # HTTP on both versions with foreign clients; abuse; bad configuration.
+# shellcheck disable=SC2059  # bytes written as escapes
 set -euo pipefail
 work=$build/tests/work/test_http
 # shellcheck source=tests/support/node.sh
 . "$top/tests/support/node.sh"
 trap end_world EXIT
-peer=$build/tests/support/peer
 
 make_world
 clear=$(free_port)

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Leases: what a node may still say without the database, and a revocation is never late.
+# shellcheck disable=SC2086  # lists of pids
 set -euo pipefail
 work=$build/tests/work/test_lease
 # shellcheck source=tests/support/node.sh
@@ -38,7 +39,7 @@ poll
 # Every backend stopped: a warm poll still gets its 204, until the lease ends.
 postmaster=$(head -n 1 "$pg/data/postmaster.pid")
 stopped="$(backends node1) $postmaster" # no new ones either
-# shellcheck disable=SC2086
+
 kill -STOP $stopped
 stop_at=$SECONDS
 poll
@@ -46,7 +47,7 @@ poll
 ended() { poll; [ "$code" = 503 ]; }
 try_for 15 ended || { kill -CONT $stopped; die "still serving without a lease"; }
 [ $((SECONDS - stop_at)) -le 12 ] || { kill -CONT $stopped; die "the lease ran too long"; }
-# shellcheck disable=SC2086
+
 kill -CONT $stopped
 wait_ready "$admin_1" || die "not ready again"
 poll
@@ -69,7 +70,7 @@ poll
 [ "$code" = 204 ] || die "node 2, warm: $code"
 stopped=$(backends node2)
 sql "ALTER ROLE tam2 NOLOGIN" >/dev/null # nor may it come back
-# shellcheck disable=SC2086
+
 kill -STOP $stopped
 stop_at=$SECONDS
 revocation=$("$tamctl" -o json revocation create "component=$draft_component" reason=test | json_number id)
@@ -86,7 +87,7 @@ in_force_ms=$("$tamctl" -o json revocation status "$revocation" | json_number in
 [ "$in_force_ms" -le 7000 ] || { kill -CONT $stopped; die "in force only after $in_force_ms ms"; }
 sql "ALTER ROLE tam2 LOGIN" >/dev/null
 echo "in force after $in_force_ms ms; the cut-off node answered 204 meanwhile: $saw_204"
-# shellcheck disable=SC2086
+
 kill -CONT $stopped
 wait_ready "$admin_2"
 poll

@@ -89,11 +89,11 @@ counted token_missing "a Success without a token"
 "$peer" --agent 9 --seed stranger query-response o1 q_stranger
 post "$port" q_stranger x
 counted unknown_key "an unknown device"
-head -c 100 a1 >cut
-post "$port" cut x
+head -c 100 a1 >short
+post "$port" short x
 counted truncated "a truncated message"
-printf '\x00' | cat a1 - >tail
-post "$port" tail x
+printf '\x00' | cat a1 - >long
+post "$port" long x
 counted trailing_bytes "a message with a tail"
 
 # The signature was bad, so the token is still good: it is consumed by the

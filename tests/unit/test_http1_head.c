@@ -67,7 +67,7 @@ parse(const char *text, struct http_exchange *x, struct http1_head *h)
 {
 	static char copy[1024];
 
-	memcpy(copy, text, strlen(text));
+	memcpy(copy, text, strlen(text) + 1);
 	return http1_parse_head((struct slice){(uint8_t *)copy, strlen(text)},
 	    x, h);
 }

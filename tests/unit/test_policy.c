@@ -75,7 +75,7 @@ digest_text(int n)
 	char *text = arena_alloc(arena, 65);
 
 	for (int i = 0; i < 32; i++)
-		(void)snprintf(text + 2 * i, 3, "%02x", n);
+		(void)snprintf(text + (size_t)2 * (size_t)i, 3, "%02x", n);
 	return text;
 }
 
@@ -357,9 +357,9 @@ START_TEST(paces_offers)
 }
 END_TEST
 
-#define LOOP(tc, test, table)            \
-	tcase_add_loop_test(tc, test, 0, \
-	    (int)(sizeof(table) / sizeof(table[0])))
+#define LOOP(tc, test, table)                \
+	tcase_add_loop_test((tc), (test), 0, \
+	    (int)(sizeof(table) / sizeof((table)[0])))
 
 int
 main(void)

@@ -86,7 +86,7 @@ START_TEST(writes_the_drafts_examples_in_deterministic_order)
 		ck_assert_mem_eq(b.p, bytes.p, b.n);
 	qsort(b.p, b.n, 1, by_byte);
 	sorted = arena_dup(arena, bytes);
-	qsort((void *)(uintptr_t)sorted.p, sorted.n, 1, by_byte);
+	qsort(slice_unconst(sorted), sorted.n, 1, by_byte);
 	ck_assert_mem_eq(b.p, sorted.p, b.n);
 	buf_fini(&b);
 }

@@ -25,10 +25,10 @@ setup(void)
 	keys.keys[0].mint_from_us = NOW - 100 * SECOND;
 	keys.keys[0].retire_us = NOW + 1000000 * SECOND;
 	crypto_mac_init(&keys.keys[0].mac, secret);
-	keys.life_us[TOKEN_QUERY] = 4 * 3600 * SECOND;
+	keys.life_us[TOKEN_QUERY] = 14400 * SECOND;
 	keys.life_us[TOKEN_CHALLENGE] = 600 * SECOND;
 	keys.life_us[TOKEN_UPDATE] = 86400 * SECOND;
-	keys.life_us[TOKEN_VERIFY] = 4 * 3600 * SECOND;
+	keys.life_us[TOKEN_VERIFY] = 14400 * SECOND;
 }
 
 static void
@@ -107,8 +107,8 @@ static const struct {
 	int64_t age_s;
 	enum tam_err err;
 } ages[] = {
-    {TOKEN_QUERY, 4 * 3600, TAM_OK},
-    {TOKEN_QUERY, 4 * 3600 + 1, TAM_TOKEN_EXPIRED},
+    {TOKEN_QUERY, 14400, TAM_OK},
+    {TOKEN_QUERY, 14401, TAM_TOKEN_EXPIRED},
     {TOKEN_CHALLENGE, 600, TAM_OK},
     {TOKEN_CHALLENGE, 601, TAM_TOKEN_EXPIRED},
     {TOKEN_UPDATE, 86400, TAM_OK},
