@@ -9,6 +9,7 @@
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
 #include "lib/codec/crypto.h"
+#include "server/http/exchange.h"
 #include "storage/admin_statements.h"
 
 /*
@@ -18,44 +19,10 @@
 
 /* --- what handlers ask ------------------------------------------------------------ */
 
-static const char *
-unescaped(struct arena *arena, struct slice s)
-{
-	char *out = arena_alloc(arena, s.n + 1), *q = out;
-
-	for (size_t i = 0; i < s.n; i++) {
-		uint8_t byte = 0;
-		size_t n;
-
-		if (s.p[i] == '%' && i + 2 < s.n &&
-		    hex_decode((const char *)s.p + i + 1, 2, &byte, 1, &n)) {
-			*q++ = (char)byte;
-			i += 2;
-		} else {
-			*q++ = (char)(s.p[i] == '+' ? ' ' : s.p[i]);
-		}
-	}
-	*q = '\0';
-	return out;
-}
-
 const char *
 api_query(struct api_request *r, const char *name)
 {
-	const char *p = arena_strdup(r->arena, r->query);
-	size_t name_n = strlen(name);
-
-	while (*p != '\0') {
-		size_t n = strcspn(p, "&");
-
-		if (n > name_n && p[name_n] == '=' &&
-		    strncmp(p, name, name_n) == 0)
-			return unescaped(r->arena,
-			    (struct slice){(const uint8_t *)p + name_n + 1,
-			        n - name_n - 1});
-		p += n + (p[n] == '&');
-	}
-	return NULL;
+	return http_query_value(r->arena, r->query, name);
 }
 
 int64_t

@@ -67,7 +67,7 @@ prefix(char *line, enum log_level level, const char *event)
 	return n < 0 ? 0 : (size_t)n;
 }
 
-static void
+__attribute__((format(printf, 3, 0))) static void
 emit(enum log_level level, const char *event, const char *format, va_list ap)
 {
 	char line[LINE_MAX_BYTES];

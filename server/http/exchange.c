@@ -127,9 +127,8 @@ unescaped(struct arena *arena, struct slice s)
 }
 
 char *
-http_query(const struct http_exchange *x, const char *name)
+http_query_value(struct arena *arena, struct slice rest, const char *name)
 {
-	struct slice rest = x->query;
 	size_t name_n = strlen(name);
 
 	while (rest.n > 0) {
@@ -138,7 +137,7 @@ http_query(const struct http_exchange *x, const char *name)
 
 		if (n > name_n && rest.p[name_n] == '=' &&
 		    memcmp(rest.p, name, name_n) == 0)
-			return unescaped(x->arena,
+			return unescaped(arena,
 			    (struct slice){rest.p + name_n + 1,
 			        n - name_n - 1});
 		if (end == NULL)

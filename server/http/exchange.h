@@ -69,7 +69,7 @@ void http_answer_status(struct http_exchange *, int status);
 struct slice http_header(const struct http_exchange *, const char *name);
 /* Whether it was sent at all. */
 bool http_has_header(const struct http_exchange *, const char *name);
-/* The decoded value of a query parameter; NULL when absent. */
-char *http_query(const struct http_exchange *, const char *name);
+/* The decoded value of a parameter of a query; NULL when it has none. */
+char *http_query_value(struct arena *, struct slice query, const char *name);
 
 #endif
