@@ -300,6 +300,29 @@ receive(struct session *s)
 
 /* --- identifying ------------------------------------------------------------------ */
 
+/* Guessing costs: the budget pays, and the token has three tries. */
+static void
+strike(struct session *s)
+{
+	(void)budget_take(&s->worker->failures, clock_mono_us());
+	if (s->message.token.n > 0)
+		token_burns_add(s->worker->burns, s->message.token);
+}
+
+static bool
+may_fail(struct session *s)
+{
+	struct budget *b = &s->worker->failures;
+
+	if (b->tokens >= 1.0)
+		return true;
+	/* Refills, and gives back what was only asked for. */
+	if (!budget_take(b, clock_mono_us()))
+		return false;
+	b->tokens += 1.0;
+	return true;
+}
+
 /* A device whose key is known: the hint was right if it verifies. */
 static void
 on_identified(enum tam_err err, const struct store_device *device, void *arg)
@@ -307,8 +330,10 @@ on_identified(enum tam_err err, const struct store_device *device, void *arg)
 	struct session *s = arg;
 
 	s->pending = NULL;
-	if (err == TAM_OK && device == NULL)
+	if (err == TAM_OK && device == NULL) {
+		strike(s);
 		err = TAM_UNKNOWN_KEY;
+	}
 	if (err == TAM_OK && !device->active)
 		err = TAM_DEVICE_REFUSED;
 	if (err == TAM_OK)
@@ -340,6 +365,10 @@ identify(struct session *s)
 		s->key = known->key;
 		s->device_id = known->id;
 		verify(s);
+		return;
+	}
+	if (!may_fail(s)) { /* a stranger costs the database a look-up */
+		refuse(s, TAM_BUDGET_SPENT);
 		return;
 	}
 	call = device_load(s->worker->batch, s->arena, s->domain->id, kid.p,
@@ -377,15 +406,11 @@ verify_within_budget(struct session *s)
 {
 	enum tam_err err;
 
-	if (s->worker->failures.tokens < 1.0 &&
-	    !budget_take(&s->worker->failures, clock_mono_us()))
+	if (!may_fail(s))
 		return TAM_BUDGET_SPENT;
 	err = check_signature(s);
-	if (err == TAM_OK)
-		return TAM_OK;
-	(void)budget_take(&s->worker->failures, clock_mono_us());
-	if (s->message.token.n > 0)
-		token_burns_add(s->worker->burns, s->message.token);
+	if (err != TAM_OK)
+		strike(s);
 	return err;
 }
 

@@ -46,6 +46,13 @@ updates=$(tr -d '\n' <"$work/fleet.json" | sed 's/.*"updates": \([0-9]*\).*/\1/'
 # What is revoked is not uploaded again.
 if "$tamctl" manifest upload "$work/vendor-codec.suit" >/dev/null 2>"$work/err"; then die "a revoked manifest was accepted"; fi
 grep -q suit_revoked "$work/err" || die "$(cat "$work/err")"
+
+# An open loop keeps its plan: 50 sessions a second for 2 seconds.
+fleet --agents 50 --rate 50 --duration 2 --rounds 0 -o json >"$work/open.json" 2>/dev/null || die "open loop: $(cat "$work/open.json")"
+grep -q '"loop": "open"' "$work/open.json" || die "not an open loop"
+opened=$(json_number sessions <"$work/open.json")
+[ "$opened" -ge 10 ] && [ "$opened" -le 105 ] || die "an open loop of 100 sessions had $opened"
+
 for n in 1 2; do
 	eval "a=\$admin_$n"
 	# shellcheck disable=SC2154

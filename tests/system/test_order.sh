@@ -89,6 +89,20 @@ counted token_missing "a Success without a token"
 "$peer" --agent 9 --seed stranger query-response o1 q_stranger
 post "$port" q_stranger x
 counted unknown_key "an unknown device"
+# Guessing keys with one token: three tries, then the token is dead.
+opener "$port" o_guess
+for guess in 10 11 12; do
+	"$peer" --agent $guess --seed stranger query-response o_guess q_guess
+	post "$port" q_guess x
+done
+seen_unknown_key=$(drops unknown_key)
+dead() { # on whichever node answers
+	for _ in 1 2 3 4 5 6 7 8; do post "$port" q_guess x; done
+	[ "$(drops token_burnt)" -ge 1 ]
+}
+dead || die "a token may be tried for ever"
+[ "$(rows)" = "$before" ] || die "guessing changed something"
+seen_unknown_key=$(drops unknown_key)
 head -c 100 a1 >short
 post "$port" short x
 counted truncated "a truncated message"
