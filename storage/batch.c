@@ -27,6 +27,7 @@ enum {
 /* The columns after the ordinal: i int8, b bytea, t text. */
 static const char *const columns[DB_STATEMENTS] = {
     [DB_LOAD] = "ib",
+    [DB_CANDIDATES] = "i",
     [DB_OBSERVE] = "iiiiiib",
     [DB_ANSWER_QUERY] = "iiiiiiiiibtttt"
                         "iibbtttti",

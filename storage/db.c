@@ -29,6 +29,7 @@ enum {
 
 static const char *const statement_texts[DB_STATEMENTS] = {
     [DB_LOAD] = SQL_WIRE_LOAD,
+    [DB_CANDIDATES] = SQL_WIRE_CANDIDATES,
     [DB_OBSERVE] = SQL_WIRE_OBSERVE,
     [DB_ANSWER_QUERY] = SQL_WIRE_ANSWER_QUERY,
     [DB_ANSWER_UPDATE] = SQL_WIRE_ANSWER_UPDATE,
@@ -36,6 +37,7 @@ static const char *const statement_texts[DB_STATEMENTS] = {
 
 static const char *const statement_names[DB_STATEMENTS] = {
     [DB_LOAD] = "load",
+    [DB_CANDIDATES] = "candidates",
     [DB_OBSERVE] = "observe",
     [DB_ANSWER_QUERY] = "answer_query",
     [DB_ANSWER_UPDATE] = "answer_update",

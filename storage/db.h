@@ -23,6 +23,7 @@ struct event_base;
 
 enum db_statement {
 	DB_LOAD,
+	DB_CANDIDATES,
 	DB_OBSERVE,
 	DB_ANSWER_QUERY,
 	DB_ANSWER_UPDATE,

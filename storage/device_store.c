@@ -240,6 +240,42 @@ device_load(struct batch *batch, struct arena *arena, int32_t domain_id,
 	        .domain_id = domain_id});
 }
 
+/* --- candidates ------------------------------------------------------------ */
+
+static void
+on_candidates(enum tam_err err, const struct db_rows *rows, size_t row,
+    const struct batch_caller *w)
+{
+	device_candidates_cb cb = (device_candidates_cb)w->cb;
+	struct slice *keys =
+	    arena_new_n(w->arena, STORE_CANDIDATES_MAX + 1, struct slice);
+	struct db_array a = {0};
+	struct slice key;
+	size_t n = 0;
+
+	if (err == TAM_OK && rows != NULL)
+		a = db_array(rows, row, 1);
+	while (n <= STORE_CANDIDATES_MAX && db_array_next(&a, &key)) {
+		if (key.n == STORE_THUMBPRINT_SIZE)
+			keys[n++] = arena_dup(w->arena, key);
+	}
+	cb(err, keys, n, w->arg);
+}
+
+struct batch_call *
+device_candidates(struct batch *batch, struct arena *arena, int32_t domain_id,
+    int64_t deadline_us, device_candidates_cb cb, void *arg)
+{
+	struct row r = {.n = 0};
+
+	add_int(&r, domain_id);
+	return batch_add(batch, DB_CANDIDATES, domain_id, r.values, deadline_us,
+	    on_candidates,
+	    (struct batch_caller){.cb = (void (*)(void))cb,
+	        .arg = arg,
+	        .arena = arena});
+}
+
 /* --- observe --------------------------------------------------------------------- */
 
 static void

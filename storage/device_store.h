@@ -80,6 +80,19 @@ struct batch_call *device_load(struct batch *, struct arena *,
     int32_t domain_id, const uint8_t thumbprint[STORE_THUMBPRINT_SIZE],
     int64_t deadline_us, device_load_cb, void *);
 
+enum {
+	STORE_CANDIDATES_MAX = 8 /* keys tried for a message without a kid */
+};
+
+/*
+ * The keys of a domain that is small enough to try them all; n is greater
+ * than STORE_CANDIDATES_MAX when it is not.  Thumbprints, in the arena.
+ */
+typedef void (*device_candidates_cb)(enum tam_err, const struct slice *,
+    size_t n, void *);
+struct batch_call *device_candidates(struct batch *, struct arena *,
+    int32_t domain_id, int64_t deadline_us, device_candidates_cb, void *);
+
 /* An answer that, as far as the node knows, changes nothing. */
 struct store_observation {
 	int32_t domain_id;

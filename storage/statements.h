@@ -35,6 +35,13 @@
 	" WHERE o.domain_id = k.domain_id AND o.device_id = k.device_id "     \
 	" ORDER BY o.committed_us DESC LIMIT 1) u ON true"
 
+/* domain -> the thumbprints to try for a message without a kid; when there
+ * are more than a few, only the first, and one too many */
+#define SQL_WIRE_CANDIDATES                                                  \
+	"SELECT e.n, array(SELECT k.thumbprint FROM device_key k "           \
+	" WHERE k.domain_id = e.domain::int ORDER BY k.thumbprint LIMIT 9) " \
+	"FROM unnest($1::int8[], $2::int8[]) AS e (n, domain)"
+
 /*
  * Answers that changed nothing.  The rows returned are those that differ from
  * what the node believed: nothing was written for them.

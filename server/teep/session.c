@@ -24,7 +24,8 @@
  *
  *	teep_session_start  empty: a QueryRequest, and done
  *	receive             COSE and TEEP opened, the token checked
- *	identify            the key: from the cache, or on_identified by rows
+ *	identify            the key: from the cache, or on_identified by rows;
+ *	                    without a kid the few keys of the domain in turn
  *	verify              the signature; from here on the peer is a device
  *	QueryResponse:
  *	  observe           nothing new, as far as the cache knows: 204 at once
@@ -69,6 +70,9 @@ struct session {
 	struct cose_key key;
 	int64_t device_id;
 
+	const struct slice *candidates; /* keys left to try, without a kid */
+	size_t n_candidates;
+
 	struct inventory inventory;
 	const struct store_device *device;
 	struct policy_decision decision;
@@ -83,6 +87,7 @@ struct session {
 static void receive(struct session *);
 static void identify(struct session *);
 static void verify(struct session *);
+static enum tam_err check_signature(struct session *);
 static void on_query_response(struct session *);
 static void reload(struct session *);
 static void decide(struct session *);
@@ -95,7 +100,7 @@ set_state(struct session *s, enum state next)
 {
 	static const unsigned allowed_from[] = {
 	    [RECEIVED] = 0,
-	    [IDENTIFYING] = 1u << RECEIVED,
+	    [IDENTIFYING] = 1u << RECEIVED | 1u << IDENTIFYING,
 	    [LOADING] = 1u << RECEIVED | 1u << IDENTIFYING | 1u << PROMISING,
 	    [PROMISING] = 1u << IDENTIFYING | 1u << LOADING,
 	    [CONCLUDING] = 1u << RECEIVED | 1u << IDENTIFYING,
@@ -349,6 +354,88 @@ on_identified(enum tam_err err, const struct store_device *device, void *arg)
 	verify(s);
 }
 
+/*
+ * Without a kid that says which key (libteep sends none, others four bytes:
+ * CONFORMANCE P3) the keys of the domain are tried, if they are few.
+ */
+static void try_candidate(struct session *);
+
+static void
+on_candidate(enum tam_err err, const struct store_device *device, void *arg)
+{
+	struct session *s = arg;
+
+	s->pending = NULL;
+	if (err != TAM_OK) {
+		refuse(s, err);
+		return;
+	}
+	if (device == NULL || !device->active ||
+	    cose_key_make(&s->key, device->p256 ? COSE_P256 : COSE_ED25519,
+	        device->public_key) != TAM_OK ||
+	    check_signature(s) != TAM_OK) {
+		try_candidate(s);
+		return;
+	}
+	s->device = device;
+	s->device_id = device->id;
+	verify(s);
+}
+
+static void
+try_candidate(struct session *s)
+{
+	struct batch_call *call;
+
+	if (s->n_candidates == 0) {
+		strike(s);
+		refuse(s, TAM_UNKNOWN_KEY);
+		return;
+	}
+	call = device_load(s->worker->batch, s->arena, s->domain->id,
+	    s->candidates->p, deadline(s), on_candidate, s);
+	s->candidates++;
+	s->n_candidates--;
+	if (call == NULL) {
+		refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
+	wait_for(s, IDENTIFYING, call);
+}
+
+static void
+on_candidates(enum tam_err err, const struct slice *keys, size_t n, void *arg)
+{
+	struct session *s = arg;
+
+	s->pending = NULL;
+	if (err != TAM_OK) {
+		refuse(s, err);
+		return;
+	}
+	s->candidates = keys;
+	s->n_candidates = n > STORE_CANDIDATES_MAX ? 0 : n;
+	try_candidate(s);
+}
+
+static void
+find_candidates(struct session *s)
+{
+	struct batch_call *call;
+
+	if (!may_fail(s)) {
+		refuse(s, TAM_BUDGET_SPENT);
+		return;
+	}
+	call = device_candidates(s->worker->batch, s->arena, s->domain->id,
+	    deadline(s), on_candidates, s);
+	if (call == NULL) {
+		refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
+	wait_for(s, IDENTIFYING, call);
+}
+
 static void
 identify(struct session *s)
 {
@@ -357,7 +444,7 @@ identify(struct session *s)
 	struct batch_call *call;
 
 	if (kid.n != COSE_THUMBPRINT_SIZE) {
-		refuse(s, TAM_UNKNOWN_KEY);
+		find_candidates(s);
 		return;
 	}
 	known = device_cache_find(s->worker->devices, s->domain->id, kid.p);

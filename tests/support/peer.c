@@ -17,7 +17,7 @@
  *
  * KIND is query-response, success or error; the answer carries IN's token, or
  * that of --token-of FILE.  --tc ID=DIGEST adds to the tc-list.
- * --no-token, --bad-signature, --nonce make it wrong in one way.
+ * --no-token, --bad-signature, --no-kid, --nonce make it odd in one way.
  */
 
 enum {
@@ -72,7 +72,7 @@ add_tc(struct teep_message *m, struct teep_tc *tc, const char *text)
 
 static void
 write_signed(const struct teep_message *m, enum cose_curve curve, int agent,
-    const char *seed, bool spoil, const char *path)
+    const char *seed, bool spoil, bool no_kid, const char *path)
 {
 	struct cose_crypto *crypto = cose_crypto_new();
 	struct agent a;
@@ -91,7 +91,8 @@ write_signed(const struct teep_message *m, enum cose_curve curve, int agent,
 	teep_encode(m, &payload);
 	cose_sign1(crypto, signer,
 	    curve == COSE_P256 ? COSE_ALG_ESP256 : COSE_ALG_ED25519,
-	    SLICE_OF(a.thumbprint), buf_slice(&payload), &out);
+	    no_kid ? slice_none() : SLICE_OF(a.thumbprint), buf_slice(&payload),
+	    &out);
 	if (spoil)
 		out.p[out.n - 1] ^= 1;
 	(void)fwrite(out.p, 1, out.n, f);
@@ -114,6 +115,7 @@ main(int argc, char **argv)
 	    {"token-of", required_argument, NULL, 'o'},
 	    {"no-token", no_argument, NULL, 'n'},
 	    {"bad-signature", no_argument, NULL, 'b'},
+	    {"no-kid", no_argument, NULL, 'k'},
 	    {"nonce", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0}};
 	struct teep_message m = {0}, in;
 	struct teep_tc tc[16] = {{{0}, {0}}};
@@ -121,7 +123,7 @@ main(int argc, char **argv)
 	const char *seed = "tamfleet", *token_of = NULL, *nonce = NULL;
 	enum cose_curve curve = COSE_P256;
 	int agent = 0, c;
-	bool no_token = false, spoil = false;
+	bool no_token = false, spoil = false, no_kid = false;
 
 	crypto_init();
 	arena = arena_new_in(NULL);
@@ -147,6 +149,9 @@ main(int argc, char **argv)
 			break;
 		case 'b':
 			spoil = true;
+			break;
+		case 'k':
+			no_kid = true;
 			break;
 		case 'r':
 			nonce = optarg;
@@ -186,7 +191,7 @@ main(int argc, char **argv)
 		m.reports = &report;
 		m.n_reports = 1;
 	}
-	write_signed(&m, curve, agent, seed, spoil, argv[optind + 2]);
+	write_signed(&m, curve, agent, seed, spoil, no_kid, argv[optind + 2]);
 	arena_free(arena);
 	return 0;
 }

@@ -72,6 +72,8 @@ api PUT /v1/trust-anchors/x -d '{"public_key": "nonsense"}'
 expect 422 bad_key /public_key
 api PUT /v1/wire-profiles/x -d '{"numbering": "newest"}'
 expect 422 invalid_value
+api PUT /v1/wire-profiles/x -d '{"ask": "attest"}'
+expect 422 not_supported /ask
 api GET /v1/wire-profiles/x
 expect 404 not_found
 [ "$(sql 'SELECT count(*) FROM revocation')" = 0 ] || die "a refused revocation left something"

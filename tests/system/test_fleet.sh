@@ -53,6 +53,18 @@ grep -q '"loop": "open"' "$work/open.json" || die "not an open loop"
 opened=$(json_number sessions <"$work/open.json")
 [ "$opened" -ge 10 ] && [ "$opened" -le 105 ] || die "an open loop of 100 sessions had $opened"
 
+# Deprecated algorithm numbers are answered in kind (P4), and the draft's own
+# opener, a COSE_Sign with a signature per suite, is understood.
+fleet --agents 20 --deprecated-algs >"$work/out" 2>&1 || die "deprecated algorithms: $(cat "$work/out")"
+"$tamctl" wire-profile put draft opener=sign >/dev/null
+"$tamctl" wire-profile put old opener=sign1-ed25519 algorithms=deprecated numbering=legacy kid=none >/dev/null
+settle
+for uri in draft=final old=legacy; do
+	"$tamfleet" run --server "localhost:$port" --ca "$work/keys/tls.crt" --agents 20 \
+	    --tam-key "$work/keys/tam-ed25519.pub" --tam-key "$work/keys/tam-p256.pub" --signer "$work/keys/signer.pub" \
+	    --uri "/tam/default/$uri" >"$work/out" 2>&1 || die "wire profile $uri: $(cat "$work/out")"
+done
+
 for n in 1 2; do
 	eval "a=\$admin_$n"
 	# shellcheck disable=SC2154

@@ -11,7 +11,7 @@ make_world
 start_node 1 query_life_s=60
 start_node 2 query_life_s=60
 draft_policy
-enrol 4 --keys p256
+enrol 5 --keys p256
 ta=$draft_component=8cf71ac86af31be184ec7a05a411a8c3a14fd9b77a30d046397481469468ece8
 
 # post PORT IN OUT [PATH]: status in $code.  The nodes share a port: which one
@@ -89,6 +89,18 @@ counted token_missing "a Success without a token"
 "$peer" --agent 9 --seed stranger query-response o1 q_stranger
 post "$port" q_stranger x
 counted unknown_key "an unknown device"
+# Without a kid the few keys of the domain are tried (CONFORMANCE P3).
+opener "$port" o_kid
+"$peer" --agent 4 --no-kid query-response o_kid a_kid
+post "$port" a_kid u_kid
+[ "$code" = 200 ] || die "an answer without a kid: $code"
+before=$(rows)
+opener "$port" o_kid
+"$peer" --agent 4 --seed stranger --no-kid query-response o_kid a_kid
+post "$port" a_kid x
+seen_unknown_key=${seen_unknown_key:-0}
+counted unknown_key "a stranger without a kid"
+
 # Guessing keys with one token: three tries, then the token is dead.
 opener "$port" o_guess
 for guess in 10 11 12; do
@@ -115,7 +127,7 @@ counted trailing_bytes "a message with a tail"
 "$peer" --agent 0 success u2 s2
 post "$port" s2 x
 [ "$code" = 204 ] || die "Success: $code"
-[ "$(sql "SELECT state, success FROM outstanding_update")" = 'answered|t' ] || die "the outcome was not written"
+[ "$(sql "SELECT state, success FROM outstanding_update JOIN device USING (device_id) WHERE name = 'agent-000000'")" = 'answered|t' ] || die "the outcome was not written"
 before=$(rows)
 post "$port" s2 x
 counted update_closed "the same Success again"
