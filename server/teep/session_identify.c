@@ -1,0 +1,273 @@
+#include "config.h"
+
+#include "server/teep/session_steps.h"
+
+#include "lib/base/clock.h"
+#include "lib/codec/suit.h"
+#include "server/teep/device_cache.h"
+#include "server/worker.h"
+
+/*
+ * Who is it?  The kid is a hint: the key it leads to, in the cache or by
+ * rows, must verify.  From then on the peer is a device.
+ */
+
+static void verify(struct session *);
+static enum tam_err check_signature(struct session *);
+
+/* --- identifying ------------------------------------------------------------------ */
+
+/* Guessing costs: the budget pays, and the token has three tries. */
+static void
+strike(struct session *s)
+{
+	(void)budget_take(&s->worker->failures, clock_mono_us());
+	if (s->message.token.n > 0)
+		token_burns_add(s->worker->burns, s->message.token);
+}
+
+static bool
+may_fail(struct session *s)
+{
+	struct budget *b = &s->worker->failures;
+
+	if (b->tokens >= 1.0)
+		return true;
+	/* Refills, and gives back what was only asked for. */
+	if (!budget_take(b, clock_mono_us()))
+		return false;
+	b->tokens += 1.0;
+	return true;
+}
+
+/* A device whose key is known: the hint was right if it verifies. */
+static void
+on_identified(enum tam_err err, const struct store_device *device, void *arg)
+{
+	struct session *s = arg;
+
+	s->pending = NULL;
+	if (err == TAM_OK && device == NULL) {
+		strike(s);
+		err = TAM_UNKNOWN_KEY;
+	}
+	if (err == TAM_OK && !device->active)
+		err = TAM_DEVICE_REFUSED;
+	if (err == TAM_OK)
+		err = cose_key_make(&s->key,
+		    device->p256 ? COSE_P256 : COSE_ED25519,
+		    device->public_key);
+	if (err != TAM_OK) {
+		session_refuse(s, err);
+		return;
+	}
+	s->device = device;
+	s->device_id = device->id;
+	verify(s);
+}
+
+/*
+ * Without a kid that says which key (libteep sends none, others four bytes:
+ * CONFORMANCE P3) the keys of the domain are tried, if they are few.
+ */
+static void try_candidate(struct session *);
+
+static void
+on_candidate(enum tam_err err, const struct store_device *device, void *arg)
+{
+	struct session *s = arg;
+
+	s->pending = NULL;
+	if (err != TAM_OK) {
+		session_refuse(s, err);
+		return;
+	}
+	if (device == NULL || !device->active ||
+	    cose_key_make(&s->key, device->p256 ? COSE_P256 : COSE_ED25519,
+	        device->public_key) != TAM_OK ||
+	    check_signature(s) != TAM_OK) {
+		try_candidate(s);
+		return;
+	}
+	s->device = device;
+	s->device_id = device->id;
+	verify(s);
+}
+
+static void
+try_candidate(struct session *s)
+{
+	struct batch_call *call;
+
+	if (s->n_candidates == 0) {
+		strike(s);
+		session_refuse(s, TAM_UNKNOWN_KEY);
+		return;
+	}
+	call = device_load(s->worker->batch, s->arena, s->domain->id,
+	    s->candidates->p, session_deadline(s), on_candidate, s);
+	s->candidates++;
+	s->n_candidates--;
+	if (call == NULL) {
+		session_refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
+	session_wait(s, SESSION_IDENTIFYING, call);
+}
+
+static void
+on_candidates(enum tam_err err, const struct slice *keys, size_t n, void *arg)
+{
+	struct session *s = arg;
+
+	s->pending = NULL;
+	if (err != TAM_OK) {
+		session_refuse(s, err);
+		return;
+	}
+	s->candidates = keys;
+	s->n_candidates = n > STORE_CANDIDATES_MAX ? 0 : n;
+	try_candidate(s);
+}
+
+static void
+find_candidates(struct session *s)
+{
+	struct batch_call *call;
+
+	if (!may_fail(s)) {
+		session_refuse(s, TAM_BUDGET_SPENT);
+		return;
+	}
+	call = device_candidates(s->worker->batch, s->arena, s->domain->id,
+	    session_deadline(s), on_candidates, s);
+	if (call == NULL) {
+		session_refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
+	session_wait(s, SESSION_IDENTIFYING, call);
+}
+
+void
+session_identify(struct session *s)
+{
+	struct slice kid = s->cose.signatures[0].kid;
+	const struct cached_device *known;
+	struct batch_call *call;
+
+	if (kid.n != COSE_THUMBPRINT_SIZE) {
+		find_candidates(s);
+		return;
+	}
+	known = device_cache_find(s->worker->devices, s->domain->id, kid.p);
+	if (known != NULL) {
+		s->key = known->key;
+		s->device_id = known->id;
+		verify(s);
+		return;
+	}
+	if (!may_fail(s)) { /* a stranger costs the database a look-up */
+		session_refuse(s, TAM_BUDGET_SPENT);
+		return;
+	}
+	call = device_load(s->worker->batch, s->arena, s->domain->id, kid.p,
+	    session_deadline(s), on_identified, s);
+	if (call == NULL) {
+		session_refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
+	session_wait(s, SESSION_IDENTIFYING, call);
+}
+
+/* --- verifying --------------------------------------------------------------------- */
+
+static enum tam_err
+check_signature(struct session *s)
+{
+	enum tam_err err = TAM_BAD_SIGNATURE;
+
+	for (size_t i = 0; i < s->cose.n; i++) {
+		err = cose_verify(s->worker->crypto, &s->cose, i, &s->key,
+		    (struct slice){0});
+		if (err != TAM_OK)
+			continue;
+		s->form.deprecated =
+		    s->cose.signatures[i].alg == COSE_ALG_ES256 ||
+		    s->cose.signatures[i].alg == COSE_ALG_EDDSA;
+		return TAM_OK;
+	}
+	return err;
+}
+
+/* A forger must not make us verify without end: CONFORMANCE T62. */
+static enum tam_err
+verify_within_budget(struct session *s)
+{
+	enum tam_err err;
+
+	if (!may_fail(s))
+		return TAM_BUDGET_SPENT;
+	err = check_signature(s);
+	if (err != TAM_OK)
+		strike(s);
+	return err;
+}
+
+/* T30, T50: reports must answer this very token; an unknown layout is passed
+ * over (E13). */
+static enum tam_err
+check_reports(struct session *s)
+{
+	for (size_t i = 0; i < s->message.n_reports; i++) {
+		struct suit_report r;
+
+		if (suit_report_decode(s->message.reports[i], s->arena, &r) !=
+		    TAM_OK)
+			continue;
+		if (!slice_eq(r.nonce, s->message.token))
+			return TAM_REPORT_NONCE;
+	}
+	return TAM_OK;
+}
+
+/* T28: a known device that answers nothing is asked. */
+static void
+ask_again(struct session *s)
+{
+	struct slice message;
+	enum tam_err err;
+
+	counter_bump(&s->worker->counters.drops[TAM_UNSOLICITED]);
+	if (!budget_take(&s->worker->openers, clock_mono_us())) {
+		session_refuse(s, TAM_OVERLOADED);
+		return;
+	}
+	err = opener_make(s->worker, s->arena, s->domain, s->profile, 0,
+	    &s->form, s->now_us, &message);
+	if (err != TAM_OK)
+		session_refuse(s, err);
+	else
+		session_answer_message(s, message);
+}
+
+static void
+verify(struct session *s)
+{
+	enum tam_err err = verify_within_budget(s);
+
+	if (err == TAM_OK && s->message.token.n > 0)
+		err = check_reports(s);
+	if (err != TAM_OK) {
+		session_refuse(s, err);
+		return;
+	}
+	s->form.numbering = s->message.numbering;
+	s->form.curve = s->key.curve;
+	s->form.send_kid = s->profile->send_kid;
+	if (s->message.token.n == 0)
+		ask_again(s);
+	else if (s->message.kind == TEEP_QUERY_RESPONSE)
+		session_query_response(s);
+	else
+		session_conclude(s);
+}

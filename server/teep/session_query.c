@@ -1,0 +1,425 @@
+#include "config.h"
+
+#include "server/teep/session_steps.h"
+
+#include "lib/base/clock.h"
+#include "server/http/exchange.h"
+#include "server/teep/device_cache.h"
+#include "server/teep/fault.h"
+#include "server/teep/reapply.h"
+#include "server/worker.h"
+#include "storage/batch.h"
+
+/*
+ * A QueryResponse: nothing new (observe), or the rows are read (reload),
+ * policy is asked (decide), and what was learnt or is promised is committed
+ * (promise) before anything is answered (on_promised).
+ */
+
+enum {
+	DECISIONS_MAX = 4 /* of one answer, when its rows keep changing */
+};
+
+static void reload(struct session *);
+static void decide(struct session *);
+static void promise(struct session *);
+
+/* --- a QueryResponse: the quiet case ------------------------------------------------- */
+
+/* The cache says that nothing is to do for what this answer shows. */
+static bool
+is_quiet(const struct session *s, const struct cached_device *d)
+{
+	return d != NULL && d->quiet_epoch == s->domain->epoch &&
+	    memcmp(d->inventory_hash, s->inventory.hash,
+	        sizeof(s->inventory.hash)) == 0;
+}
+
+static void
+observe(struct session *s, int64_t version)
+{
+	reapply_observe(s->worker, s->domain, s->device_id, s->key.thumbprint,
+	    &(struct store_observation){.domain_id = s->domain->id,
+	        .device_id = s->device_id,
+	        .stamp = session_stamp(s),
+	        .now_us = s->now_us,
+	        .version = version,
+	        .hash = s->inventory.hash},
+	    (int)s->form.numbering, &s->inventory);
+}
+
+void
+session_query_response(struct session *s)
+{
+	struct cached_device *known;
+	enum tam_err err;
+
+	err = s->message.selected_version == 0 ? TAM_OK : TAM_OUT_OF_RANGE;
+	if (err == TAM_OK)
+		err = inventory_make(s->worker->crypto, s->arena, &s->message,
+		    &s->inventory);
+	if (err != TAM_OK) {
+		session_refuse(s, err);
+		return;
+	}
+	COUNT(&s->worker->counters, query_responses);
+	known = device_cache_find(s->worker->devices, s->domain->id,
+	    s->key.thumbprint);
+	if (!is_quiet(s, known)) {
+		reload(s);
+		return;
+	}
+	if (stamp_cmp(session_stamp(s), known->stamp) <= 0) {
+		session_refuse(s,
+		    stamp_cmp(session_stamp(s), known->stamp) == 0
+		        ? TAM_REPLAYED
+		        : TAM_STALE_ANSWER);
+		return;
+	}
+	known->stamp = session_stamp(s);
+	COUNT(&s->worker->counters, polls_cached);
+	observe(s, known->version);
+	session_answer_nothing(s);
+}
+
+/* --- reading the rows ---------------------------------------------------------------- */
+
+static void
+on_loaded(enum tam_err err, const struct store_device *device, void *arg)
+{
+	struct session *s = arg;
+
+	s->pending = NULL;
+	if (err == TAM_OK && device == NULL)
+		err = TAM_UNKNOWN_KEY;
+	if (err == TAM_OK && (!device->active || device->id != s->device_id))
+		err = TAM_DEVICE_REFUSED;
+	if (err != TAM_OK) {
+		device_cache_drop(s->worker->devices, s->domain->id,
+		    s->device_id);
+		session_refuse(s, err);
+		return;
+	}
+	s->device = device;
+	decide(s);
+}
+
+/* Rows that were read to identify the device serve once. */
+static void
+reload(struct session *s)
+{
+	struct batch_call *call;
+
+	if (s->device != NULL && s->decisions == 0) {
+		decide(s);
+		return;
+	}
+	if (s->decisions == DECISIONS_MAX) {
+		session_refuse(s, TAM_OVERLOADED);
+		return;
+	}
+	call = device_load(s->worker->batch, s->arena, s->domain->id,
+	    s->key.thumbprint, session_deadline(s), on_loaded, s);
+	if (call == NULL) {
+		session_refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
+	session_wait(s, SESSION_LOADING, call);
+}
+
+/* --- deciding ------------------------------------------------------------------------- */
+
+/* What makes two Updates the same: their manifests and unlinks, in order. */
+static void
+hash_content(struct session *s)
+{
+	const struct policy_decision *d = &s->decision;
+	struct slice *parts = arena_new_n(s->arena,
+	    d->n_manifests + 2 * d->n_unlinks + 1, struct slice);
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->n_manifests; i++)
+		parts[n++] = d->manifests[i]->digest;
+	parts[n++] = SLICE_LIT("unlink");
+	for (size_t i = 0; i < d->n_unlinks; i++) {
+		parts[n++] = SLICE_LIT("/");
+		parts[n++] = d->unlinks[i];
+	}
+	cose_digest(s->worker->crypto, parts, n, s->content);
+}
+
+static struct policy_last
+last_update(const struct session *s)
+{
+	const struct store_update *u = &s->device->update;
+
+	return (struct policy_last){.same = u->id != 0 &&
+	        memcmp(u->content, s->content, sizeof(s->content)) == 0,
+	    .open = u->open,
+	    .answered = u->answered,
+	    .failed = u->answered && !u->success,
+	    .err_code = u->err_code,
+	    .attempt = u->attempt,
+	    .failures = u->failures,
+	    .offered_us = u->offered_us,
+	    .closed_us = u->closed_us,
+	    .expires_us = u->expires_us};
+}
+
+static void
+remember_quiet(struct session *s, int64_t version)
+{
+	device_cache_put(s->worker->devices,
+	    &(struct cached_device){.domain_id = s->domain->id,
+	        .id = s->device_id,
+	        .version = version,
+	        .key = s->key,
+	        .active = true,
+	        .quiet_epoch = s->domain->epoch,
+	        .stamp = session_stamp(s),
+	        .n_components = s->inventory.n,
+	        .components = s->inventory.components});
+	memcpy(device_cache_find(s->worker->devices, s->domain->id,
+	           s->key.thumbprint)
+	           ->inventory_hash,
+	    s->inventory.hash, sizeof(s->inventory.hash));
+}
+
+/* The rows say already what the answer shows, and nothing is to do. */
+static bool
+changes_nothing(const struct session *s)
+{
+	const struct store_device *d = s->device;
+
+	return !policy_has_work(&s->decision) && s->decision.n_shown == 0 &&
+	    !d->open_work && d->has_hash && s->withdraw == 0 &&
+	    memcmp(d->inventory_hash, s->inventory.hash,
+	        sizeof(s->inventory.hash)) == 0;
+}
+
+static void
+decide(struct session *s)
+{
+	struct policy_facts facts = policy_facts_of(s->arena, s->device,
+	    &s->inventory, s->profile->update_max);
+
+	s->decisions++;
+	if (s->withdraw == 0 &&
+	    stamp_cmp(session_stamp(s), s->device->stamp) <= 0) {
+		session_refuse(s,
+		    stamp_cmp(session_stamp(s), s->device->stamp) == 0
+		        ? TAM_REPLAYED
+		        : TAM_STALE_ANSWER);
+		return;
+	}
+	policy_decide(s->domain->policy, &facts, s->arena, &s->decision);
+	hash_content(s);
+	s->pace = (struct policy_pace){0};
+	if (policy_has_work(&s->decision)) {
+		struct policy_last last = last_update(s);
+
+		s->pace =
+		    policy_pace(&last, s->decision.n_shown > 0, s->now_us);
+	}
+	/* At the last hop the session ends, whatever is left to do. */
+	if (s->token.hop >= TOKEN_HOPS_MAX)
+		s->pace.offer = false;
+	if (changes_nothing(s)) {
+		remember_quiet(s, s->device->version);
+		observe(s, s->device->version);
+		session_answer_nothing(s);
+		return;
+	}
+	promise(s);
+}
+
+/* --- promising ------------------------------------------------------------------------ */
+
+static const char *
+reason_of(const struct session *s)
+{
+	if (policy_has_work(&s->decision) && !s->pace.offer &&
+	    s->pace.reason != NULL)
+		return s->pace.reason;
+	return s->decision.reason;
+}
+
+static struct store_component *
+adds_of(struct session *s)
+{
+	struct store_component *adds =
+	    arena_new_n(s->arena, s->decision.n_adds, struct store_component);
+
+	for (size_t i = 0; i < s->decision.n_adds; i++)
+		adds[i] = (struct store_component){s->decision.adds[i].id,
+		    s->decision.adds[i].digest};
+	return adds;
+}
+
+static struct slice *
+digests_of(struct session *s)
+{
+	struct slice *digests =
+	    arena_new_n(s->arena, s->decision.n_manifests, struct slice);
+
+	for (size_t i = 0; i < s->decision.n_manifests; i++)
+		digests[i] = s->decision.manifests[i]->digest;
+	return digests;
+}
+
+static enum tam_err send_update(struct session *);
+
+static void
+on_applied(struct session *s, int64_t version)
+{
+	enum tam_err err;
+
+	if (session_epoch_moved(s)) {
+		if (s->update_id != 0)
+			COUNT(&s->worker->counters, updates_withdrawn);
+		s->withdraw = s->update_id != 0 ? s->update_id : -1;
+		s->device = NULL;
+		reload(s);
+		return;
+	}
+	if (s->update_id == 0) {
+		if (!policy_has_work(&s->decision) &&
+		    s->decision.n_shown == 0 && !s->device->update.open)
+			remember_quiet(s, version);
+		session_answer_nothing(s);
+		return;
+	}
+	fault_point(FAULT_AFTER_COMMIT);
+	COUNT(&s->worker->counters, updates_committed);
+	err = send_update(s);
+	if (err != TAM_OK)
+		session_refuse(s, err);
+}
+
+static void
+on_promised(enum tam_err err, enum store_verdict verdict, int64_t version,
+    void *arg)
+{
+	struct session *s = arg;
+
+	s->pending = NULL;
+	if (err != TAM_OK) {
+		session_refuse(s, err);
+		return;
+	}
+	switch (verdict) {
+	case STORE_APPLIED:
+		on_applied(s, version);
+		break;
+	case STORE_CHANGED:
+		COUNT(&s->worker->counters, decided_again);
+		s->device = NULL;
+		reload(s);
+		break;
+	case STORE_STALE:
+		session_refuse(s, TAM_STALE_ANSWER);
+		break;
+	case STORE_REPLAYED:
+		session_refuse(s, TAM_REPLAYED);
+		break;
+	case STORE_GONE:
+	case STORE_UNKNOWN:
+	case STORE_CLOSED:
+	default:
+		session_refuse(s, TAM_UNKNOWN_KEY);
+	}
+}
+
+static void
+fill_update(struct session *s, struct store_answer *a)
+{
+	a->update_id = s->update_id;
+	a->opener = arena_dup(s->arena, s->message.token);
+	a->content = s->content;
+	a->n_manifests = s->decision.n_manifests;
+	a->manifests = digests_of(s);
+	a->n_adds = s->decision.n_adds;
+	a->adds = adds_of(s);
+	a->n_removes = s->decision.n_removes;
+	a->removes = s->decision.removes;
+	a->expires_us = s->now_us + s->worker->limits->update_life_us;
+}
+
+static void
+promise(struct session *s)
+{
+	struct store_answer a = {.domain_id = s->domain->id,
+	    .device_id = s->device_id,
+	    .exchange = s->exchange_id = session_new_id(),
+	    .stamp = session_stamp(s),
+	    .now_us = s->now_us,
+	    .version = s->device->version,
+	    .epoch = s->domain->epoch,
+	    .numbering = (int)s->form.numbering,
+	    .hash = s->inventory.hash,
+	    .n_components = s->inventory.n,
+	    .components = s->inventory.components,
+	    .n_shown = s->decision.n_shown,
+	    .shown = s->decision.shown,
+	    .reason = reason_of(s),
+	    .withdraw = s->withdraw,
+	    .opener = SLICE_LIT(""),
+	    .content = s->content};
+	struct batch_call *call;
+
+	s->update_id = 0;
+	if (policy_has_work(&s->decision) && s->pace.offer) {
+		s->update_id =
+		    s->pace.again ? s->device->update.id : session_new_id();
+		fill_update(s, &a);
+	}
+	fault_point(FAULT_BEFORE_COMMIT);
+	device_cache_drop(s->worker->devices, s->domain->id, s->device_id);
+	call = device_answer_query(s->worker->batch, &a, session_deadline(s),
+	    on_promised, s);
+	if (call == NULL) {
+		session_refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
+	session_wait(s, SESSION_PROMISING, call);
+}
+
+/* --- the Update (section 4.4) ----------------------------------------------------------- */
+
+static enum tam_err
+send_update(struct session *s)
+{
+	struct token t = {.hop = s->token.hop,
+	    .wire_id = s->profile->wire_id,
+	    .epoch = s->domain->epoch};
+	struct teep_message m = {.kind = TEEP_UPDATE,
+	    .numbering = s->form.numbering,
+	    .present = 1u << TEEP_OPT_TOKEN};
+	uint8_t *token = arena_alloc(s->arena, TOKEN_SIZE);
+	struct slice message, *manifests;
+	enum tam_err err;
+
+	err = token_mint_update(&s->snapshot->tokens, session_scope(s), &t,
+	    s->update_id, clock_wall_us(), token);
+	if (err != TAM_OK)
+		return err;
+	m.token = (struct slice){token, TOKEN_SIZE};
+	manifests =
+	    arena_new_n(s->arena, s->decision.n_manifests, struct slice);
+	for (size_t i = 0; i < s->decision.n_manifests; i++)
+		manifests[i] = s->decision.manifests[i]->envelope;
+	if (s->decision.n_manifests > 0)
+		m.present |= 1u << TEEP_OPT_MANIFEST_LIST;
+	if (s->decision.n_unlinks > 0)
+		m.present |= 1u << TEEP_OPT_UNNEEDED;
+	m.n_manifests = s->decision.n_manifests;
+	m.manifests = manifests;
+	m.n_unneeded = s->decision.n_unlinks;
+	m.unneeded = s->decision.unlinks;
+	err =
+	    reply_sign(s->worker, s->arena, s->domain, &s->form, &m, &message);
+	if (err != TAM_OK)
+		return err;
+	session_answer_message(s, message);
+	return TAM_OK;
+}

@@ -1,0 +1,80 @@
+/*
+ * session_steps.h - a session from the inside; for server/teep/session*.c.
+ *
+ * struct session lives in the arena of its exchange.  A step ends by starting
+ * one next thing (session_wait) or by answering, after which the session is
+ * gone and callers return without touching it.
+ */
+#ifndef SERVER_TEEP_SESSION_STEPS_H
+#define SERVER_TEEP_SESSION_STEPS_H
+
+#include "server/teep/domain.h"
+#include "server/teep/inventory.h"
+#include "server/teep/opener.h"
+#include "server/teep/session.h"
+#include "storage/device_store.h"
+
+/* Where a session is; set_state() in session.c holds the legal moves. */
+enum session_state {
+	SESSION_RECEIVED,
+	SESSION_IDENTIFYING,
+	SESSION_LOADING,
+	SESSION_PROMISING,
+	SESSION_CONCLUDING,
+	SESSION_ANSWERED
+};
+
+struct session {
+	enum session_state state;
+	struct http_exchange *exchange;
+	struct worker *worker;
+	struct arena *arena;
+	struct tam_snapshot *snapshot; /* a reference: what we decide under */
+	const struct tam_domain *domain;
+	const struct wire_profile *profile; /* of the token, else of the URI */
+	int64_t now_us;
+
+	struct cose_message cose;    /* borrows the body */
+	struct teep_message message; /* borrows the body */
+	struct token token;
+	struct reply_form form;
+	struct cose_key key;
+	int64_t device_id;
+
+	const struct slice *candidates; /* keys left to try, without a kid */
+	size_t n_candidates;
+
+	struct inventory inventory;
+	const struct store_device *device;
+	struct policy_decision decision;
+	struct policy_pace pace;
+	uint8_t content[STORE_DIGEST_SIZE];
+	unsigned decisions;
+	int64_t exchange_id, update_id, withdraw;
+
+	struct batch_call *pending; /* NULL when nothing is awaited */
+};
+
+/* session.c */
+void session_wait(struct session *, enum session_state, struct batch_call *);
+void session_answer_nothing(struct session *);
+void session_answer_message(struct session *, struct slice message);
+/* Counts the reason; 204 when the peer is to blame, else 503. */
+void session_refuse(struct session *, enum tam_err);
+struct token_scope session_scope(const struct session *);
+/* Until when this session waits for the database, monotonic. */
+int64_t session_deadline(const struct session *);
+struct stamp session_stamp(const struct session *);
+/* A positive number nobody has used before. */
+int64_t session_new_id(void);
+/* True when another epoch is served since; the session then uses it. */
+bool session_epoch_moved(struct session *);
+
+/* session_identify.c: finds the key, verifies, goes on by kind. */
+void session_identify(struct session *);
+/* session_query.c */
+void session_query_response(struct session *);
+/* session_outcome.c */
+void session_conclude(struct session *);
+
+#endif
