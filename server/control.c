@@ -58,6 +58,7 @@ struct control {
 	size_t n_served; /* what the workers serve now */
 	struct served *served;
 	uint64_t snapshot_no;
+	int64_t token_key_us; /* the newest key's first minute of minting */
 	int64_t last_change;
 	int64_t leased_us, chores_us;
 	bool opened; /* the workers were told to listen */
@@ -148,7 +149,8 @@ same_epochs(const struct control *c, const struct served *now, size_t n)
 }
 
 static enum tam_err
-read_epochs(struct control *c, struct served **out, size_t *n)
+read_epochs(struct control *c, struct served **out, size_t *n,
+    int64_t *token_key_us)
 {
 	struct sql_result *rows;
 	enum tam_err err = sql_exec(c->sql, SQL_DOMAINS, 0, NULL, &rows);
@@ -161,6 +163,7 @@ read_epochs(struct control *c, struct served **out, size_t *n)
 		(*out)[r].domain_id = (int32_t)sql_int(rows, r, 0);
 		(*out)[r].incarnation = sql_int(rows, r, 2);
 		(*out)[r].epoch = sql_int(rows, r, 3);
+		*token_key_us = sql_int(rows, r, 4);
 	}
 	sql_result_free(rows);
 	return TAM_OK;
@@ -256,7 +259,8 @@ look(struct control *c)
 	struct served *now = NULL;
 	size_t n = 0;
 	bool restored;
-	enum tam_err err = read_epochs(c, &now, &n);
+	int64_t token_key_us = 0;
+	enum tam_err err = read_epochs(c, &now, &n, &token_key_us);
 
 	if (err == TAM_OK) {
 		restored = was_restored(c, now, n);
@@ -266,11 +270,15 @@ look(struct control *c)
 		atomic_store(&c->status->restored, restored);
 		if (restored)
 			err = TAM_CONFLICT;
-		else if (!same_epochs(c, now, n))
+		else if (!same_epochs(c, now, n) ||
+		    token_key_us != c->token_key_us)
 			err = serve_new(c);
 		else
 			err = wait_until_served(c);
 	}
+	/* What was looked at before the snapshot was read is in it. */
+	if (err == TAM_OK)
+		c->token_key_us = token_key_us;
 	free(now);
 	return err;
 }
@@ -426,6 +434,10 @@ chores(struct control *c)
 	if (now - c->chores_us < CHORES_EVERY_MS * INT64_C(1000))
 		return TAM_OK;
 	c->chores_us = now;
+	err =
+	    token_keys_tend(c->sql, c->config, c->master_key, clock_wall_us());
+	if (err != TAM_OK)
+		return err;
 	(void)snprintf(text, sizeof(text), "%lld", (long long)clock_wall_us());
 	err = chore(c, "0", SQL_EXPIRE_UPDATES, text);
 	for (size_t i = 0; err == TAM_OK && i < c->n_served; i++) {

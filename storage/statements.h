@@ -88,7 +88,9 @@
 #define SQL_CLOCK "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::int8"
 
 #define SQL_DOMAINS \
-	"SELECT domain_id, name, incarnation, epoch FROM domain ORDER BY domain_id"
+	"SELECT domain_id, name, incarnation, epoch, "                        \
+	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key) "             \
+	"FROM domain ORDER BY domain_id"
 
 #define SQL_EPOCHS "SELECT domain_id, incarnation, epoch FROM domain"
 

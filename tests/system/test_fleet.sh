@@ -21,6 +21,21 @@ fleet_pid=$!
 compliant() { [ "$("$tamctl" -o json fleet status | json_number up_to_date)" = "$agents" ]; }
 try_for 120 compliant || die "not compliant: $("$tamctl" -o json fleet status) $(tail -n 2 "$work/fleet.err")"
 
+# The token key grows old: another is made, every node learns it before any
+# mints with it, and no token is refused.
+sql "UPDATE token_key SET mint_from_us = mint_from_us - 2 * 86400 * 1000000::bigint" >/dev/null
+two_keys() { [ "$(sql 'SELECT count(*) FROM token_key')" = 2 ]; }
+try_for 60 two_keys || die "no second token key"
+# Bytes of the opener before the token: its first one names the key.
+minted_by() { # KEY-ID
+	curl -sS --cacert "$work/keys/tls.crt" -X POST -H 'Accept: */*' "https://localhost:$port/tam" |
+		od -An -tx1 -v | tr -d ' \n' | grep -q "58401${1}12"
+}
+try_for 60 minted_by 1 || die "the new token key does not mint"
+for a in $admin_1 $admin_2; do
+	if get "$a" /metrics | grep -q 'reason="token_forged"'; then die "a token was refused"; fi
+done
+
 # One of two nodes stops under load: nobody notices.
 export TAMCTL_SERVER=localhost:$admin_2
 stop_node 1
