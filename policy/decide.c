@@ -12,6 +12,7 @@
  *	apply_rules        the rules that match, best first; the first that
  *	                   speaks about something decides it
  *	want / unwant      compare with what the device holds
+ *	grant_unneeded     what the device can do without and no rule keeps
  *
  * Pointers into a set's manifests stay valid: the set is immutable.
  */
@@ -278,16 +279,33 @@ unwant(struct deciding *d, struct slice id)
 	}
 }
 
+/* CONFORMANCE T42: by a component it installs, or its own id. */
+static bool
+requested(const struct policy_facts *f, const struct policy_manifest *m)
+{
+	for (size_t i = 0; i < f->n_requested; i++) {
+		const struct policy_request *r = &f->requested[i];
+
+		if (m->sequence >= r->sequence &&
+		    (slice_eq(r->component, m->id) ||
+		        installs(m, r->component)))
+			return true;
+	}
+	return false;
+}
+
 static void
 apply_rule(struct deciding *d, const struct rule *r)
 {
 	if (!selector_matches(r->selector, &d->facts->subject))
 		return;
 	for (size_t i = 0; i < r->n; i++) {
-		if (r->targets[i].manifest != NULL)
-			want(d, r->targets[i].manifest);
-		else
-			unwant(d, r->targets[i].absent);
+		const struct rule_target *t = &r->targets[i];
+
+		if (t->manifest == NULL)
+			unwant(d, t->absent);
+		else if (!t->on_request || requested(d->facts, t->manifest))
+			want(d, t->manifest);
 	}
 }
 
@@ -344,6 +362,15 @@ apply_rules(struct deciding *d)
 	}
 }
 
+/* CONFORMANCE T43: what a device can do without is unlinked, unless a rule
+ * speaks about it. */
+static void
+grant_unneeded(struct deciding *d)
+{
+	for (size_t i = 0; i < d->facts->n_unneeded; i++)
+		unwant(d, d->facts->unneeded[i]);
+}
+
 /* A component that a manifest brings again is not lost. */
 static void
 settle_removes(struct policy_decision *out)
@@ -374,6 +401,7 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 	out->removes = arena_alloc(a, WANTED_MAX * sizeof(*out->removes));
 	show_revocations(&d);
 	apply_rules(&d);
+	grant_unneeded(&d);
 	settle_removes(out);
 	if (out->n_shown > 0)
 		out->reason = out->n_unlinks + out->n_manifests > 0

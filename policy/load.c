@@ -13,6 +13,7 @@
  *
  *	{"selector": "class == \"cam\"", "priority": 10, "components": [
  *	    {"manifest": "<SHA-256 of a manifest, hex>"},
+ *	    {"manifest": "<another>", "state": "on-request"},
  *	    {"component": "vendor/ta", "state": "absent"}]}
  *
  * Unknown members are refused: a misspelt one must not be ignored silently.
@@ -67,10 +68,11 @@ load_present(struct loader *l, json_t *entry, const char *pointer,
 	    n != sizeof(digest))
 		return refuse(l, pointer,
 		    "manifest must be 64 hexadecimal digits");
-	if (state != NULL && strcmp(state, "present") != 0)
+	out->on_request = state != NULL && strcmp(state, "on-request") == 0;
+	if (state != NULL && !out->on_request && strcmp(state, "present") != 0)
 		return refuse(l, pointer,
-		    "a manifest can only be present; name a component to have "
-		    "it absent");
+		    "a manifest can be present or on-request; name a component "
+		    "to have it absent");
 	out->manifest =
 	    policy_find_manifest(l->builder->set, (struct slice){digest, n});
 	if (out->manifest == NULL)

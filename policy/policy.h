@@ -72,8 +72,17 @@ bool policy_is_revoked(const struct policy_set *,
 
 /* --- deciding ---------------------------------------------------------------- */
 
+/* What a device asks for; the least sequence number it takes, 0 for any. */
+struct policy_request {
+	struct slice component; /* a component's id or a manifest's */
+	uint64_t sequence;
+};
+
 struct policy_facts {
 	struct selector_subject subject;
+	size_t n_requested, n_unneeded;
+	const struct policy_request *requested;
+	const struct slice *unneeded; /* manifest ids; a hint, we decide */
 	size_t n_components;
 	const struct policy_component *components; /* what it holds */
 	size_t update_max; /* bytes of manifests one Update may carry */

@@ -10,6 +10,7 @@
 
 struct rule_target {
 	const struct policy_manifest *manifest; /* present */
+	bool on_request;                        /* only if it is asked for */
 	struct slice absent;                    /* or a component id */
 };
 

@@ -30,7 +30,8 @@ static void promise(struct session *);
 static bool
 is_quiet(const struct session *s, const struct cached_device *d)
 {
-	return d != NULL && d->quiet_epoch == s->domain->epoch &&
+	return d != NULL && s->message.n_requested == 0 &&
+	    s->message.n_unneeded == 0 && d->quiet_epoch == s->domain->epoch &&
 	    memcmp(d->inventory_hash, s->inventory.hash,
 	        sizeof(s->inventory.hash)) == 0;
 }
@@ -200,9 +201,19 @@ changes_nothing(const struct session *s)
 static void
 decide(struct session *s)
 {
+	struct policy_request *requests = arena_new_n(s->arena,
+	    s->message.n_requested, struct policy_request);
 	struct policy_facts facts = policy_facts_of(s->arena, s->device,
 	    &s->inventory, s->profile->update_max);
 
+	for (size_t i = 0; i < s->message.n_requested; i++)
+		requests[i] = (struct policy_request){s->message.requested[i]
+		                                          .component_id,
+		    s->message.requested[i].sequence};
+	facts.n_requested = s->message.n_requested;
+	facts.requested = requests;
+	facts.n_unneeded = s->message.n_unneeded;
+	facts.unneeded = s->message.unneeded;
 	s->decisions++;
 	if (s->withdraw == 0 &&
 	    stamp_cmp(session_stamp(s), s->device->stamp) <= 0) {

@@ -16,7 +16,8 @@
  *	peer [--seed S] --agent N [--ed25519] [OPTIONS] KIND IN OUT
  *
  * KIND is query-response, success or error; the answer carries IN's token, or
- * that of --token-of FILE.  --tc ID=DIGEST adds to the tc-list.
+ * that of --token-of FILE.  --tc ID=DIGEST adds to the tc-list, --request ID
+ * asks for a component.
  * --no-token, --bad-signature, --no-kid, --nonce make it odd in one way.
  */
 
@@ -116,9 +117,11 @@ main(int argc, char **argv)
 	    {"no-token", no_argument, NULL, 'n'},
 	    {"bad-signature", no_argument, NULL, 'b'},
 	    {"no-kid", no_argument, NULL, 'k'},
+	    {"request", required_argument, NULL, 'q'},
 	    {"nonce", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0}};
 	struct teep_message m = {0}, in;
 	struct teep_tc tc[16] = {{{0}, {0}}};
+	struct teep_requested request = {0};
 	struct slice report;
 	const char *seed = "tamfleet", *token_of = NULL, *nonce = NULL;
 	enum cose_curve curve = COSE_P256;
@@ -152,6 +155,14 @@ main(int argc, char **argv)
 			break;
 		case 'k':
 			no_kid = true;
+			break;
+		case 'q':
+			if (!suit_component_parse(arena, optarg,
+			        &request.component_id))
+				errx(2, "--request wants a component id");
+			m.present |= 1u << TEEP_OPT_REQUESTED;
+			m.requested = &request;
+			m.n_requested = 1;
 			break;
 		case 'r':
 			nonce = optarg;

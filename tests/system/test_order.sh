@@ -165,6 +165,21 @@ wait $first $!
 [ "$(sql "SELECT count(*) FROM outstanding_update o JOIN device d USING (device_id) WHERE d.name = 'agent-000003' AND state = 'committed'")" = 1 ] ||
 	die "two Updates under way for one device"
 
+# A component that is there on request is sent to the device that asks.
+extra=$(make_component vendor/extra 1 text)
+echo "{\"components\": [{\"manifest\": \"$extra\", \"state\": \"on-request\"}]}" >policy.json
+"$tamctl" policy put base policy.json >/dev/null
+settle
+opener "$port" o11
+"$peer" --agent 1 query-response o11 a11
+post "$port" a11 x
+[ "$code" = 204 ] || die "on-request, not asked for: $code"
+opener "$port" o11
+"$peer" --agent 1 --request vendor/extra query-response o11 a11
+post "$port" a11 u11
+[ "$code" = 200 ] || die "on-request, asked for: $code"
+put_policy base "$draft_digest"
+
 # A token of another domain, and an old one.
 TAMCTL_DATABASE=$db "$tamctl" bootstrap --key-dir "$work/keys" --domain second >"$work/keys/token2" 2>/dev/null
 second() { [ "$(curl -sk -o /dev/null -w '%{http_code}' -X POST -H 'Accept: */*' "https://localhost:$port/tam/second")" = 200 ]; }

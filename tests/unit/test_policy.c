@@ -193,6 +193,60 @@ START_TEST(a_revoked_manifest_is_replaced_by_another_of_its_id)
 }
 END_TEST
 
+START_TEST(a_device_gets_on_request_what_it_asks_for)
+{
+	struct policy_request request = {SLICE_LIT("a"), 0};
+	struct policy_facts facts = {.subject = {SLICE_LIT("cam"), 0, NULL},
+	    .update_max = 1000};
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 10);
+	add_policy("p",
+	    arena_printf(arena,
+	        "{\"components\": [{\"manifest\": \"%s\", \"state\": "
+	        "\"on-request\"}]}",
+	        digest_text(1)));
+	set = build();
+	policy_decide(set, &facts, arena, &d);
+	ck_assert(!policy_has_work(&d));
+	facts.n_requested = 1;
+	facts.requested = &request;
+	policy_decide(set, &facts, arena, &d);
+	ck_assert_uint_eq(d.n_manifests, 1);
+	request.sequence = 5; /* newer than what there is */
+	policy_decide(set, &facts, arena, &d);
+	ck_assert(!policy_has_work(&d));
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(what_a_device_does_not_need_goes_unless_a_rule_keeps_it)
+{
+	struct slice unneeded[2] = {SLICE_LIT("a/suit"), SLICE_LIT("b/suit")};
+	struct policy_component held[2] = {{SLICE_LIT("a"),
+	                                       SLICE_OF(digests[1])},
+	    {SLICE_LIT("b"), SLICE_OF(digests[2])}};
+	struct policy_facts facts = {.subject = {SLICE_LIT("cam"), 0, NULL},
+	    .n_unneeded = 2,
+	    .unneeded = unneeded,
+	    .n_components = 2,
+	    .components = held,
+	    .update_max = 1000};
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 10);
+	add_manifest("b", 2, 10);
+	add_policy("p", wants("", 0, 1));
+	set = build();
+	policy_decide(set, &facts, arena, &d);
+	ck_assert_uint_eq(d.n_unlinks, 1);
+	ck_assert(slice_is(d.unlinks[0], "b/suit"));
+	policy_set_unref(set);
+}
+END_TEST
+
 START_TEST(an_update_stays_within_the_devices_size)
 {
 	struct policy_set *set;
@@ -372,6 +426,9 @@ main(void)
 	tcase_add_test(tc, a_revocation_outranks_every_rule);
 	tcase_add_test(tc, a_revoked_manifest_is_replaced_by_another_of_its_id);
 	tcase_add_test(tc, an_update_stays_within_the_devices_size);
+	tcase_add_test(tc, a_device_gets_on_request_what_it_asks_for);
+	tcase_add_test(tc,
+	    what_a_device_does_not_need_goes_unless_a_rule_keeps_it);
 	LOOP(tc, a_documents_error_points_at_the_member, bad_documents);
 	LOOP(tc, selectors_match_class_and_labels, selectors);
 	LOOP(tc, a_selectors_error_points_at_the_column, bad_selectors);
