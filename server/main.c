@@ -36,6 +36,7 @@ struct tamd {
 	const char *config_path;
 	const struct config_override *overrides;
 	struct http_limits http_limits, admin_limits;
+	struct http_trusted trusted;
 	struct teep_limits teep_limits;
 	struct ssl_ctx_st *tls;
 	size_t n_workers;
@@ -132,7 +133,17 @@ set_limits(struct tamd *d)
 	    .request_time_ms = (int)c->request_time_ms,
 	    .idle_http1_ms = (int)c->idle_http1_ms,
 	    .idle_http2_ms = (int)c->idle_http2_ms};
+	/* A request under way may hold its body, its connection's input and
+	 * an answer: so many fit into the budget. */
+	d->http_limits.exchanges_max =
+	    (int)(c->memory_mb * 1048576 / (int64_t)d->n_workers /
+	        (c->message_max + 131072)) +
+	    1;
+	(void)http_trusted_parse(c->trusted_sources, &d->trusted);
 	d->admin_limits = d->http_limits;
+	d->http_limits.source_rate =
+	    (double)c->source_rate / (double)d->n_workers;
+	d->http_limits.trusted = &d->trusted;
 	d->admin_limits.connections_max = 512;
 	d->admin_limits.request_time_ms = 60000;
 	d->teep_limits =

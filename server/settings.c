@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include "lib/base/mem.h"
+#include "server/http/server.h"
 
 enum kind {
 	TEXT,
 	NUMBER,
 	ADDRESSES,
+	NETWORKS,
 	FILE_NAME,
 	LEVEL
 };
@@ -62,6 +64,9 @@ static const struct key {
     {"challenge_life_s", NUMBER, AT(challenge_life_s), "600", 10, 86400, false},
     {"query_life_s", NUMBER, AT(query_life_s), "14400", 10, 604800, false},
     {"update_life_s", NUMBER, AT(update_life_s), "86400", 10, 2592000, false},
+    {"memory_mb", NUMBER, AT(memory_mb), "1024", 16, 1048576, false},
+    {"source_rate", NUMBER, AT(source_rate), "0", 0, 1000000, false},
+    {"trusted_sources", NETWORKS, AT(trusted_sources), "", 0, 0, false},
     {"device_cache", NUMBER, AT(device_cache), "100000", 1, 100000000, false},
     {"openers_per_second", NUMBER, AT(openers_per_second), "50000", 1, 10000000,
         false},
@@ -210,6 +215,7 @@ static bool
 check(const struct key *k, const struct value *v)
 {
 	enum log_level ignored;
+	struct http_trusted nets;
 
 	switch (k->kind) {
 	case NUMBER:
@@ -234,6 +240,14 @@ check(const struct key *k, const struct value *v)
 			return true;
 		(void)fprintf(stderr,
 		    "%s: %s must be error, warn, info or debug, not '%s'\n",
+		    v->origin, k->name, v->text);
+		return false;
+	case NETWORKS:
+		if (http_trusted_parse(v->text, &nets))
+			return true;
+		(void)fprintf(stderr,
+		    "%s: %s must be networks like 10.0.0.0/8, several with "
+		    "commas, not '%s'\n",
 		    v->origin, k->name, v->text);
 		return false;
 	case TEXT:

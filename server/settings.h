@@ -35,6 +35,8 @@ struct config {
 	int64_t request_time_ms, idle_http1_ms, idle_http2_ms;
 	int64_t head_max, message_max, upload_max, streams_max, connections_max;
 	int64_t challenge_life_s, query_life_s, update_life_s;
+	char trusted_sources[CONFIG_TEXT_MAX];
+	int64_t memory_mb, source_rate;
 	int64_t device_cache, openers_per_second, failures_per_second;
 };
 

@@ -21,6 +21,9 @@
 	X(http1_requests, "Requests over HTTP/1.x")                          \
 	X(http2_requests, "Requests over HTTP/2")                            \
 	X(http_bad_requests, "Requests refused as malformed")                \
+	X(requests_shed, "Requests refused because too many were under way") \
+	X(requests_limited,                                                  \
+	    "Requests refused because their source had its share")           \
 	X(http_timeouts, "Requests that took too long to arrive")            \
 	X(http2_abuse, "HTTP/2 connections ended for abuse")                 \
 	X(responses_2xx, "Responses with status 2xx")                        \

@@ -37,12 +37,14 @@ static void on_timer(evutil_socket_t, short, void *);
 /* --- beginning -------------------------------------------------------------------- */
 
 void
-conn_start(struct http_server *server, int fd)
+conn_start(struct http_server *server, int fd,
+    const uint8_t source[HTTP_SOURCE_SIZE])
 {
 	struct http_conn *c = mem_new(struct http_conn);
 
 	c->server = server;
 	c->fd = fd;
+	memcpy(c->source, source, sizeof(c->source));
 	buf_init(&c->in, CONN_INPUT_MAX + READ_CHUNK);
 	buf_init(&c->out, CONN_OUTPUT_MAX);
 	c->read_event =

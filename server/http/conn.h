@@ -57,13 +57,15 @@ struct http_conn {
 	bool dirty, reading, writing, eof;
 	bool paused; /* the protocol wants no more input now */
 	int64_t deadline_us;
+	uint8_t source[HTTP_SOURCE_SIZE]; /* the peer's address */
 	struct buf in, out;
 	const struct http_proto *proto;
 	void *proto_data;
 };
 
 /* Starts a connection on an accepted socket. */
-void conn_start(struct http_server *, int fd);
+void conn_start(struct http_server *, int fd,
+    const uint8_t source[HTTP_SOURCE_SIZE]);
 
 /* Something changed: flush, read on, or free at the end of the turn. */
 void conn_touch(struct http_conn *);

@@ -95,7 +95,9 @@ refuse(struct http_conn *c, int status)
 	buf_printf(&c->out,
 	    "HTTP/1.1 %d %s\r\ncontent-length: 0\r\nconnection: close\r\n%s\r\n",
 	    status, http1_reason(status),
-	    status == 405 ? "allow: POST\r\n" : "");
+	    status == 405                        ? "allow: POST\r\n"
+	        : status == 429 || status == 503 ? "retry-after: 2\r\n"
+	                                         : "");
 	h->state = BROKEN;
 	c->paused = true;
 	conn_end(c);
@@ -128,6 +130,11 @@ after_head(struct http_conn *c)
 
 	x->route = http_find_route(c->server, x, &status);
 	if (x->route == NULL) {
+		refuse(c, status);
+		return;
+	}
+	status = http_admit(c->server, c->source);
+	if (status != 0) {
 		refuse(c, status);
 		return;
 	}

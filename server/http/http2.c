@@ -176,6 +176,8 @@ after_head(struct http_conn *c, struct stream *s)
 	x->route = http_find_route(c->server, x, &status);
 	if (x->route == NULL && s->refused == 0)
 		s->refused = status;
+	if (s->refused == 0)
+		s->refused = http_admit(c->server, c->source);
 	if (x->route != NULL)
 		buf_init(&s->body, x->route->body_max);
 }

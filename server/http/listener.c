@@ -61,12 +61,34 @@ http_listen_socket(const char *address, int port, bool reuse_port)
 	return fd;
 }
 
+static void
+source_of(const struct sockaddr_storage *from, uint8_t out[HTTP_SOURCE_SIZE])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	memset(out, 0, HTTP_SOURCE_SIZE);
+	if (from->ss_family == AF_INET6) {
+		memcpy(out,
+		    &((const struct sockaddr_in6 *)(const void *)from)
+		         ->sin6_addr,
+		    HTTP_SOURCE_SIZE);
+	} else if (from->ss_family == AF_INET) {
+		memcpy(out, mapped, sizeof(mapped));
+		memcpy(out + 12,
+		    &((const struct sockaddr_in *)(const void *)from)->sin_addr,
+		    4);
+	}
+}
+
 static bool
 accept_one(struct http_listener *l)
 {
 	struct http_server *server = l->server;
-	/* cppcheck-suppress nullPointer ; nobody asks who it is */
-	int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	struct sockaddr_storage from = {0};
+	socklen_t from_n = sizeof(from);
+	uint8_t source[HTTP_SOURCE_SIZE];
+	int fd = accept4(l->fd, (struct sockaddr *)&from, &from_n,
+	    SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0) {
 		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
@@ -79,7 +101,8 @@ accept_one(struct http_listener *l)
 		(void)close(fd);
 		return true;
 	}
-	conn_start(server, fd);
+	source_of(&from, source);
+	conn_start(server, fd, source);
 	return true;
 }
 
@@ -108,6 +131,7 @@ http_server_init(struct http_server *server)
 	TAILQ_INIT(&server->conns);
 	TAILQ_INIT(&server->dirty);
 	arena_pool_init(&server->arenas, 256);
+	server->sources = http_sources_new();
 	server->flush = evtimer_new(server->base, on_flush, server);
 }
 
@@ -122,6 +146,7 @@ http_server_fini(struct http_server *server)
 	event_free(server->flush);
 	http_tls_free(server->tls);
 	arena_pool_fini(&server->arenas);
+	http_sources_free(server->sources);
 }
 
 void

@@ -23,9 +23,24 @@ struct http_limits {
 	int head_max;        /* bytes of request line and headers */
 	int streams_max;     /* of one HTTP/2 connection */
 	int connections_max; /* of this thread */
-	int request_time_ms; /* for a whole request to arrive */
+	int exchanges_max;   /* requests under way: what bounds memory */
+	double source_rate;  /* requests a second of one source; 0: any */
+	const struct http_trusted *trusted; /* sources without a rate */
+	int request_time_ms;                /* for a whole request to arrive */
 	int idle_http1_ms, idle_http2_ms;
 };
+
+/* Networks whose requests are not counted: gateways, load tests. */
+struct http_trusted {
+	size_t n;
+	struct {
+		uint8_t address[16]; /* IPv4 as ::ffff:a.b.c.d */
+		unsigned bits;
+	} nets[32];
+};
+
+/* "10.0.0.0/8, ::1"; false when it is not a list of networks. */
+bool http_trusted_parse(const char *, struct http_trusted *);
 
 /* Path patterns are matched by segment; {name} takes any one segment. */
 struct http_route {
@@ -48,6 +63,7 @@ struct http_server {
 	void *owner; /* the worker; what handlers need */
 
 	struct arena_pool arenas;
+	struct http_sources *sources;
 	struct http_conns conns;
 	struct http_conns dirty; /* to be flushed or freed this turn */
 	size_t n_conns, n_exchanges;
@@ -79,6 +95,22 @@ int http_listen_socket(const char *address, int port, bool reuse_port);
 /* The route of a request, its parameters set; NULL with *status 404 or 405. */
 const struct http_route *http_find_route(const struct http_server *,
     struct http_exchange *, int *status);
+
+/* --- sources.c ------------------------------------------------------------------- */
+
+enum {
+	HTTP_SOURCE_SIZE = 16
+};
+
+/* A bounded table of token buckets; a full one forgets. */
+struct http_sources *http_sources_new(void);
+void http_sources_free(struct http_sources *);
+/* Whether one more request of this source may be served now. */
+bool http_sources_take(struct http_sources *, const struct http_limits *,
+    const uint8_t address[HTTP_SOURCE_SIZE], int64_t now_us);
+
+/* 0, or the status (429, 503) to refuse one more request with. */
+int http_admit(struct http_server *, const uint8_t address[HTTP_SOURCE_SIZE]);
 
 /* --- tls.c ---------------------------------------------------------------------- */
 

@@ -86,6 +86,29 @@ raw '408' 'POST /tam HTT'
 } | timeout 10 openssl s_client -connect "localhost:$port" -alpn h2 -quiet >"$work/flood.out" 2>/dev/null || true
 [ "$(metric "$admin" tam_http2_abuse_total)" = 1 ] || die "the flood was not noticed"
 
+# A source has its share, a trusted one any.
+start_limited() {
+	stop_node 1
+	export TAMCTL_SERVER=
+	start_node 1 "cleartext_listen=127.0.0.1:$clear" source_rate=5 "$@"
+}
+many() { # prints the statuses of 40 requests
+	for _ in $(seq 40); do echo "url = $url/tam"; echo 'output = /dev/null'; done >"$work/urls"
+	curl -sS --cacert "$work/keys/tls.crt" "$1" -X POST -H 'Accept: */*' -w '%{http_code}\n' -K "$work/urls" |
+		sort -u | tr '\n' ' '
+}
+start_limited
+[ "$(many --http2)" = '200 429 ' ] || die "no limit for a source over HTTP/2"
+sleep 2.5
+[ "$(many --http1.1)" = '200 429 ' ] || die "no limit for a source over HTTP/1.1"
+[ "$(metric "$admin_1" tam_requests_limited_total)" -gt 0 ] || die "limited requests are not counted"
+start_limited trusted_sources=127.0.0.0/8
+[ "$(many --http2)" = '200 ' ] || die "a trusted source is limited"
+stop_node 1
+export TAMCTL_SERVER=
+start_node 1 "cleartext_listen=127.0.0.1:$clear"
+admin=$admin_1
+
 # Configuration: file:line, what is wrong, what would be right.
 bad_config() { # LINE PATTERN
 	sed "s|^workers = 1|$1|" "$work/node1/tamd.conf" >"$work/bad.conf"
@@ -95,6 +118,7 @@ bad_config() { # LINE PATTERN
 bad_config 'wokers = 1' "bad.conf:9: unknown key 'wokers'; did you mean 'workers'?"
 bad_config 'workers = many' "bad.conf:9: workers must be a whole number from 0 to 256, not 'many'"
 bad_config 'log_level = loud' "bad.conf:9: log_level must be error, warn, info or debug"
+bad_config 'trusted_sources = "10.0.0.0/40"' 'bad.conf:9: trusted_sources must be networks'
 bad_config 'listen = "nowhere"' 'bad.conf:9: listen must be address:port'
 "$tamd" -t -c "$work/node1/tamd.conf" >/dev/null || die "tamd -t"
 TAMD_WORKERS=2 "$tamd" --dump-config -c "$work/node1/tamd.conf" -o log_level=warn >"$work/dump"

@@ -1,0 +1,163 @@
+#include "config.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "server/http/server.h"
+
+/*
+ * Who may ask how often.  A direct-mapped table of token buckets by address:
+ * two sources in one slot push each other out, so a table full of strangers
+ * makes the limit milder, never harsher, and never larger.
+ */
+
+enum {
+	SLOTS = 4096, /* power of two */
+	BURST_SECONDS = 2
+};
+
+struct http_sources {
+	struct {
+		uint8_t address[HTTP_SOURCE_SIZE];
+		double tokens;
+		int64_t refilled_us;
+	} slots[SLOTS];
+};
+
+struct http_sources *
+http_sources_new(void)
+{
+	return mem_new(struct http_sources);
+}
+
+void
+http_sources_free(struct http_sources *s)
+{
+	free(s);
+}
+
+static size_t
+slot_of(const uint8_t address[HTTP_SOURCE_SIZE])
+{
+	uint64_t h = UINT64_C(14695981039346656037); /* FNV-1a */
+
+	for (size_t i = 0; i < HTTP_SOURCE_SIZE; i++)
+		h = (h ^ address[i]) * UINT64_C(1099511628211);
+	return (h >> 20) & (SLOTS - 1);
+}
+
+static bool
+in_net(const uint8_t *address, const uint8_t *net, unsigned bits)
+{
+	unsigned whole = bits / 8, rest = bits % 8;
+
+	if (memcmp(address, net, whole) != 0)
+		return false;
+	return rest == 0 || (address[whole] ^ net[whole]) >> (8 - rest) == 0;
+}
+
+static bool
+is_trusted(const struct http_trusted *t, const uint8_t *address)
+{
+	for (size_t i = 0; t != NULL && i < t->n; i++) {
+		if (in_net(address, t->nets[i].address, t->nets[i].bits))
+			return true;
+	}
+	return false;
+}
+
+bool
+http_sources_take(struct http_sources *s, const struct http_limits *limits,
+    const uint8_t address[HTTP_SOURCE_SIZE], int64_t now_us)
+{
+	double burst = limits->source_rate * BURST_SECONDS;
+	size_t i = slot_of(address);
+
+	if (limits->source_rate <= 0 || is_trusted(limits->trusted, address))
+		return true;
+	if (memcmp(s->slots[i].address, address, HTTP_SOURCE_SIZE) != 0) {
+		memcpy(s->slots[i].address, address, HTTP_SOURCE_SIZE);
+		s->slots[i].tokens = burst;
+		s->slots[i].refilled_us = now_us;
+	}
+	s->slots[i].tokens += (double)(now_us - s->slots[i].refilled_us) *
+	    limits->source_rate / 1e6;
+	s->slots[i].refilled_us = now_us;
+	if (s->slots[i].tokens > burst)
+		s->slots[i].tokens = burst;
+	if (s->slots[i].tokens < 1.0)
+		return false;
+	s->slots[i].tokens -= 1.0;
+	return true;
+}
+
+int
+http_admit(struct http_server *server, const uint8_t address[HTTP_SOURCE_SIZE])
+{
+	if (server->limits->exchanges_max > 0 &&
+	    server->n_exchanges > (size_t)server->limits->exchanges_max) {
+		COUNT(server->counters, requests_shed);
+		return 503;
+	}
+	if (!http_sources_take(server->sources, server->limits, address,
+	        clock_mono_us())) {
+		COUNT(server->counters, requests_limited);
+		return 429;
+	}
+	return 0;
+}
+
+static bool
+parse_net(const char *text, struct http_trusted *out)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	char address[64];
+	size_t n = strcspn(text, "/");
+	uint8_t *to = out->nets[out->n].address;
+	unsigned long bits = 128;
+	char *end;
+	bool v4;
+
+	if (n >= sizeof(address) || out->n == 32)
+		return false;
+	(void)snprintf(address, sizeof(address), "%.*s", (int)n, text);
+	v4 = inet_pton(AF_INET, address, to + 12) == 1;
+	if (v4)
+		memcpy(to, mapped, sizeof(mapped));
+	else if (inet_pton(AF_INET6, address, to) != 1)
+		return false;
+	if (text[n] == '/') {
+		bits = strtoul(text + n + 1, &end, 10);
+		if (end == text + n + 1 || *end != '\0' ||
+		    bits > (v4 ? 32 : 128))
+			return false;
+		bits += v4 ? 96 : 0;
+	}
+	out->nets[out->n++].bits = (unsigned)bits;
+	return true;
+}
+
+bool
+http_trusted_parse(const char *list, struct http_trusted *out)
+{
+	char net[80];
+
+	memset(out, 0, sizeof(*out));
+	for (;;) {
+		size_t n;
+
+		list += strspn(list, ", ");
+		if (*list == '\0')
+			return true;
+		n = strcspn(list, ", ");
+		if (n >= sizeof(net))
+			return false;
+		(void)snprintf(net, sizeof(net), "%.*s", (int)n, list);
+		if (!parse_net(net, out))
+			return false;
+		list += n;
+	}
+}
