@@ -116,13 +116,14 @@ parse_net(const char *text, struct http_trusted *out)
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 	char address[64];
 	size_t n = strcspn(text, "/");
-	uint8_t *to = out->nets[out->n].address;
+	uint8_t *to;
 	unsigned long bits = 128;
 	char *end;
 	bool v4;
 
 	if (n >= sizeof(address) || out->n == 32)
 		return false;
+	to = out->nets[out->n].address;
 	(void)snprintf(address, sizeof(address), "%.*s", (int)n, text);
 	v4 = inet_pton(AF_INET, address, to + 12) == 1;
 	if (v4)
