@@ -82,17 +82,12 @@
 
 /* --- the control thread ---------------------------------------------------- */
 
-#define SQL_SCHEMA_VERSION \
-	"SELECT coalesce(max(version), 0) FROM schema_migration"
-
 #define SQL_CLOCK "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::int8"
 
-#define SQL_DOMAINS \
-	"SELECT domain_id, name, incarnation, epoch, "                        \
-	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key) "             \
+#define SQL_DOMAINS                                               \
+	"SELECT domain_id, name, incarnation, epoch, "            \
+	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key) " \
 	"FROM domain ORDER BY domain_id"
-
-#define SQL_EPOCHS "SELECT domain_id, incarnation, epoch FROM domain"
 
 #define SQL_WIRE_PROFILES                                                       \
 	"SELECT domain_id, name, is_default::int, wire_id, numbering, opener, " \
@@ -108,10 +103,6 @@
 	"INSERT INTO token_key VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 
 #define SQL_TOKEN_KEY_DROP "DELETE FROM token_key WHERE retire_us < $1"
-
-#define SQL_MANIFESTS                                                 \
-	"SELECT domain_id, digest, component_id, sequence, envelope " \
-	"FROM manifest ORDER BY domain_id, component_id, sequence"
 
 #define SQL_MANIFESTS_OF                                              \
 	"SELECT domain_id, digest, component_id, sequence, envelope " \

@@ -56,6 +56,18 @@ slice_cmp(struct slice a, struct slice b)
 	return a.n == 0 ? 0 : memcmp(a.p, b.p, a.n);
 }
 
+/* Bytewise, a prefix first: the order of RFC 8949 section 4.2.1. */
+static inline int
+slice_bytewise(struct slice a, struct slice b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int c = n == 0 ? 0 : memcmp(a.p, b.p, n);
+
+	if (c != 0)
+		return c;
+	return a.n < b.n ? -1 : a.n > b.n;
+}
+
 /* For the few interfaces that take what they only read as not const. */
 static inline uint8_t *
 slice_unconst(struct slice s)

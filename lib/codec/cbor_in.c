@@ -135,16 +135,6 @@ prove_items(struct proof *p, const struct head *h, unsigned depth)
 	return err;
 }
 
-static int
-bytewise(struct slice a, struct slice b)
-{
-	int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-
-	if (c != 0)
-		return c;
-	return a.n < b.n ? -1 : a.n > b.n;
-}
-
 static bool
 among(const struct slice *keys, size_t n, struct slice key)
 {
@@ -178,7 +168,7 @@ prove_map(struct proof *p, const struct head *h, unsigned depth)
 		key.n = (size_t)(p->rest.p - key.p);
 		if (err != TAM_OK)
 			break;
-		if (i > 0 && bytewise(last, key) >= 0)
+		if (i > 0 && slice_bytewise(last, key) >= 0)
 			ascending = false;
 		if (!ascending && i >= CBOR_UNSORTED_MAX)
 			return TAM_TOO_LARGE;

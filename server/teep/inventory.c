@@ -5,21 +5,11 @@
 #include <stdlib.h>
 
 static int
-bytewise(struct slice a, struct slice b)
-{
-	int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-
-	if (c != 0)
-		return c;
-	return a.n < b.n ? -1 : a.n > b.n;
-}
-
-static int
 by_id(const void *a, const void *b)
 {
 	const struct store_component *x = a, *y = b;
 
-	return bytewise(x->id, y->id);
+	return slice_bytewise(x->id, y->id);
 }
 
 static void

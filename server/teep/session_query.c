@@ -361,7 +361,7 @@ promise(struct session *s)
 {
 	struct store_answer a = {.domain_id = s->domain->id,
 	    .device_id = s->device_id,
-	    .exchange = s->exchange_id = session_new_id(),
+	    .exchange = session_new_id(),
 	    .stamp = session_stamp(s),
 	    .now_us = s->now_us,
 	    .version = s->device->version,

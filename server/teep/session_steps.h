@@ -50,7 +50,7 @@ struct session {
 	struct policy_pace pace;
 	uint8_t content[STORE_DIGEST_SIZE];
 	unsigned decisions;
-	int64_t exchange_id, update_id, withdraw;
+	int64_t update_id, withdraw;
 
 	struct batch_call *pending; /* NULL when nothing is awaited */
 };
