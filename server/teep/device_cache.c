@@ -70,7 +70,6 @@ unlink_entry(struct device_cache *c, struct entry *e)
 	*p = e->next_by_id;
 	c->slots[e->slot] = NULL;
 	c->n--;
-	free(e->device.components);
 	free(e);
 }
 
@@ -136,38 +135,10 @@ free_slot(struct device_cache *c)
 	}
 }
 
-/* One allocation: the list, then the bytes it points to. */
-static struct store_component *
-copy_components(const struct cached_device *d)
-{
-	size_t bytes = d->n_components * sizeof(struct store_component);
-	struct store_component *copy;
-	uint8_t *to;
-
-	for (size_t i = 0; i < d->n_components; i++)
-		bytes += d->components[i].id.n + d->components[i].digest.n;
-	copy = mem_alloc(bytes);
-	to = (uint8_t *)(copy + d->n_components);
-	for (size_t i = 0; i < d->n_components; i++) {
-		struct slice id = d->components[i].id;
-		struct slice digest = d->components[i].digest;
-
-		copy[i].id = (struct slice){to, id.n};
-		memcpy(to, id.p, id.n);
-		to += id.n;
-		copy[i].digest = (struct slice){to, digest.n};
-		if (digest.n > 0)
-			memcpy(to, digest.p, digest.n);
-		to += digest.n;
-	}
-	return copy;
-}
-
 void
 device_cache_put(struct device_cache *c, const struct cached_device *d)
 {
 	struct entry *e = find(c, d->domain_id, d->key.thumbprint), **p;
-	struct store_component *components = copy_components(d);
 
 	if (e != NULL && e->device.id != d->id) { /* the key changed hands */
 		unlink_entry(c, e);
@@ -186,10 +157,8 @@ device_cache_put(struct device_cache *c, const struct cached_device *d)
 		e->next_by_id = *p;
 		*p = e;
 	} else {
-		free(e->device.components);
 		e->device = *d;
 	}
-	e->device.components = components;
 	e->asked = true;
 }
 

@@ -19,13 +19,10 @@ struct cached_device {
 	int32_t domain_id;
 	int64_t id, version;
 	struct cose_key key;
-	bool active;
 	/* Under this epoch nothing was to do for this inventory; 0: not known. */
 	int64_t quiet_epoch;
 	struct stamp stamp; /* the newest this worker has seen */
 	uint8_t inventory_hash[STORE_DIGEST_SIZE];
-	size_t n_components;
-	struct store_component *components; /* the entry's own */
 };
 
 struct device_cache *device_cache_new(size_t max);

@@ -170,20 +170,15 @@ last_update(const struct session *s)
 static void
 remember_quiet(struct session *s, int64_t version)
 {
-	device_cache_put(s->worker->devices,
-	    &(struct cached_device){.domain_id = s->domain->id,
-	        .id = s->device_id,
-	        .version = version,
-	        .key = s->key,
-	        .active = true,
-	        .quiet_epoch = s->domain->epoch,
-	        .stamp = session_stamp(s),
-	        .n_components = s->inventory.n,
-	        .components = s->inventory.components});
-	memcpy(device_cache_find(s->worker->devices, s->domain->id,
-	           s->key.thumbprint)
-	           ->inventory_hash,
-	    s->inventory.hash, sizeof(s->inventory.hash));
+	struct cached_device d = {.domain_id = s->domain->id,
+	    .id = s->device_id,
+	    .version = version,
+	    .key = s->key,
+	    .quiet_epoch = s->domain->epoch,
+	    .stamp = session_stamp(s)};
+
+	memcpy(d.inventory_hash, s->inventory.hash, sizeof(d.inventory_hash));
+	device_cache_put(s->worker->devices, &d);
 }
 
 /* The rows say already what the answer shows, and nothing is to do. */
