@@ -22,12 +22,16 @@
  *	on_readable     handshake, then bytes into conn->in, then the protocol
  *	conn_touch      puts it on the list of this turn
  *	conn_end_turn   protocol's output, one write, free what is dead
+ *	start_linger    closing while the peer sends would reset the connection
+ *	                and take our last answer with it (RFC 9112, 9.6)
  *	on_timer        the protocol's deadline
  */
 
 enum {
 	READ_CHUNK = 16 << 10,
-	READS_PER_TURN = 4 /* then others have theirs */
+	READS_PER_TURN = 4, /* then others have theirs */
+	LINGER_MS = 2000,
+	LINGER_MAX = 1 << 20
 };
 
 static void on_readable(evutil_socket_t, short, void *);
@@ -259,11 +263,31 @@ read_turn(struct http_conn *c)
 }
 
 static void
+discard(struct http_conn *c)
+{
+	uint8_t scrap[READ_CHUNK];
+	ssize_t n = read(c->fd, scrap, sizeof(scrap));
+
+	if (n > 0)
+		c->discarded += (size_t)n;
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) ||
+	    c->discarded > LINGER_MAX) {
+		c->state = CONN_DEAD;
+		conn_touch(c);
+	}
+}
+
+static void
 on_readable(evutil_socket_t fd, short events, void *arg)
 {
+	struct http_conn *c = arg;
+
 	(void)fd;
 	(void)events;
-	read_turn(arg);
+	if (c->state == CONN_LINGERING)
+		discard(c);
+	else
+		read_turn(c);
 }
 
 /* --- writing ---------------------------------------------------------------------- */
@@ -294,6 +318,19 @@ write_some(struct http_conn *c)
 }
 
 static void
+start_linger(struct http_conn *c)
+{
+	c->state = CONN_LINGERING;
+	c->doing = "lingering";
+	if (c->ssl != NULL) {
+		ERR_clear_error();
+		(void)SSL_shutdown(c->ssl);
+	}
+	(void)shutdown(c->fd, SHUT_WR);
+	conn_set_deadline(c, LINGER_MS);
+}
+
+static void
 flush(struct http_conn *c)
 {
 	while (c->out.n > 0) {
@@ -320,7 +357,9 @@ flush(struct http_conn *c)
 		buf_fini(&c->out);
 	if (c->in.n == 0 && c->in.room > 0)
 		buf_fini(&c->in);
-	if (c->state == CONN_FLUSHING)
+	if (c->state == CONN_FLUSHING && c->linger && !c->eof)
+		start_linger(c);
+	else if (c->state == CONN_FLUSHING)
 		c->state = CONN_DEAD;
 }
 
@@ -399,7 +438,7 @@ conn_abort(struct http_conn *c)
 static void
 steer_reading(struct http_conn *c)
 {
-	bool want = !c->paused && !c->eof;
+	bool want = c->state == CONN_LINGERING || (!c->paused && !c->eof);
 
 	if (want == c->reading)
 		return;
@@ -409,7 +448,7 @@ steer_reading(struct http_conn *c)
 		return;
 	}
 	(void)event_add(c->read_event, NULL);
-	if (c->ssl != NULL && SSL_has_pending(c->ssl))
+	if (c->state == CONN_OPEN && c->ssl != NULL && SSL_has_pending(c->ssl))
 		event_active(c->read_event, EV_READ, 0);
 }
 

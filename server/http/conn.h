@@ -42,7 +42,8 @@ enum {
 enum conn_state {
 	CONN_HANDSHAKE,
 	CONN_OPEN,
-	CONN_FLUSHING, /* ends when the output is written */
+	CONN_FLUSHING,  /* ends when the output is written */
+	CONN_LINGERING, /* written and shut; what still comes is thrown away */
 	CONN_DEAD
 };
 
@@ -56,6 +57,8 @@ struct http_conn {
 	struct event *read_event, *write_event, *timer;
 	bool dirty, reading, writing, eof;
 	bool paused; /* the protocol wants no more input now */
+	bool linger; /* the peer may still be sending when we end */
+	size_t discarded;
 	int64_t deadline_us;
 	uint8_t source[HTTP_SOURCE_SIZE]; /* the peer's address */
 	struct buf in, out;

@@ -100,6 +100,7 @@ refuse(struct http_conn *c, int status)
 	                                         : "");
 	h->state = BROKEN;
 	c->paused = true;
+	c->linger = true;
 	conn_end(c);
 }
 
@@ -379,6 +380,7 @@ http1_send(struct http_exchange *x, int status,
 		conn_touch(c);
 	} else {
 		h->state = BROKEN;
+		c->linger = true;
 		conn_end(c);
 	}
 }

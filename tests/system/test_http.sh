@@ -74,6 +74,13 @@ raw '400' "${post}Content-Type: application/teep+cbor\r\nTransfer-Encoding: chun
 raw '400' 'POST /tam HTTP/1.1\r\nAccept: */*\r\n\r\n'
 raw '400' 'GET\r\n\r\n'
 raw '431' "${post}X: $(head -c 20000 /dev/zero | tr '\0' x)\r\n\r\n"
+# Who is still sending when refused reads the refusal, not a reset.
+exec 3<>"/dev/tcp/127.0.0.1/$clear"
+printf '%b' "${post}Content-Type: application/teep+cbor\r\nContent-Length: 400000\r\n\r\n" >&3
+sleep 0.3
+cat "$work/large" "$work/large" "$work/large" >&3 || die "the connection was reset under a body too large"
+timeout 5 head -n 1 <&3 | grep -q '^HTTP/1.1 413' || die "the refusal of a body too large was lost"
+exec 3<&- 3>&-
 raw '408' "${post}Content-Length: 10\r\n\r\nabc"
 raw '408' 'POST /tam HTT'
 [ "$(metric "$admin" tam_http_timeouts_total)" -ge 2 ] || die "timeouts are not counted"
