@@ -216,5 +216,5 @@ opener "$port" o10
 "$peer" --agent 1 --tc "$ta" query-response o10 a10
 post "$port" a10 x
 [ "$code" = 204 ] || die "a compliant device: $code"
-"$tamctl" -o json device get agent-000001 | grep -q '"source":"reported"' || die "inventory is not shown"
+[[ $("$tamctl" -o json device get agent-000001) == *'"source":"reported"'* ]] || die "inventory is not shown"
 stop_node 1
