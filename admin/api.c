@@ -408,7 +408,7 @@ loop(void *arg)
 	make_routes(a);
 	http_server_init(&a->http);
 	for (size_t i = 0; i < a->options.n_fds; i++)
-		http_server_listen(&a->http, a->options.fds[i]);
+		(void)http_server_listen(&a->http, a->options.fds[i]);
 	a->done_event =
 	    event_new(a->base, a->done_fd, EV_READ | EV_PERSIST, on_done, a);
 	a->stop_event = event_new(a->base, a->stop_fd, EV_READ, on_stop, a);

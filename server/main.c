@@ -163,6 +163,15 @@ set_limits(struct tamd *d)
 
 /* --- starting ------------------------------------------------------------------------- */
 
+/* The admin sockets first: they listen at once, so that a port given to both
+ * is refused here and not shared. */
+static bool
+open_admin(struct tamd *d)
+{
+	return open_sockets("admin_listen", d->config.admin_listen, false,
+	    d->admin_fds, &d->n_admin_fds);
+}
+
 static bool
 start_workers(struct tamd *d)
 {
@@ -192,12 +201,9 @@ start_workers(struct tamd *d)
 	return true;
 }
 
-static bool
+static void
 start_admin(struct tamd *d)
 {
-	if (!open_sockets("admin_listen", d->config.admin_listen, false,
-	        d->admin_fds, &d->n_admin_fds))
-		return false;
 	d->admin =
 	    admin_start(&(struct admin_options){.database = d->config.database,
 	        .fds = d->admin_fds,
@@ -209,7 +215,6 @@ start_admin(struct tamd *d)
 	        .n_counters = d->n_workers,
 	        .ready = ready,
 	        .ready_arg = d});
-	return true;
 }
 
 /* What -t checks: everything that can be known without starting. */
@@ -325,12 +330,13 @@ run(struct tamd *d)
 	(void)signal(SIGPIPE, SIG_IGN);
 	routes_init(&d->config);
 	set_limits(d);
-	if (!start_workers(d))
+	if (!open_admin(d) || !start_workers(d))
 		return EXIT_FAILURE;
 	d->control =
 	    control_start(&d->config, d->workers, d->n_workers, &d->status);
-	if (d->control == NULL || !start_admin(d))
+	if (d->control == NULL)
 		return EXIT_FAILURE;
+	start_admin(d);
 	log_info("started", "version=%s node=%s workers=%zu", PACKAGE_VERSION,
 	    d->config.node_id, d->n_workers);
 	for (;;) {

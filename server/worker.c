@@ -108,17 +108,20 @@ on_stop_poll(evutil_socket_t fd, short events, void *arg)
 static void
 open_sockets(struct worker_thread *t)
 {
+	bool all = true;
+
 	for (size_t i = 0; i < t->n_fds; i++)
-		http_server_listen(&t->http, t->fds[i]);
+		all &= http_server_listen(&t->http, t->fds[i]);
 	for (size_t i = 0; i < t->n_clear_fds; i++)
-		http_server_listen(&t->clear, t->clear_fds[i]);
-	atomic_store(&t->open, true);
+		all &= http_server_listen(&t->clear, t->clear_fds[i]);
+	t->opened = true;
+	atomic_store(&t->open, all); /* else the node is never ready */
 }
 
 static void
 close_unopened(struct worker_thread *t)
 {
-	if (atomic_load(&t->open))
+	if (t->opened)
 		return;
 	for (size_t i = 0; i < t->n_fds; i++)
 		(void)close(t->fds[i]);

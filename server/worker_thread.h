@@ -28,6 +28,7 @@ struct worker_thread {
 	int fds[8], clear_fds[8]; /* bound; they listen from MAIL_OPEN on */
 	size_t n_fds, n_clear_fds;
 	_Atomic uint64_t snapshot_no; /* the last one it serves */
+	bool opened;                  /* was told to listen */
 	atomic_bool open;             /* it listens, or did */
 	struct event *mail_event, *stop_event;
 	int64_t stop_deadline_us;

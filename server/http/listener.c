@@ -51,7 +51,8 @@ http_listen_socket(const char *address, int port, bool reuse_port)
 	                0) ||
 	        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) !=
 	            0 ||
-	        bind(fd, info->ai_addr, info->ai_addrlen) != 0)) {
+	        bind(fd, info->ai_addr, info->ai_addrlen) != 0 ||
+	        (!reuse_port && listen(fd, BACKLOG) != 0))) {
 		saved = errno;
 		(void)close(fd);
 		errno = saved;
@@ -149,13 +150,17 @@ http_server_fini(struct http_server *server)
 	http_sources_free(server->sources);
 }
 
-void
+bool
 http_server_listen(struct http_server *server, int fd)
 {
-	struct http_listener *l = mem_new(struct http_listener);
+	struct http_listener *l;
 
-	if (listen(fd, BACKLOG) != 0)
+	if (listen(fd, BACKLOG) != 0) {
 		log_error("listen", "error=\"%s\"", strerror(errno));
+		(void)close(fd);
+		return false;
+	}
+	l = mem_new(struct http_listener);
 	l->server = server;
 	l->fd = fd;
 	l->event =
@@ -163,6 +168,7 @@ http_server_listen(struct http_server *server, int fd)
 	(void)event_add(l->event, NULL);
 	l->next = server->listeners;
 	server->listeners = l;
+	return true;
 }
 
 void

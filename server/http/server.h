@@ -81,7 +81,7 @@ void http_server_init(struct http_server *);
 void http_server_fini(struct http_server *);
 
 /* Takes over a bound, non-blocking socket and begins to listen on it. */
-void http_server_listen(struct http_server *, int fd);
+bool http_server_listen(struct http_server *, int fd);
 /* Accepts what is queued, then closes the listening socket. */
 void http_server_unlisten(struct http_server *);
 /* From now on every response is the last of its connection. */
@@ -89,7 +89,8 @@ void http_server_drain(struct http_server *);
 /* Some time later: ends the connections that have nothing to do. */
 void http_server_close_idle(struct http_server *);
 
-/* Binds a TCP socket, if asked so with SO_REUSEPORT; -1 and errno. */
+/* Binds a TCP socket: with SO_REUSEPORT, for workers and nodes that share
+ * it, or else listening already; -1 and errno. */
 int http_listen_socket(const char *address, int port, bool reuse_port);
 
 /* The route of a request, its parameters set; NULL with *status 404 or 405. */

@@ -48,6 +48,9 @@ free_port() {
 	esac
 	while :; do
 		port=$((base + RANDOM % 1000))
+		# Taken, though perhaps not yet bound.
+		if grep -qx "$port" "$work/ports" 2>/dev/null; then continue; fi
+		echo "$port" >>"$work/ports"
 		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
 	done
 	echo $port
@@ -61,7 +64,7 @@ make_world() {
 	db="host=$pg/socket user=tam dbname=tam"
 	sql_admin "DROP DATABASE IF EXISTS tam WITH (FORCE)"
 	sql_admin "CREATE DATABASE tam"
-	rm -rf "$work/keys" "$work"/node*
+	rm -rf "$work/keys" "$work"/node* "$work/ports"
 	mkdir -p "$work/keys"
 	TAMCTL_DATABASE=$db "$tamctl" db migrate --migrations "$top/migrations" >"$work/migrate.out" ||
 		die "migrations"

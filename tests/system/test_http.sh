@@ -93,6 +93,14 @@ raw '408' 'POST /tam HTT'
 } | timeout 10 openssl s_client -connect "localhost:$port" -alpn h2 -quiet >"$work/flood.out" 2>/dev/null || true
 [ "$(metric "$admin" tam_http2_abuse_total)" = 1 ] || die "the flood was not noticed"
 
+# One port for devices and for administrators is refused, not shared.
+both=$(free_port)
+status=0
+timeout 20 "$tamd" -c "$work/node1/tamd.conf" -o "listen=127.0.0.1:$both" \
+    -o "admin_listen=127.0.0.1:$both" >"$work/both.log" 2>&1 || status=$?
+[ $status = 1 ] || die "one port for both: $status"
+grep -q 'event=listen key=listen' "$work/both.log" || die "one port for both: no reason"
+
 # A source has its share, a trusted one any.
 start_limited() {
 	stop_node 1
