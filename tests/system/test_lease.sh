@@ -62,7 +62,7 @@ start_node 1 "database=$db application_name=node1"
 export TAMCTL_SERVER=localhost:$admin_1
 port_1=$port
 port=$(free_port)
-sql "CREATE ROLE tam2 SUPERUSER LOGIN" >/dev/null
+sql "DROP ROLE IF EXISTS tam2; CREATE ROLE tam2 SUPERUSER LOGIN" >/dev/null 2>&1
 start_node 2 "database=${db/user=tam/user=tam2} application_name=node2"
 export TAMCTL_SERVER=localhost:$admin_1
 poll
