@@ -32,6 +32,18 @@
 	X(KEY_MISMATCH, PEER, "algorithm does not fit the key")                \
 	X(BAD_KEY, PEER, "not a usable public key")                            \
 	X(BAD_SIGNATURE, PEER, "signature does not verify")                    \
+	X(CANNOT_DECRYPT, PEER, "no key of ours opens the ciphertext")         \
+	/* attestation */                                                      \
+	X(ATTEST_MISSING, PEER, "attestation was asked for and not given")     \
+	X(ATTEST_SYNTAX, PEER, "attestation payload cannot be read")           \
+	X(ATTEST_UNTRUSTED, PEER, "no trusted Verifier signed the result")     \
+	X(ATTEST_PROFILE, PEER, "attestation profile is not known")            \
+	X(ATTEST_EXPIRED, PEER,                                                \
+	    "attestation result is expired or not yet valid")                  \
+	X(ATTEST_BINDING, PEER, "attestation result speaks of another key")    \
+	X(ATTEST_STALE, PEER, "attestation result is not fresh")               \
+	X(ATTEST_CLAIMS, PEER, "a claim the profile requires is missing")      \
+	X(ATTEST_STATUS, PEER, "the Verifier does not affirm the device")      \
 	/* TEEP */                                                             \
 	X(UNKNOWN_MESSAGE, PEER, "no TEEP message has this type")              \
 	X(WRONG_DIRECTION, PEER, "a TAM never receives this message")          \
@@ -72,6 +84,7 @@
 	X(DATABASE_ERROR, OPERATOR, "database refused a statement")            \
 	X(TIMED_OUT, OPERATOR, "deadline passed")                              \
 	X(NO_LEASE, OPERATOR, "policy lease ran out")                          \
+	X(VERIFIER_DOWN, OPERATOR, "no Verifier answered")                     \
 	X(NO_KEY, OPERATOR, "no key for this")                                 \
 	X(OVERLOADED, OPERATOR, "too much work at once")                       \
 	X(STOPPING, OPERATOR, "server is stopping")                            \

@@ -59,7 +59,8 @@ struct slice cose_key_pub(const struct cose_key *);
 enum tam_err cose_key_decode(struct slice, struct arena *, struct cose_key *);
 /* Required members only, deterministic: what the thumbprint hashes. */
 void cose_key_encode(const struct cose_key *, struct buf *);
-/* SubjectPublicKeyInfo in PEM. */
+/* SubjectPublicKeyInfo: DER, or in PEM. */
+enum tam_err cose_key_from_spki(struct slice der, struct cose_key *);
 enum tam_err cose_key_from_pem(struct slice pem, struct cose_key *);
 
 /* Which curve an algorithm number signs on; false for a number we refuse. */

@@ -12,15 +12,10 @@
  */
 
 enum {
-	KTY_OKP = 1,
-	KTY_EC2 = 2,
-	CRV_P256 = 1,
-	CRV_ED25519 = 6,
 	LABEL_KTY = 1,
 	LABEL_CRV = -1,
 	LABEL_X = -2,
-	LABEL_Y = -3,
-	ENCODED_MAX = 75
+	LABEL_Y = -3
 };
 
 bool
@@ -47,27 +42,36 @@ cose_key_pub(const struct cose_key *key)
 }
 
 void
+cose_key_write(int64_t kty, int64_t crv, struct slice pub, struct buf *out)
+{
+	cbor_out_map(out, pub.n > 32 ? 4 : 3);
+	cbor_out_int(out, LABEL_KTY);
+	cbor_out_int(out, kty);
+	cbor_out_int(out, LABEL_CRV);
+	cbor_out_int(out, crv);
+	cbor_out_int(out, LABEL_X);
+	cbor_out_bytes(out, (struct slice){pub.p, 32});
+	if (pub.n > 32) {
+		cbor_out_int(out, LABEL_Y);
+		cbor_out_bytes(out, (struct slice){pub.p + 32, 32});
+	}
+}
+
+void
 cose_key_encode(const struct cose_key *key, struct buf *out)
 {
-	bool ec2 = key->curve == COSE_P256;
-
-	cbor_out_map(out, ec2 ? 4 : 3);
-	cbor_out_int(out, LABEL_KTY);
-	cbor_out_int(out, ec2 ? KTY_EC2 : KTY_OKP);
-	cbor_out_int(out, LABEL_CRV);
-	cbor_out_int(out, ec2 ? CRV_P256 : CRV_ED25519);
-	cbor_out_int(out, LABEL_X);
-	cbor_out_bytes(out, (struct slice){key->pub, 32});
-	if (ec2) {
-		cbor_out_int(out, LABEL_Y);
-		cbor_out_bytes(out, (struct slice){key->pub + 32, 32});
-	}
+	if (key->curve == COSE_P256)
+		cose_key_write(COSE_KTY_EC2, COSE_CRV_P256, cose_key_pub(key),
+		    out);
+	else
+		cose_key_write(COSE_KTY_OKP, COSE_CRV_ED25519,
+		    cose_key_pub(key), out);
 }
 
 static void
 set_thumbprint(struct cose_key *key)
 {
-	uint8_t room[ENCODED_MAX];
+	uint8_t room[COSE_KEY_ENCODED_MAX];
 	struct buf b = {.p = room, .room = sizeof(room), .max = sizeof(room)};
 
 	cose_key_encode(key, &b);
@@ -109,26 +113,24 @@ cose_key_make(struct cose_key *out, enum cose_curve curve, struct slice pub)
 	                          : cose_key_ed25519(out, pub.p);
 }
 
-/* The members of a COSE_Key that matter to us. */
-struct members {
-	int64_t kty, crv;
-	struct slice x, y;
-	bool y_is_sign, y_odd;
+struct sign_bit {
+	bool given, odd;
 };
 
 static void
-read_y(struct cbor_in *in, struct members *m)
+read_y(struct cbor_in *in, struct cose_key_members *m, struct sign_bit *sign)
 {
 	if (cbor_in_peek(in) == CBOR_SIMPLE) {
-		m->y_is_sign = true;
-		m->y_odd = cbor_in_bool(in);
+		sign->given = true;
+		sign->odd = cbor_in_bool(in);
 		return;
 	}
 	m->y = cbor_in_bytes(in, 32, 32);
 }
 
 static void
-read_members(struct cbor_in *in, struct members *m)
+read_members(struct cbor_in *in, struct cose_key_members *m,
+    struct sign_bit *sign)
 {
 	size_t n = cbor_in_map(in, 16);
 
@@ -142,37 +144,52 @@ read_members(struct cbor_in *in, struct members *m)
 		else if (label == LABEL_X)
 			m->x = cbor_in_bytes(in, 32, 32);
 		else if (label == LABEL_Y)
-			read_y(in, m);
+			read_y(in, m, sign);
 		else
 			cbor_in_skip(in);
 	}
 }
 
 enum tam_err
-cose_key_decode(struct slice bytes, struct arena *arena, struct cose_key *out)
+cose_key_members(struct slice bytes, struct arena *arena,
+    struct cose_key_members *m)
 {
-	struct members m = {0};
+	struct sign_bit sign = {0};
 	struct cbor_in in;
-	uint8_t xy[64] = {0};
 	enum tam_err err;
 
+	*m = (struct cose_key_members){0};
 	cbor_in_open(&in, bytes, arena, CBOR_ANY);
-	read_members(&in, &m);
+	read_members(&in, m, &sign);
 	err = cbor_in_finish(&in);
 	if (err != TAM_OK)
 		return err;
-	if (m.x.n != 32)
+	if (m->x.n != 32)
 		return TAM_MISSING_FIELD;
-	if (m.kty == KTY_OKP && m.crv == CRV_ED25519)
+	if (m->kty != COSE_KTY_EC2)
+		return TAM_OK;
+	memcpy(m->xy, m->x.p, 32);
+	if (m->y.n == 32)
+		memcpy(m->xy + 32, m->y.p, 32);
+	else if (m->crv != COSE_CRV_P256 || !sign.given ||
+	    !backend_p256_decompress(m->xy, sign.odd))
+		return TAM_BAD_KEY;
+	return TAM_OK;
+}
+
+enum tam_err
+cose_key_decode(struct slice bytes, struct arena *arena, struct cose_key *out)
+{
+	struct cose_key_members m;
+	enum tam_err err = cose_key_members(bytes, arena, &m);
+
+	if (err != TAM_OK)
+		return err;
+	if (m.kty == COSE_KTY_OKP && m.crv == COSE_CRV_ED25519)
 		return cose_key_ed25519(out, m.x.p);
-	if (m.kty != KTY_EC2 || m.crv != CRV_P256)
-		return TAM_BAD_KEY;
-	memcpy(xy, m.x.p, 32);
-	if (m.y.n == 32)
-		memcpy(xy + 32, m.y.p, 32);
-	else if (!m.y_is_sign || !backend_p256_decompress(xy, m.y_odd))
-		return TAM_BAD_KEY;
-	return cose_key_p256(out, xy);
+	if (m.kty == COSE_KTY_EC2 && m.crv == COSE_CRV_P256)
+		return cose_key_p256(out, m.xy);
+	return TAM_BAD_KEY;
 }
 
 void

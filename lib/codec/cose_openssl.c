@@ -7,6 +7,7 @@
 #include <openssl/obj_mac.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <sodium.h>
 #include <stdlib.h>
 
@@ -42,26 +43,28 @@ struct cose_signer {
 };
 
 /* The generator: any valid point serves to make a key that takes others. */
-static const uint8_t p256_generator[65] = {0x04, 0x6b, 0x17, 0xd1, 0xf2, 0xe1,
-    0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2, 0x77,
-    0x03, 0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8,
-    0x98, 0xc2, 0x96, 0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e,
-    0xe7, 0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce, 0x33, 0x57, 0x6b,
-    0x31, 0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5};
+static const uint8_t p256_generator[64] = {0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c,
+    0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2, 0x77, 0x03,
+    0x7d, 0x81, 0x2d, 0xeb, 0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98,
+    0xc2, 0x96, 0x4f, 0xe3, 0x42, 0xe2, 0xfe, 0x1a, 0x7f, 0x9b, 0x8e, 0xe7,
+    0xeb, 0x4a, 0x7c, 0x0f, 0x9e, 0x16, 0x2b, 0xce, 0x33, 0x57, 0x6b, 0x31,
+    0x5e, 0xce, 0xcb, 0xb6, 0x40, 0x68, 0x37, 0xbf, 0x51, 0xf5};
 
-static EVP_PKEY *
-p256_public_key(const uint8_t *point, size_t n)
+EVP_PKEY *
+backend_p256_public_pkey(const uint8_t xy[64])
 {
+	uint8_t point[65] = {0x04};
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
 	OSSL_PARAM_BLD *bld = OSSL_PARAM_BLD_new();
 	OSSL_PARAM *params = NULL;
 	EVP_PKEY *pkey = NULL;
 
+	memcpy(point + 1, xy, 64);
 	if (ctx == NULL || bld == NULL ||
 	    !OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME,
 	        SN_X9_62_prime256v1, 0) ||
 	    !OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY,
-	        point, n))
+	        point, sizeof(point)))
 		abort();
 	params = OSSL_PARAM_BLD_to_param(bld);
 	if (params == NULL || EVP_PKEY_fromdata_init(ctx) != 1)
@@ -74,8 +77,8 @@ p256_public_key(const uint8_t *point, size_t n)
 	return pkey;
 }
 
-static EVP_PKEY *
-p256_private_key(const struct cose_private *priv)
+EVP_PKEY *
+backend_p256_private_pkey(const uint8_t secret[32], const uint8_t xy[64])
 {
 	uint8_t point[65] = {0x04};
 	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
@@ -84,9 +87,9 @@ p256_private_key(const struct cose_private *priv)
 	EVP_PKEY *pkey = NULL;
 	BIGNUM *d = BN_secure_new();
 
-	memcpy(point + 1, priv->key.pub, 64);
+	memcpy(point + 1, xy, 64);
 	if (ctx == NULL || bld == NULL || d == NULL ||
-	    BN_bin2bn(priv->secret, 32, d) == NULL ||
+	    BN_bin2bn(secret, 32, d) == NULL ||
 	    !OSSL_PARAM_BLD_push_utf8_string(bld, OSSL_PKEY_PARAM_GROUP_NAME,
 	        SN_X9_62_prime256v1, 0) ||
 	    !OSSL_PARAM_BLD_push_octet_string(bld, OSSL_PKEY_PARAM_PUB_KEY,
@@ -109,18 +112,14 @@ p256_private_key(const struct cose_private *priv)
 bool
 backend_p256_on_curve(const uint8_t xy[64])
 {
-	uint8_t point[65] = {0x04};
-	EVP_PKEY *pkey;
+	EVP_PKEY *pkey = backend_p256_public_pkey(xy);
 
-	memcpy(point + 1, xy, 64);
-	pkey = p256_public_key(point, sizeof(point));
 	EVP_PKEY_free(pkey);
 	return pkey != NULL;
 }
 
-/* The uncompressed point of a key, without its leading 04. */
-static bool
-point_of(EVP_PKEY *pkey, uint8_t xy[64])
+bool
+backend_p256_point(EVP_PKEY *pkey, uint8_t xy[64])
 {
 	uint8_t point[65];
 	size_t n = 0;
@@ -207,7 +206,21 @@ key_of_pkey(EVP_PKEY *pkey, struct cose_key *out)
 		    : TAM_BAD_KEY;
 	if (!EVP_PKEY_is_a(pkey, "EC"))
 		return TAM_BAD_KEY;
-	return point_of(pkey, xy) ? cose_key_p256(out, xy) : TAM_BAD_KEY;
+	return backend_p256_point(pkey, xy) ? cose_key_p256(out, xy)
+	                                    : TAM_BAD_KEY;
+}
+
+enum tam_err
+cose_key_from_spki(struct slice der, struct cose_key *out)
+{
+	const unsigned char *p = der.p;
+	EVP_PKEY *pkey = d2i_PUBKEY(NULL, &p, (long)der.n);
+	enum tam_err err = TAM_BAD_KEY;
+
+	if (pkey != NULL && p == der.p + der.n)
+		err = key_of_pkey(pkey, out);
+	EVP_PKEY_free(pkey);
+	return err;
 }
 
 enum tam_err
@@ -278,7 +291,7 @@ cose_private_to_pem(const struct cose_private *priv, struct buf *out)
 	if (bio == NULL)
 		abort();
 	pkey = priv->key.curve == COSE_P256
-	    ? p256_private_key(priv)
+	    ? backend_p256_private_pkey(priv->secret, priv->key.pub)
 	    : EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, priv->secret,
 	          32);
 	if (pkey == NULL ||
@@ -300,7 +313,7 @@ cose_crypto_new(void)
 
 	c->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	c->hash = EVP_MD_CTX_new();
-	c->scratch = p256_public_key(p256_generator, sizeof(p256_generator));
+	c->scratch = backend_p256_public_pkey(p256_generator);
 	if (c->sha256 == NULL || c->hash == NULL || c->scratch == NULL)
 		abort();
 	buf_init(&c->message, MESSAGE_MAX);
@@ -327,7 +340,7 @@ cose_signer_new(const struct cose_private *priv)
 	s->priv = *priv;
 	if (priv->key.curve != COSE_P256)
 		return s;
-	s->pkey = p256_private_key(priv);
+	s->pkey = backend_p256_private_pkey(priv->secret, priv->key.pub);
 	s->sign = EVP_PKEY_CTX_new(s->pkey, NULL);
 	if (s->sign == NULL || EVP_PKEY_sign_init(s->sign) != 1)
 		abort();

@@ -16,6 +16,7 @@
 #include "lib/base/slice.h"
 #include "lib/codec/cbor_in.h"
 #include "lib/codec/cose.h"
+#include "lib/codec/cose_encrypt.h"
 
 enum {
 	SUIT_TAG = 107,
@@ -195,10 +196,20 @@ struct suit_report {
 	uint64_t section, offset, component, reason; /* of a failure */
 };
 
+/* Keys to open an encrypted report with. */
+struct suit_opening {
+	const struct ecdh_private *keys;
+	size_t n_keys;
+};
+
 /*
- * Reads a report, bare or inside a COSE_Sign1 (whose signature is not looked
- * at).  Layouts of old drafts are TAM_BAD_REPORT.
+ * Reads a report: bare, in a COSE_Sign1 or Mac0 (whose proof is not looked
+ * at), encrypted, or both.  TAM_CANNOT_DECRYPT; layouts of old drafts are
+ * TAM_BAD_REPORT.
  */
+enum tam_err suit_report_open(struct slice, const struct suit_opening *,
+    struct arena *, struct suit_report *);
+/* The same without keys. */
 enum tam_err suit_report_decode(struct slice, struct arena *,
     struct suit_report *);
 void suit_report_encode(const struct suit_report *, struct slice reference_uri,

@@ -13,7 +13,8 @@ enum {
 	KEY_RECORD = 6,
 	KEY_REASON = 7,
 	KEY_REFERENCE = 99,
-	KEYS_MAX = 16
+	KEYS_MAX = 16,
+	MAC0_TAG_BYTE = 0xd1
 };
 
 /* [uri, digest] */
@@ -61,27 +62,50 @@ read_result(struct cbor_in *in, struct suit_report *r)
 	}
 }
 
+/* What a Sign1 or Mac0 carries, or the bytes themselves. */
 static struct slice
-unwrapped(struct slice bytes, struct arena *arena)
+out_of_cose(struct slice bytes, struct arena *arena)
 {
 	struct cose_message m;
 
+	if (bytes.n > 1 && bytes.p[0] == MAC0_TAG_BYTE)
+		bytes = (struct slice){bytes.p + 1, bytes.n - 1};
 	if (bytes.n > 0 && bytes.p[0] >> 5 != CBOR_MAP &&
+	    !cose_is_encrypted(bytes) &&
 	    cose_decode(bytes, arena, &m) == TAM_OK && !m.detached)
 		return m.payload;
 	return bytes;
 }
 
-enum tam_err
-suit_report_decode(struct slice bytes, struct arena *arena,
-    struct suit_report *out)
+/* E17: the report is encrypted, then signed; the plaintext is a bstr around
+ * the report, or the report. */
+static enum tam_err
+decrypted(struct slice *bytes, const struct suit_opening *o,
+    struct arena *arena)
+{
+	struct cose_encrypted m;
+	struct cbor_in in;
+	enum tam_err err = cose_encrypt_decode(*bytes, arena, &m);
+
+	if (err == TAM_OK)
+		err = cose_decrypt(&m, COSE_USE_SUIT_REPORT, o->keys, o->n_keys,
+		    slice_none(), arena, bytes);
+	if (err != TAM_OK || bytes->n == 0 || bytes->p[0] >> 5 != CBOR_BYTES)
+		return err;
+	cbor_in_open(&in, *bytes, arena, CBOR_ANY);
+	*bytes = cbor_in_bytes(&in, 0, bytes->n);
+	return cbor_in_finish(&in) == TAM_OK ? TAM_OK : TAM_BAD_REPORT;
+}
+
+static enum tam_err
+decode(struct slice bytes, struct arena *arena, struct suit_report *out)
 {
 	struct suit_report r = {0};
 	struct cbor_in in;
 	bool result = false;
 	size_t n;
 
-	cbor_in_open(&in, unwrapped(bytes, arena), arena, CBOR_ANY);
+	cbor_in_open(&in, bytes, arena, CBOR_ANY);
 	n = cbor_in_map(&in, KEYS_MAX);
 	for (size_t i = 0; i < n && in.err == TAM_OK; i++) {
 		int64_t key = cbor_in_int(&in);
@@ -101,6 +125,25 @@ suit_report_decode(struct slice bytes, struct arena *arena,
 		return TAM_BAD_REPORT;
 	*out = r;
 	return TAM_OK;
+}
+
+enum tam_err
+suit_report_open(struct slice bytes, const struct suit_opening *opening,
+    struct arena *arena, struct suit_report *out)
+{
+	enum tam_err err = TAM_OK;
+
+	bytes = out_of_cose(bytes, arena);
+	if (cose_is_encrypted(bytes))
+		err = decrypted(&bytes, opening, arena);
+	return err == TAM_OK ? decode(bytes, arena, out) : err;
+}
+
+enum tam_err
+suit_report_decode(struct slice bytes, struct arena *arena,
+    struct suit_report *out)
+{
+	return suit_report_open(bytes, &(struct suit_opening){0}, arena, out);
 }
 
 static void

@@ -43,6 +43,30 @@ test_key(const char *name)
 	return priv;
 }
 
+struct ecdh_private
+test_ecdh_key(const char *name)
+{
+	struct arena *arena = arena_new_in(NULL);
+	struct slice text = test_file(arena, "vectors/derived/keys.json");
+	json_t *all = json_loadb((const char *)text.p, text.n, 0, NULL);
+	json_t *key = json_object_get(all, name);
+	struct ecdh_private priv;
+	bool p256;
+
+	ck_assert_msg(key != NULL, "no key %s", name);
+	p256 = json_integer_value(json_object_get(key, "kty")) == 2;
+	ck_assert_int_eq(ecdh_private_from_secret(&priv,
+	                     p256 ? ECDH_P256 : ECDH_X25519,
+	                     member(arena, key, "d").p),
+	    TAM_OK);
+	ck_assert_mem_eq(priv.key.pub, member(arena, key, "x").p, 32);
+	ck_assert_mem_eq(priv.key.thumbprint,
+	    member(arena, key, "thumbprint_sha256").p, 32);
+	json_decref(all);
+	arena_free(arena);
+	return priv;
+}
+
 struct cose_key
 test_suit_key(void)
 {
