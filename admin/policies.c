@@ -245,15 +245,9 @@ api_profile_get(struct api_request *r)
 enum tam_err
 api_profile_put(struct api_request *r)
 {
-	const char *ask = api_string(r, "ask");
-	char *fields;
+	char *fields = json_dumps(r->json, JSON_COMPACT);
 	enum tam_err err = TAM_OK;
 
-	/* Its answers could not be appraised: the session would not end. */
-	if (ask != NULL && strcmp(ask, "attest") == 0)
-		return api_problem(r, 422, "not_supported", "/ask",
-		    "attestation is not part of this release: ask plain");
-	fields = json_dumps(r->json, JSON_COMPACT);
 	if (json_is_true(json_object_get(r->json, "is_default")))
 		err = API_EXEC(r, NULL, SQL_PROFILE_UNDEFAULT, r->params[0]);
 	if (err == TAM_OK)

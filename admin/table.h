@@ -90,6 +90,20 @@ struct api_field {
 	    "wire-profile", "put", "", "Create or change a wire profile")      \
 	X(profile_get, "GET", "/v1/wire-profiles/{name}", ROLE_ANY, BODY_NONE, \
 	    NULL, "wire-profile", "get", "", "Show a wire profile")            \
+	X(verifier_list, "GET", "/v1/verifiers", ROLE_ANY, BODY_NONE, NULL,    \
+	    "verifier", "list", "name,curve,thumbprint,worst_tier,url",        \
+	    "List whose attestation results are believed")                     \
+	X(verifier_put, "PUT", "/v1/verifiers/{name}",                         \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_verifier_fields,        \
+	    "verifier", "put", "", "Believe a Verifier, or change how")        \
+	X(verifier_get, "GET", "/v1/verifiers/{name}", ROLE_ANY, BODY_NONE,    \
+	    NULL, "verifier", "get", "", "Show a Verifier")                    \
+	X(verifier_delete, "DELETE", "/v1/verifiers/{name}",                   \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "verifier", "delete", \
+	    "", "Believe a Verifier no longer")                                \
+	X(tam_key_list, "GET", "/v1/tam-keys", ROLE_ANY, BODY_NONE, NULL,      \
+	    "tam-key", "list", "use,curve,thumbprint,created_at",              \
+	    "List the TAM's public keys, for devices to trust and encrypt to") \
 	X(device_list, "GET", "/v1/devices", ROLE_ANY, BODY_NONE, NULL,        \
 	    "device", "list", "name,class,status,reason,last_seen",            \
 	    "List devices; ?limit=, ?cursor=, ?class=, ?status=")              \
@@ -144,6 +158,7 @@ extern const struct api_route api_routes[API_ROUTE_COUNT];
 
 extern const struct api_field api_anchor_fields[];
 extern const struct api_field api_profile_fields[];
+extern const struct api_field api_verifier_fields[];
 extern const struct api_field api_device_fields[];
 extern const struct api_field api_revocation_fields[];
 extern const struct api_field api_lift_fields[];

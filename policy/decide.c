@@ -294,11 +294,32 @@ requested(const struct policy_facts *f, const struct policy_manifest *m)
 	return false;
 }
 
+/* Nothing else is decided about what a rule would speak of, were the device
+ * attested. */
+static void
+wait_for_attestation(struct deciding *d, const struct rule *r)
+{
+	d->out->needs_attestation = true;
+	for (size_t i = 0; i < r->n; i++)
+		(void)speak(d,
+		    r->targets[i].manifest == NULL
+		        ? r->targets[i].absent
+		        : r->targets[i].manifest->id);
+}
+
 static void
 apply_rule(struct deciding *d, const struct rule *r)
 {
-	if (!selector_matches(r->selector, &d->facts->subject))
+	bool failed = d->facts->attestation == POLICY_ATTEST_FAILED;
+
+	if (failed != (r->attestation == RULE_REPAIR) ||
+	    !selector_matches(r->selector, &d->facts->subject))
 		return;
+	if (r->attestation == RULE_REQUIRED &&
+	    d->facts->attestation != POLICY_ATTESTED) {
+		wait_for_attestation(d, r);
+		return;
+	}
 	for (size_t i = 0; i < r->n; i++) {
 		const struct rule_target *t = &r->targets[i];
 
@@ -409,6 +430,8 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 		    : "revoked_but_no_manifest_to_unlink";
 	else if (policy_has_work(out))
 		out->reason = "policy";
+	else if (out->needs_attestation)
+		out->reason = "attestation_required";
 	else if (d.too_large)
 		out->reason = "manifest_too_large_for_device";
 }

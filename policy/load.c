@@ -11,7 +11,8 @@
 /*
  * A policy document:
  *
- *	{"selector": "class == \"cam\"", "priority": 10, "components": [
+ *	{"selector": "class == \"cam\"", "priority": 10,
+ *	 "attestation": "required", "components": [
  *	    {"manifest": "<SHA-256 of a manifest, hex>"},
  *	    {"manifest": "<another>", "state": "on-request"},
  *	    {"component": "vendor/ta", "state": "absent"}]}
@@ -152,10 +153,29 @@ load_selector(struct loader *l, json_t *doc, struct rule *rule)
 }
 
 static bool
+load_attestation(struct loader *l, json_t *doc, struct rule *rule)
+{
+	static const char *const names[] = {[RULE_ANY] = "any",
+	    [RULE_REQUIRED] = "required",
+	    [RULE_REPAIR] = "repair"};
+	json_t *value = json_object_get(doc, "attestation");
+
+	if (value == NULL)
+		return true;
+	for (int i = RULE_ANY; json_is_string(value) && i <= RULE_REPAIR; i++) {
+		if (strcmp(json_string_value(value), names[i]) != 0)
+			continue;
+		rule->attestation = (enum rule_attestation)i;
+		return true;
+	}
+	return refuse(l, "/attestation", "must be any, required or repair");
+}
+
+static bool
 load_rule(struct loader *l, json_t *doc, struct rule *rule)
 {
 	static const char *const members[] = {"selector", "priority",
-	    "components", NULL};
+	    "attestation", "components", NULL};
 	json_t *priority;
 
 	if (!json_is_object(doc))
@@ -166,7 +186,8 @@ load_rule(struct loader *l, json_t *doc, struct rule *rule)
 	if (priority != NULL && !json_is_integer(priority))
 		return refuse(l, "/priority", "must be an integer");
 	rule->priority = json_integer_value(priority);
-	return load_selector(l, doc, rule) && load_targets(l, doc, rule);
+	return load_attestation(l, doc, rule) && load_selector(l, doc, rule) &&
+	    load_targets(l, doc, rule);
 }
 
 bool

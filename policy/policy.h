@@ -78,8 +78,16 @@ struct policy_request {
 	uint64_t sequence;
 };
 
+/* What is known of the device's word. */
+enum policy_attestation {
+	POLICY_UNATTESTED, /* it was not asked for proof */
+	POLICY_ATTESTED,
+	POLICY_ATTEST_FAILED /* what it says is not believed */
+};
+
 struct policy_facts {
 	struct selector_subject subject;
+	enum policy_attestation attestation;
 	size_t n_requested, n_unneeded;
 	const struct policy_request *requested;
 	const struct slice *unneeded; /* manifest ids; a hint, we decide */
@@ -91,6 +99,7 @@ struct policy_facts {
 /* Static, machine-readable: "up_to_date", "policy", "revocation", ... */
 struct policy_decision {
 	const char *reason;
+	bool needs_attestation; /* a policy that matches asks for it */
 	size_t n_manifests, n_unlinks, n_shown;
 	const struct policy_manifest **manifests; /* to send; the set's */
 	struct slice *unlinks;                    /* manifest-component-ids */

@@ -14,9 +14,17 @@ struct rule_target {
 	struct slice absent;                    /* or a component id */
 };
 
+/* Which devices of its selector a rule is for. */
+enum rule_attestation {
+	RULE_ANY,
+	RULE_REQUIRED, /* those that were attested */
+	RULE_REPAIR    /* those that failed: what is to mend them */
+};
+
 struct rule {
 	char *name;
 	int64_t priority;
+	enum rule_attestation attestation;
 	struct selector *selector;
 	size_t n;
 	struct rule_target *targets;

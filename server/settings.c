@@ -68,6 +68,7 @@ static const struct key {
     {"source_rate", NUMBER, AT(source_rate), "0", 0, 1000000, false},
     {"trusted_sources", NETWORKS, AT(trusted_sources), "", 0, 0, false},
     {"device_cache", NUMBER, AT(device_cache), "100000", 1, 100000000, false},
+    {"result_cache", NUMBER, AT(result_cache), "16384", 1, 10000000, false},
     {"openers_per_second", NUMBER, AT(openers_per_second), "50000", 1, 10000000,
         false},
     {"failures_per_second", NUMBER, AT(failures_per_second), "2000", 1,

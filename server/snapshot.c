@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
+#include "lib/base/mem.h"
 #include "lib/codec/suit.h"
 #include "server/settings.h"
 #include "storage/sql.h"
@@ -74,22 +75,14 @@ master_key_read(const char *path, uint8_t out[32])
 	return err;
 }
 
+/* The PEM text of a key's URI; the caller wipes it. */
 static enum tam_err
-read_tam_key(const char *uri, struct cose_private *out)
+read_key_uri(const char *uri, uint8_t pem[SECRET_FILE_MAX], size_t *n)
 {
-	uint8_t pem[SECRET_FILE_MAX];
-	size_t n = 0;
-	enum tam_err err = TAM_BAD_FILE;
-
 	if (strncmp(uri, "file:", KEY_FILE_PREFIX) == 0)
-		err = read_secret(uri + KEY_FILE_PREFIX, pem, sizeof(pem), &n);
-	if (err == TAM_OK)
-		err = cose_private_from_pem((struct slice){pem, n}, out);
-	if (err != TAM_OK)
-		log_error("tam_key", "uri=%s error=\"%s\"", uri,
-		    tam_err_text(err));
-	crypto_zero(pem, sizeof(pem));
-	return err;
+		return read_secret(uri + KEY_FILE_PREFIX, pem, SECRET_FILE_MAX,
+		    n);
+	return TAM_BAD_FILE;
 }
 
 /* --- the parts of a snapshot ------------------------------------------------------ */
@@ -119,6 +112,8 @@ load_domains(struct loading *l)
 		    sql_text(rows, r, 1));
 		d->incarnation = sql_int(rows, r, 2);
 		d->epoch = sql_int(rows, r, 3);
+		(void)snprintf(d->teep_profile, sizeof(d->teep_profile), "%s",
+		    sql_text(rows, r, 5));
 	}
 	sql_result_free(rows);
 	return TAM_OK;
@@ -175,30 +170,118 @@ load_profiles(struct loading *l)
 	return err;
 }
 
+static bool
+is_the_key(const struct slice thumbprint, const uint8_t read[32],
+    const char *uri)
+{
+	if (slice_eq(thumbprint, (struct slice){read, 32}))
+		return true;
+	log_error("tam_key", "uri=%s error=\"another key\"", uri);
+	return false;
+}
+
+static enum tam_err
+take_signing_key(struct tam_domain *d, struct slice pem,
+    struct slice thumbprint, const char *uri)
+{
+	struct cose_private priv;
+	enum tam_err err = cose_private_from_pem(pem, &priv);
+
+	if (err == TAM_OK && is_the_key(thumbprint, priv.key.thumbprint, uri)) {
+		d->keys[priv.key.curve] = priv; /* the newest signs */
+		d->has_key[priv.key.curve] = true;
+	}
+	cose_private_wipe(&priv);
+	return err;
+}
+
+static enum tam_err
+take_agreement_key(struct tam_domain *d, struct slice pem,
+    struct slice thumbprint, const char *uri)
+{
+	struct ecdh_private priv;
+	enum tam_err err = ecdh_private_from_pem(pem, &priv);
+
+	if (err == TAM_OK && d->n_agree < DOMAIN_AGREE_KEYS_MAX &&
+	    is_the_key(thumbprint, priv.key.thumbprint, uri))
+		d->agree[d->n_agree++] = priv;
+	ecdh_private_wipe(&priv);
+	return err;
+}
+
 /* A key that cannot be read is logged; the node serves without it. */
+static void
+load_tam_key(struct loading *l, const struct sql_result *rows, size_t r)
+{
+	struct tam_domain *d = domain_by_id(l, sql_int(rows, r, 0));
+	struct slice thumbprint = sql_bytes(rows, r, 1, l->arena);
+	const char *uri = sql_text(rows, r, 2);
+	uint8_t pem[SECRET_FILE_MAX];
+	size_t n = 0;
+	enum tam_err err;
+
+	if (d == NULL)
+		return;
+	err = read_key_uri(uri, pem, &n);
+	if (err == TAM_OK && strcmp(sql_text(rows, r, 3), "agree") == 0)
+		err = take_agreement_key(d, (struct slice){pem, n}, thumbprint,
+		    uri);
+	else if (err == TAM_OK)
+		err = take_signing_key(d, (struct slice){pem, n}, thumbprint,
+		    uri);
+	if (err != TAM_OK)
+		log_error("tam_key", "uri=%s error=\"%s\"", uri,
+		    tam_err_text(err));
+	crypto_zero(pem, sizeof(pem));
+}
+
 static enum tam_err
 load_tam_keys(struct loading *l)
 {
 	struct sql_result *rows;
 	enum tam_err err = sql_exec(l->sql, SQL_TAM_KEYS, 0, NULL, &rows);
 
-	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++) {
-		struct tam_domain *d = domain_by_id(l, sql_int(rows, r, 0));
-		struct cose_private priv;
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++)
+		load_tam_key(l, rows, r);
+	if (err == TAM_OK)
+		sql_result_free(rows);
+	return err;
+}
 
-		if (d == NULL ||
-		    read_tam_key(sql_text(rows, r, 2), &priv) != TAM_OK)
-			continue;
-		if (!slice_eq(sql_bytes(rows, r, 1, l->arena),
-		        SLICE_OF(priv.key.thumbprint)))
-			log_error("tam_key", "uri=%s error=\"another key\"",
-			    sql_text(rows, r, 2));
-		else {
-			d->keys[priv.key.curve] = priv;
-			d->has_key[priv.key.curve] = true;
-		}
-		cose_private_wipe(&priv);
+static void
+load_verifier(struct loading *l, const struct sql_result *rows, size_t r)
+{
+	struct tam_domain *d = domain_by_id(l, sql_int(rows, r, 0));
+	struct verifier *v;
+
+	if (d == NULL || d->n_verifiers == DOMAIN_VERIFIERS_MAX)
+		return;
+	v = &d->verifiers[d->n_verifiers];
+	(void)snprintf(v->name, sizeof(v->name), "%s", sql_text(rows, r, 1));
+	if (cose_key_make(&v->key,
+	        strcmp(sql_text(rows, r, 2), "p256") == 0 ? COSE_P256
+	                                                  : COSE_ED25519,
+	        sql_bytes(rows, r, 3, l->arena)) != TAM_OK) {
+		log_error("verifier", "name=%s error=\"bad key\"", v->name);
+		return;
 	}
+	v->worst = strcmp(sql_text(rows, r, 4), "warning") == 0 ? EAR_WARNING
+	                                                        : EAR_AFFIRMING;
+	v->unbound = sql_int(rows, r, 5) != 0;
+	v->max_age_s = sql_int(rows, r, 6);
+	(void)snprintf(v->url, sizeof(v->url), "%s", sql_text(rows, r, 7));
+	v->ca = mem_strdup(sql_text(rows, r, 8));
+	d->n_verifiers++;
+}
+
+static enum tam_err
+load_verifiers(struct loading *l)
+{
+	struct sql_result *rows;
+	enum tam_err err = sql_exec(l->sql, SQL_VERIFIERS, 0, NULL, &rows);
+
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++)
+		load_verifier(l, rows, r);
 	if (err == TAM_OK)
 		sql_result_free(rows);
 	return err;
@@ -357,6 +440,8 @@ load_all(struct loading *l)
 		err = load_profiles(l);
 	if (err == TAM_OK)
 		err = load_tam_keys(l);
+	if (err == TAM_OK)
+		err = load_verifiers(l);
 	if (err == TAM_OK)
 		err = load_token_keys(l);
 	for (size_t i = 0; err == TAM_OK && i < l->out->n; i++)

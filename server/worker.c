@@ -15,6 +15,7 @@
 #include "server/settings.h"
 #include "server/teep/device_cache.h"
 #include "server/teep/fault.h"
+#include "server/teep/result_cache.h"
 #include "server/teep/token.h"
 #include "server/worker_thread.h"
 #include "storage/batch.h"
@@ -215,6 +216,7 @@ build(struct worker_thread *t)
 		abort();
 	w->crypto = cose_crypto_new();
 	w->devices = device_cache_new((size_t)t->config->device_cache);
+	w->results = result_cache_new((size_t)t->config->result_cache);
 	w->burns = token_burns_new();
 	w->limits = t->teep_limits;
 	w->openers = budget_of(w->limits->openers_per_second);
@@ -245,6 +247,7 @@ tear_down(struct worker_thread *t)
 	free_signers(w);
 	snapshot_unref(w->snapshot);
 	token_burns_free(w->burns);
+	result_cache_free(w->results);
 	device_cache_free(w->devices);
 	cose_crypto_free(w->crypto);
 	event_base_free(w->base);

@@ -23,6 +23,7 @@ struct db;
 struct device_cache;
 struct event_base;
 struct http_server;
+struct result_cache;
 struct tam_snapshot;
 struct teep_limits;
 struct token_burns;
@@ -41,6 +42,7 @@ struct worker {
 	struct batch *batch;
 	struct cose_crypto *crypto;
 	struct device_cache *devices;
+	struct result_cache *results;
 	struct token_burns *burns;
 	struct budget openers, failures;
 	const struct teep_limits *limits;

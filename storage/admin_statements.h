@@ -148,6 +148,45 @@
 	"FROM (SELECT $2::jsonb AS d) x WHERE name = $1 "                   \
 	"RETURNING " SQL_PROFILE_JSON
 
+/* --- Verifiers and TAM keys ------------------------------------------------------------- */
+
+#define SQL_VERIFIER_JSON                                                  \
+	"json_build_object('name', name, 'curve', curve, 'thumbprint', "   \
+	"encode(thumbprint, 'hex'), 'worst_tier', worst_tier, 'unbound', " \
+	"unbound, 'max_age_s', max_age_s, 'url', url, 'created_at', created_at)"
+
+#define SQL_VERIFIER_LIST                                                   \
+	"SELECT " SQL_VERIFIER_JSON ", name FROM verifier WHERE name > $1 " \
+	"ORDER BY name LIMIT $2::int"
+
+#define SQL_VERIFIER_GET \
+	"SELECT " SQL_VERIFIER_JSON " FROM verifier WHERE name = $1"
+
+/* A missing field takes the table's default. */
+#define SQL_VERIFIER_PUT                                                 \
+	"INSERT INTO verifier (domain_id, name, curve, public_key, "     \
+	"thumbprint, worst_tier, unbound, max_age_s, url, ca) "          \
+	"SELECT $1::int, $2, $3, $4::bytea, $5::bytea, "                 \
+	"coalesce(d->>'worst_tier', 'affirming'), "                      \
+	"coalesce((d->>'unbound')::boolean, false), "                    \
+	"coalesce((d->>'max_age_s')::int, 0), coalesce(d->>'url', ''), " \
+	"coalesce(d->>'ca', '') FROM (SELECT $6::jsonb AS d) x "         \
+	"ON CONFLICT (domain_id, name) DO UPDATE SET "                   \
+	"curve = EXCLUDED.curve, public_key = EXCLUDED.public_key, "     \
+	"thumbprint = EXCLUDED.thumbprint, worst_tier = "                \
+	"EXCLUDED.worst_tier, unbound = EXCLUDED.unbound, max_age_s = "  \
+	"EXCLUDED.max_age_s, url = EXCLUDED.url, ca = EXCLUDED.ca"
+
+#define SQL_VERIFIER_DELETE "DELETE FROM verifier WHERE name = $1"
+
+#define SQL_TAM_KEY_LIST                                                      \
+	"SELECT json_build_object('use', use, 'curve', curve, 'thumbprint', " \
+	"encode(thumbprint, 'hex'), 'public_key', "                           \
+	"encode(public_key, 'hex'), 'created_at', created_at), "              \
+	"encode(thumbprint, 'hex') FROM tam_key "                             \
+	"WHERE encode(thumbprint, 'hex') > $1 "                               \
+	"ORDER BY encode(thumbprint, 'hex') LIMIT $2::int"
+
 /* --- devices ------------------------------------------------------------------------ */
 
 #define SQL_TIME(us) "CASE WHEN " us " > 0 THEN to_timestamp(" us " / 1e6) END"
@@ -160,27 +199,27 @@
 	                 "WHERE d.name > $1 AND ($3 = '' OR d.class = $3) " \
 	                 "AND ($4 = '' OR d.status = $4) ORDER BY d.name LIMIT $2::int"
 
-#define SQL_DEVICE_GET                                                                                                          \
-	"SELECT json_build_object('name', d.name, 'class', d.class, "                                                           \
-	"'status', d.status, 'enrolled_at', d.enrolled_at, 'labels', "                                                          \
-	"(SELECT coalesce(json_object_agg(key, value), '{}') FROM "                                                             \
-	" device_label l WHERE l.domain_id = d.domain_id AND "                                                                  \
-	" l.device_id = d.device_id), 'keys', (SELECT json_agg( "                                                               \
-	" json_build_object('thumbprint', encode(thumbprint, 'hex'), 'curve', "                                                 \
-	" curve)) FROM device_key k WHERE k.domain_id = d.domain_id AND "                                                       \
-	" k.device_id = d.device_id), 'last_seen', " SQL_TIME(                                                                  \
-	    "s.seen_us") ", "                                                                                                   \
-	                 "'decision', json_build_object('reason', s.reason, 'at', " SQL_TIME(                                   \
-	                     "s.decided_us") "), 'numbering', CASE s.numbering "                                                \
-	                                     "WHEN 0 THEN 'legacy' WHEN 1 THEN 'final' END, 'stamp', "                          \
-	                                     "json_build_object('epoch', s.stamp_epoch, 'us', s.stamp_us), "                    \
-	                                     "'update', (SELECT json_build_object('id', update_id::text, 'state', "             \
-	                                     " state, 'attempt', attempt, 'reason', reason, 'success', success, "               \
-	                                     " 'err_code', err_code, 'detail', err_detail, 'offered_at', " SQL_TIME(            \
-	                                         "offered_us") ") FROM outstanding_update o WHERE "                             \
-	                                                       " o.domain_id = d.domain_id AND o.device_id = d.device_id "      \
-	                                                       " ORDER BY committed_us DESC LIMIT 1)), d.device_id "            \
-	                                                       "FROM device d JOIN device_seen s USING (domain_id, device_id) " \
+#define SQL_DEVICE_GET                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
+	"SELECT json_build_object('name', d.name, 'class', d.class, "                                                                                                                                                                                                                                                                                                                                                                                                                  \
+	"'status', d.status, 'enrolled_at', d.enrolled_at, 'labels', "                                                                                                                                                                                                                                                                                                                                                                                                                 \
+	"(SELECT coalesce(json_object_agg(key, value), '{}') FROM "                                                                                                                                                                                                                                                                                                                                                                                                                    \
+	" device_label l WHERE l.domain_id = d.domain_id AND "                                                                                                                                                                                                                                                                                                                                                                                                                         \
+	" l.device_id = d.device_id), 'keys', (SELECT json_agg( "                                                                                                                                                                                                                                                                                                                                                                                                                      \
+	" json_build_object('thumbprint', encode(thumbprint, 'hex'), 'curve', "                                                                                                                                                                                                                                                                                                                                                                                                        \
+	" curve)) FROM device_key k WHERE k.domain_id = d.domain_id AND "                                                                                                                                                                                                                                                                                                                                                                                                              \
+	" k.device_id = d.device_id), 'last_seen', " SQL_TIME(                                                                                                                                                                                                                                                                                                                                                                                                                         \
+	    "s.seen_us") ", "                                                                                                                                                                                                                                                                                                                                                                                                                                                          \
+	                 "'decision', json_build_object('reason', s.reason, 'at', " SQL_TIME(                                                                                                                                                                                                                                                                                                                                                                                          \
+	                     "s.decided_us") "), 'numbering', CASE s.numbering "                                                                                                                                                                                                                                                                                                                                                                                                       \
+	                                     "WHEN 0 THEN 'legacy' WHEN 1 THEN 'final' END, 'stamp', "                                                                                                                                                                                                                                                                                                                                                                                 \
+	                                     "json_build_object('epoch', s.stamp_epoch, 'us', s.stamp_us), "                                                                                                                                                                                                                                                                                                                                                                           \
+	                                     "'attestation', (SELECT json_build_object('result', result, 'reason', reason, 'verifier', verifier, 'tier', tier, 'ueid', encode(ueid, 'hex'), 'oemid', encode(oemid, 'hex'), 'hwmodel', encode(hwmodel, 'hex'), 'hwversion', hwversion, 'at', to_timestamp(at_us / 1e6)) FROM device_attestation a WHERE a.domain_id = d.domain_id AND a.device_id = d.device_id), 'update', (SELECT json_build_object('id', update_id::text, 'state', " \
+	                                     " state, 'attempt', attempt, 'reason', reason, 'success', success, "                                                                                                                                                                                                                                                                                                                                                                      \
+	                                     " 'err_code', err_code, 'detail', err_detail, 'offered_at', " SQL_TIME(                                                                                                                                                                                                                                                                                                                                                                   \
+	                                         "offered_us") ") FROM outstanding_update o WHERE "                                                                                                                                                                                                                                                                                                                                                                                    \
+	                                                       " o.domain_id = d.domain_id AND o.device_id = d.device_id "                                                                                                                                                                                                                                                                                                                                                             \
+	                                                       " ORDER BY committed_us DESC LIMIT 1)), d.device_id "                                                                                                                                                                                                                                                                                                                                                                   \
+	                                                       "FROM device d JOIN device_seen s USING (domain_id, device_id) "                                                                                                                                                                                                                                                                                                                                                        \
 	                                                       "WHERE d.name = $1"
 
 #define SQL_DEVICE_COMPONENTS                                         \
@@ -300,8 +339,8 @@
 	"'current'), ($1::int, 'legacy', false, 1, 'legacy', 'current')"
 
 #define SQL_BOOTSTRAP_KEY                                                      \
-	"INSERT INTO tam_key (domain_id, thumbprint, curve, public_key, uri) " \
-	"VALUES ($1::int, $2::bytea, $3, $4::bytea, $5)"
+	"INSERT INTO tam_key (domain_id, thumbprint, curve, public_key, uri, " \
+	"use) VALUES ($1::int, $2::bytea, $3, $4::bytea, $5, $6)"
 
 #define SQL_BOOTSTRAP_PRINCIPAL                                                  \
 	"INSERT INTO principal (domain_id, name, role, token_hash, expires_at) " \

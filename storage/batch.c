@@ -32,6 +32,7 @@ static const char *const columns[DB_STATEMENTS] = {
     [DB_ANSWER_QUERY] = "iiiiiiiiibtttt"
                         "iibbtttti",
     [DB_ANSWER_UPDATE] = "iiiiiiiiit",
+    [DB_ATTESTED] = "iiiiitttibbbt",
 };
 
 struct batch_call {

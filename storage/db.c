@@ -33,6 +33,7 @@ static const char *const statement_texts[DB_STATEMENTS] = {
     [DB_OBSERVE] = SQL_WIRE_OBSERVE,
     [DB_ANSWER_QUERY] = SQL_WIRE_ANSWER_QUERY,
     [DB_ANSWER_UPDATE] = SQL_WIRE_ANSWER_UPDATE,
+    [DB_ATTESTED] = SQL_WIRE_ATTESTED,
 };
 
 static const char *const statement_names[DB_STATEMENTS] = {
@@ -41,6 +42,7 @@ static const char *const statement_names[DB_STATEMENTS] = {
     [DB_OBSERVE] = "observe",
     [DB_ANSWER_QUERY] = "answer_query",
     [DB_ANSWER_UPDATE] = "answer_update",
+    [DB_ATTESTED] = "attested",
 };
 
 enum state {

@@ -27,6 +27,7 @@ enum db_statement {
 	DB_OBSERVE,
 	DB_ANSWER_QUERY,
 	DB_ANSWER_UPDATE,
+	DB_ATTESTED,
 	DB_STATEMENTS
 };
 

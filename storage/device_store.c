@@ -372,7 +372,10 @@ device_answer_query(struct batch *batch, const struct store_answer *a,
 	add_int(&r, a->version);
 	add_int(&r, a->epoch);
 	add_int(&r, a->numbering);
-	add_digest(&r, a->hash);
+	if (a->hash == NULL)
+		add_slice(&r, SLICE_LIT(""));
+	else
+		add_digest(&r, a->hash);
 	add_component_ids(&r, &lists[0], a->components, a->n_components);
 	add_component_digests(&r, &lists[1], a->components, a->n_components);
 	add_int_list(&r, &lists[2], a->shown, a->n_shown);
@@ -392,6 +395,45 @@ device_answer_query(struct batch *batch, const struct store_answer *a,
 	for (size_t i = 0; i < 7; i++)
 		buf_fini(&lists[i]);
 	return call;
+}
+
+static void
+on_attested(enum tam_err err, const struct db_rows *rows, size_t row,
+    const struct batch_caller *w)
+{
+	(void)err;
+	(void)rows;
+	(void)row;
+	(void)w;
+}
+
+static struct slice
+not_null(struct slice s)
+{
+	return s.p == NULL ? SLICE_LIT("") : s;
+}
+
+bool
+device_attested(struct batch *batch, const struct store_attestation *a)
+{
+	struct row r = {.n = 0};
+
+	add_int(&r, a->domain_id);
+	add_int(&r, a->device_id);
+	add_int(&r, a->stamp.epoch);
+	add_int(&r, a->stamp.us);
+	add_int(&r, a->at_us);
+	add_slice(&r,
+	    a->affirmed ? SLICE_LIT("affirmed") : SLICE_LIT("failed"));
+	add_slice(&r, slice_str(a->reason));
+	add_slice(&r, slice_str(a->verifier));
+	add_int(&r, a->tier);
+	add_slice(&r, not_null(a->oemid));
+	add_slice(&r, not_null(a->ueid));
+	add_slice(&r, not_null(a->hwmodel));
+	add_slice(&r, not_null(a->hwversion));
+	return batch_add(batch, DB_ATTESTED, a->device_id, r.values, INT64_MAX,
+	           on_attested, (struct batch_caller){.arg = NULL}) != NULL;
 }
 
 static void

@@ -129,6 +129,7 @@ struct store_answer {
 	struct stamp stamp;
 	int64_t now_us, version, epoch;
 	int numbering;
+	/* NULL: the inventory is not believed, and left as it is. */
 	const uint8_t *hash;
 	size_t n_components;
 	const struct store_component *components;
@@ -151,6 +152,21 @@ typedef void (*device_answer_cb)(enum tam_err, enum store_verdict,
     int64_t version, void *);
 struct batch_call *device_answer_query(struct batch *,
     const struct store_answer *, int64_t deadline_us, device_answer_cb, void *);
+
+/* What an appraisal found; fields are empty when it found nothing. */
+struct store_attestation {
+	int32_t domain_id;
+	int64_t device_id;
+	struct stamp stamp;
+	int64_t at_us;
+	bool affirmed;
+	const char *reason, *verifier;
+	int64_t tier;
+	struct slice oemid, ueid, hwmodel, hwversion;
+};
+
+/* Written behind: nobody waits.  False when the queue is full. */
+bool device_attested(struct batch *, const struct store_attestation *);
 
 /* A Success or an Error. */
 struct store_outcome {

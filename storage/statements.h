@@ -80,21 +80,45 @@
 	"LATERAL wire_answer_update(a::int, b, c, d, f, g, h, i <> 0, "       \
 	" j::int, k) r"
 
+/* The last appraisal; an older answer does not overwrite a newer one. */
+#define SQL_WIRE_ATTESTED                                                      \
+	"INSERT INTO device_attestation AS d SELECT a::int, b, c, e, f, g, "   \
+	" h, i, j::int, k, l, m, o FROM unnest($1::int8[], $2::int8[], "       \
+	" $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::text[], "        \
+	" $8::text[], $9::text[], $10::int8[], $11::bytea[], $12::bytea[], "   \
+	" $13::bytea[], $14::text[]) "                                         \
+	"AS x (n, a, b, c, e, f, g, h, i, j, k, l, m, o) "                     \
+	"ON CONFLICT (domain_id, device_id) DO UPDATE SET "                    \
+	"stamp_epoch = EXCLUDED.stamp_epoch, stamp_us = EXCLUDED.stamp_us, "   \
+	"at_us = EXCLUDED.at_us, result = EXCLUDED.result, "                   \
+	"reason = EXCLUDED.reason, verifier = EXCLUDED.verifier, "             \
+	"tier = EXCLUDED.tier, oemid = EXCLUDED.oemid, ueid = EXCLUDED.ueid, " \
+	"hwmodel = EXCLUDED.hwmodel, hwversion = EXCLUDED.hwversion "          \
+	"WHERE (d.stamp_epoch, d.stamp_us) < "                                 \
+	" (EXCLUDED.stamp_epoch, EXCLUDED.stamp_us)"
+
 /* --- the control thread ---------------------------------------------------- */
 
 #define SQL_CLOCK "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::int8"
 
-#define SQL_DOMAINS                                               \
-	"SELECT domain_id, name, incarnation, epoch, "            \
-	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key) " \
+#define SQL_DOMAINS                                                             \
+	"SELECT domain_id, name, incarnation, epoch, "                          \
+	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key), teep_profile " \
 	"FROM domain ORDER BY domain_id"
+
+#define SQL_VERIFIERS                                             \
+	"SELECT domain_id, name, curve, public_key, worst_tier, " \
+	"unbound::int, max_age_s, url, ca FROM verifier "         \
+	"ORDER BY domain_id, name"
 
 #define SQL_WIRE_PROFILES                                                       \
 	"SELECT domain_id, name, is_default::int, wire_id, numbering, opener, " \
 	"algorithms, kid, ask, always_token::int, verify_after_update, "        \
 	"update_bytes FROM wire_profile ORDER BY domain_id, wire_id"
 
-#define SQL_TAM_KEYS "SELECT domain_id, thumbprint, uri FROM tam_key"
+#define SQL_TAM_KEYS                                           \
+	"SELECT domain_id, thumbprint, uri, use FROM tam_key " \
+	"ORDER BY domain_id, created_at, thumbprint"
 
 #define SQL_TOKEN_KEYS \
 	"SELECT key_id, wrapped, mint_from_us, retire_us FROM token_key"

@@ -11,6 +11,7 @@
 #include "lib/base/mem.h"
 #include "lib/codec/cose.h"
 #include "lib/codec/crypto.h"
+#include "lib/codec/ecdh.h"
 #include "storage/admin_statements.h"
 #include "storage/migrate.h"
 #include "storage/sql.h"
@@ -200,11 +201,39 @@ make_key(struct bootstrap *b, enum cose_curve curve, enum tam_err *err)
 		*err = SQL_EXEC(b->sql, NULL, SQL_BOOTSTRAP_KEY, b->domain_id,
 		    sql_bytea(b->arena, SLICE_OF(priv.key.thumbprint)), name,
 		    sql_bytea(b->arena, cose_key_pub(&priv.key)),
-		    arena_printf(b->arena, "file:%s", path));
+		    arena_printf(b->arena, "file:%s", path), "sign");
 	if (*err == TAM_OK)
 		(void)fprintf(stderr, "TAM key %s %s\n", name,
 		    hex_dup(b->arena, SLICE_OF(priv.key.thumbprint)));
 	cose_private_wipe(&priv);
+	return *err == TAM_OK;
+}
+
+/* What devices encrypt to; never the key that signs. */
+static bool
+make_agreement_key(struct bootstrap *b, enum ecdh_curve curve,
+    enum tam_err *err)
+{
+	const char *name = curve == ECDH_P256 ? "p256" : "x25519";
+	const char *path = arena_printf(b->arena, "%s/%s-agree-%s.pem",
+	    b->key_dir, b->domain, name);
+	struct ecdh_private priv;
+	struct buf pem;
+	bool ok;
+
+	buf_init(&pem, 8192);
+	ecdh_private_generate(&priv, curve);
+	ecdh_private_to_pem(&priv, &pem);
+	ok = ctl_write_secret(path, buf_slice(&pem));
+	crypto_zero(pem.p, pem.n);
+	buf_fini(&pem);
+	*err = TAM_BAD_FILE;
+	if (ok)
+		*err = SQL_EXEC(b->sql, NULL, SQL_BOOTSTRAP_KEY, b->domain_id,
+		    sql_bytea(b->arena, SLICE_OF(priv.key.thumbprint)), name,
+		    sql_bytea(b->arena, ecdh_key_pub(&priv.key)),
+		    arena_printf(b->arena, "file:%s", path), "agree");
+	ecdh_private_wipe(&priv);
 	return *err == TAM_OK;
 }
 
@@ -248,6 +277,8 @@ bootstrap(struct bootstrap *b)
 	err = sql_script(b->sql, "BEGIN");
 	if (err == TAM_OK && make_domain(b, &err) &&
 	    make_key(b, COSE_P256, &err) && make_key(b, COSE_ED25519, &err) &&
+	    make_agreement_key(b, ECDH_P256, &err) &&
+	    make_agreement_key(b, ECDH_X25519, &err) &&
 	    make_administrator(b, token, &err))
 		err = sql_script(b->sql, "COMMIT");
 	if (err == TAM_OK) {

@@ -35,6 +35,10 @@
 	X(polls_cached, "QueryResponses answered from the cache")            \
 	X(updates_committed, "Updates committed")                            \
 	X(updates_withdrawn, "Updates withdrawn because the epoch moved")    \
+	X(error_updates, "Updates that only say what is wrong")              \
+	X(attestations, "Attestation results accepted")                      \
+	X(attestations_cached, "of them, results whose signature was known") \
+	X(attestations_failed, "Attestation payloads refused")               \
 	X(verify_requests, "Verifying QueryRequests sent after a Success")   \
 	X(successes, "Success messages applied")                             \
 	X(errors, "Error messages applied")                                  \

@@ -11,6 +11,7 @@
 
 #include "lib/base/slice.h"
 #include "lib/codec/cose.h"
+#include "policy/policy.h"
 #include "storage/device_store.h"
 
 struct device_cache;
@@ -23,6 +24,8 @@ struct cached_device {
 	int64_t quiet_epoch;
 	struct stamp stamp; /* the newest this worker has seen */
 	uint8_t inventory_hash[STORE_DIGEST_SIZE];
+	enum policy_attestation attestation; /* which that was true for */
+	uint8_t attest_hash[STORE_DIGEST_SIZE];
 };
 
 struct device_cache *device_cache_new(size_t max);

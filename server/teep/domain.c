@@ -25,16 +25,23 @@ snapshot_ref(struct tam_snapshot *s)
 	return s;
 }
 
+static void
+domain_fini(struct tam_domain *d)
+{
+	policy_set_unref(d->policy);
+	for (size_t i = 0; i < d->n_verifiers; i++)
+		free(d->verifiers[i].ca);
+	crypto_zero(d->keys, sizeof(d->keys));
+	crypto_zero(d->agree, sizeof(d->agree));
+}
+
 void
 snapshot_unref(struct tam_snapshot *s)
 {
 	if (s == NULL || atomic_fetch_sub(&s->refs, 1) > 1)
 		return;
-	for (size_t i = 0; i < s->n; i++) {
-		policy_set_unref(s->domains[i].policy);
-		cose_private_wipe(&s->domains[i].keys[COSE_P256]);
-		cose_private_wipe(&s->domains[i].keys[COSE_ED25519]);
-	}
+	for (size_t i = 0; i < s->n; i++)
+		domain_fini(&s->domains[i]);
 	crypto_zero(&s->tokens, sizeof(s->tokens));
 	free(s);
 }

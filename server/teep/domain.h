@@ -12,13 +12,18 @@
 #include <stdatomic.h>
 
 #include "lib/codec/cose.h"
+#include "lib/codec/eat.h"
+#include "lib/codec/ecdh.h"
 #include "lib/codec/teep.h"
 #include "policy/policy.h"
 #include "server/teep/token.h"
 
 enum {
 	DOMAIN_NAME_MAX = 64,
-	DOMAIN_PROFILES_MAX = 32
+	DOMAIN_URL_MAX = 256,
+	DOMAIN_PROFILES_MAX = 32,
+	DOMAIN_VERIFIERS_MAX = 16,
+	DOMAIN_AGREE_KEYS_MAX = 8
 };
 
 enum wire_opener {
@@ -46,6 +51,17 @@ struct wire_profile {
 	size_t update_max; /* bytes of manifests in one Update */
 };
 
+/* Whose attestation results the domain believes. */
+struct verifier {
+	char name[DOMAIN_NAME_MAX];
+	struct cose_key key;
+	enum ear_tier worst; /* the worst tier that passes */
+	bool unbound;        /* an EAR that names no key passes */
+	int64_t max_age_s;   /* a result without our nonce; 0: none passes */
+	char url[DOMAIN_URL_MAX]; /* appraises Evidence; "" : it does not */
+	char *ca;                 /* PEM its TLS certificate chains to */
+};
+
 struct tam_domain {
 	int32_t id;
 	char name[DOMAIN_NAME_MAX];
@@ -54,6 +70,11 @@ struct tam_domain {
 	struct wire_profile profiles[DOMAIN_PROFILES_MAX];
 	bool has_key[2]; /* by enum cose_curve */
 	struct cose_private keys[2];
+	size_t n_agree; /* keys to decrypt with */
+	struct ecdh_private agree[DOMAIN_AGREE_KEYS_MAX];
+	char teep_profile[DOMAIN_URL_MAX]; /* of attestation results */
+	size_t n_verifiers;
+	struct verifier verifiers[DOMAIN_VERIFIERS_MAX];
 	struct policy_set *policy;
 };
 

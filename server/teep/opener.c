@@ -13,7 +13,12 @@ struct cose_signer *
 worker_signer(struct worker *w, const struct tam_domain *domain,
     enum cose_curve curve)
 {
-	return w->signers[domain - w->snapshot->domains][curve];
+	/* The caller may hold an older snapshot than the worker. */
+	for (size_t i = 0; i < w->snapshot->n; i++) {
+		if (w->snapshot->domains[i].id == domain->id)
+			return w->signers[i][curve];
+	}
+	return NULL;
 }
 
 static int
@@ -107,13 +112,12 @@ fill_request(struct teep_message *m, const struct wire_profile *profile,
 enum tam_err
 opener_make(struct worker *w, struct arena *arena,
     const struct tam_domain *domain, const struct wire_profile *profile,
-    uint8_t hop, const struct reply_form *known, int64_t now_us,
-    struct slice *out)
+    const struct opener_ask *ask, int64_t now_us, struct slice *out)
 {
 	struct token_scope scope = {domain->incarnation, domain->id};
-	struct token t = {.kind = hop > 0 ? TOKEN_VERIFY : TOKEN_QUERY,
+	struct token t = {.kind = ask->hop > 0 ? TOKEN_VERIFY : TOKEN_QUERY,
 	    .items = TEEP_ITEM_TRUSTED_COMPONENTS,
-	    .hop = hop,
+	    .hop = ask->hop,
 	    .wire_id = profile->wire_id,
 	    .epoch = domain->epoch};
 	struct reply_form form = {.numbering = profile->numbering,
@@ -125,18 +129,18 @@ opener_make(struct worker *w, struct arena *arena,
 	uint8_t token[TOKEN_SIZE];
 	enum tam_err err;
 
-	if (profile->ask_attest && hop == 0) {
+	if (ask->attest) {
 		t.kind = TOKEN_CHALLENGE;
 		t.items |= TEEP_ITEM_ATTESTATION;
 	}
 	err = token_mint(&w->snapshot->tokens, scope, &t, now_us, token);
 	if (err != TAM_OK)
 		return err;
-	if (known != NULL)
-		form = *known;
+	if (ask->known != NULL)
+		form = *ask->known;
 	m.numbering = form.numbering;
 	fill_request(&m, profile, t.items, SLICE_OF(token));
-	if (profile->opener == OPENER_SIGN && known == NULL)
+	if (profile->opener == OPENER_SIGN && ask->known == NULL)
 		return sign_all(w, arena, domain, profile, &m, out);
 	return reply_sign(w, arena, domain, &form, &m, out);
 }

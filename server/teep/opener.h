@@ -18,13 +18,17 @@ struct reply_form {
 	bool send_kid;
 };
 
-/*
- * A QueryRequest of the profile; `hop` as in token.h.  After the device is
- * known pass its form, else NULL.  TAM_NO_KEY when the domain lacks the key.
- */
+/* What a QueryRequest is to ask, and of whom. */
+struct opener_ask {
+	uint8_t hop; /* as in token.h */
+	bool attest;
+	const struct reply_form *known; /* the device's; NULL: nobody's yet */
+};
+
+/* A QueryRequest of the profile.  TAM_NO_KEY when the domain lacks the key. */
 enum tam_err opener_make(struct worker *, struct arena *,
-    const struct tam_domain *, const struct wire_profile *, uint8_t hop,
-    const struct reply_form *, int64_t now_us, struct slice *out);
+    const struct tam_domain *, const struct wire_profile *,
+    const struct opener_ask *, int64_t now_us, struct slice *out);
 
 /* Signs a message as COSE_Sign1. */
 enum tam_err reply_sign(struct worker *, struct arena *,

@@ -30,6 +30,7 @@ struct observed {
 	struct stamp stamp;
 	int64_t now_us;
 	int numbering;
+	enum policy_attestation attestation;
 	struct arena *arena;
 	struct inventory inventory; /* copied when it is needed */
 	unsigned tries;
@@ -43,7 +44,8 @@ static void load(struct observed *);
 
 struct policy_facts
 policy_facts_of(struct arena *arena, const struct store_device *d,
-    const struct inventory *inv, size_t update_max)
+    const struct inventory *inv, enum policy_attestation attestation,
+    size_t update_max)
 {
 	struct selector_label *labels =
 	    arena_new_n(arena, d->n_labels, struct selector_label);
@@ -58,6 +60,7 @@ policy_facts_of(struct arena *arena, const struct store_device *d,
 		    inv->components[i].digest};
 	return (struct policy_facts){.subject = {d->class_name, d->n_labels,
 	                                 labels},
+	    .attestation = attestation,
 	    .n_components = inv->n,
 	    .components = components,
 	    .update_max = update_max};
@@ -115,7 +118,7 @@ on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 		observed_free(o);
 		return;
 	}
-	facts = policy_facts_of(o->arena, d, &o->inventory, 0);
+	facts = policy_facts_of(o->arena, d, &o->inventory, o->attestation, 0);
 	policy_decide(domain->policy, &facts, o->arena, &decision);
 	crypto_random(&exchange, sizeof(exchange));
 	a = (struct store_answer){.domain_id = o->domain_id,
@@ -185,7 +188,7 @@ void
 reapply_observe(struct worker *w, const struct tam_domain *domain,
     int64_t device_id, const uint8_t thumbprint[COSE_THUMBPRINT_SIZE],
     const struct store_observation *ob, int numbering,
-    const struct inventory *inventory)
+    enum policy_attestation attestation, const struct inventory *inventory)
 {
 	struct observed *o = mem_new(struct observed);
 
@@ -197,6 +200,7 @@ reapply_observe(struct worker *w, const struct tam_domain *domain,
 	o->stamp = ob->stamp;
 	o->now_us = ob->now_us;
 	o->numbering = numbering;
+	o->attestation = attestation;
 	o->arena = arena_new_in(&w->http->arenas);
 	copy_inventory(o, inventory);
 	/* While the database is away observations wait; see batch.h. */

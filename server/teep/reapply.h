@@ -19,10 +19,11 @@ struct worker;
 /* Copies all it needs. */
 void reapply_observe(struct worker *, const struct tam_domain *,
     int64_t device_id, const uint8_t thumbprint[COSE_THUMBPRINT_SIZE],
-    const struct store_observation *, int numbering, const struct inventory *);
+    const struct store_observation *, int numbering, enum policy_attestation,
+    const struct inventory *);
 
 /* A device's rows and its inventory as policy sees them; in the arena. */
 struct policy_facts policy_facts_of(struct arena *, const struct store_device *,
-    const struct inventory *, size_t update_max);
+    const struct inventory *, enum policy_attestation, size_t update_max);
 
 #endif

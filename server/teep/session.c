@@ -21,6 +21,7 @@
  *	                    without a kid the few keys of the domain in turn
  *	verify              the signature; from here on the peer is a device
  *	QueryResponse:
+ *	  attest            what was presented is appraised, if it was asked for
  *	  observe           nothing new, as far as the cache knows: 204 at once
  *	  reload            else the rows are read, on_loaded
  *	  decide            policy: nothing, not yet, or an Update
@@ -29,8 +30,9 @@
  *	Success, Error:
  *	  conclude          the outcome is committed, on_concluded answers
  *
- * The steps up to the signature are in session_identify.c, a QueryResponse is
- * session_query.c's, a Success or Error session_outcome.c's.
+ * The steps up to the signature are in session_identify.c, appraisal is
+ * session_attest.c's, a QueryResponse session_query.c's, a Success or Error
+ * session_outcome.c's.
  *
  * A session waits for one thing at a time, s->pending, and lives in the arena
  * of its exchange: answering ends both.
@@ -192,13 +194,68 @@ open_session(struct session *s)
 		session_refuse(s, TAM_OVERLOADED);
 		return;
 	}
-	err = opener_make(s->worker, s->arena, s->domain, s->profile, 0, NULL,
-	    s->now_us, &message);
+	err = opener_make(s->worker, s->arena, s->domain, s->profile,
+	    &(struct opener_ask){.attest = s->profile->ask_attest}, s->now_us,
+	    &message);
 	if (err != TAM_OK) {
 		session_refuse(s, err);
 		return;
 	}
 	COUNT(&s->worker->counters, openers);
+	session_answer_message(s, message);
+}
+
+/* One QueryRequest more in the same HTTP session; at the last hop it ends. */
+void
+session_ask(struct session *s, bool attest)
+{
+	struct slice message;
+	enum tam_err err;
+
+	if (s->token.hop + 1 >= TOKEN_HOPS_MAX) {
+		session_answer_nothing(s);
+		return;
+	}
+	err = opener_make(s->worker, s->arena, s->domain, s->profile,
+	    &(struct opener_ask){.hop = (uint8_t)(s->token.hop + 1),
+	        .attest = attest,
+	        .known = &s->form},
+	    clock_wall_us(), &message);
+	if (err != TAM_OK)
+		session_refuse(s, err);
+	else
+		session_answer_message(s, message);
+}
+
+/* Section 7.1.1: what is wrong with a QueryResponse, told in an Update.  It
+ * promises nothing, so it is no row; an answer to it matches none. */
+void
+session_answer_error(struct session *s, uint64_t code, const char *text)
+{
+	struct token t = {.hop = s->token.hop,
+	    .wire_id = s->profile->wire_id,
+	    .epoch = s->domain->epoch};
+	struct teep_message m = {.kind = TEEP_UPDATE,
+	    .numbering = s->form.numbering,
+	    .present = 1u << TEEP_OPT_TOKEN | 1u << TEEP_OPT_ERR_CODE |
+	        1u << TEEP_OPT_ERR_MSG | 1u << TEEP_OPT_ERR_LANG,
+	    .err_code = code,
+	    .err_msg = slice_str(text),
+	    .err_lang = SLICE_LIT("en")};
+	uint8_t token[TOKEN_SIZE];
+	struct slice message;
+	enum tam_err err = token_mint_update(&s->snapshot->tokens,
+	    session_scope(s), &t, session_new_id(), clock_wall_us(), token);
+
+	m.token = SLICE_OF(token);
+	if (err == TAM_OK)
+		err = reply_sign(s->worker, s->arena, s->domain, &s->form, &m,
+		    &message);
+	if (err != TAM_OK) {
+		session_refuse(s, err);
+		return;
+	}
+	COUNT(&s->worker->counters, error_updates);
 	session_answer_message(s, message);
 }
 
@@ -247,20 +304,41 @@ token_fits(const struct session *s)
 	}
 }
 
+/*
+ * T27: without a token the challenge is the handle: the nonce of what was
+ * presented, read here only to find which question it answers.
+ */
+static struct slice
+find_handle(struct session *s)
+{
+	struct slice nonce;
+
+	if (s->message.token.n > 0)
+		return s->message.token;
+	if (s->message.kind != TEEP_QUERY_RESPONSE || s->message.payload.n == 0)
+		return slice_none();
+	if (session_open_payload(s) != TAM_OK)
+		return slice_none();
+	nonce = eat_peek_nonce(s->message.payload, s->arena);
+	return nonce.n == TOKEN_SIZE ? nonce : slice_none();
+}
+
 static enum tam_err
 check_token(struct session *s)
 {
 	enum tam_err err;
 
-	if (s->message.token.n == 0)
-		return s->message.kind == TEEP_QUERY_RESPONSE
+	s->handle = find_handle(s);
+	if (s->handle.n == 0)
+		return s->message.kind == TEEP_QUERY_RESPONSE &&
+		        s->message.payload.n == 0
 		    ? TAM_OK /* unsolicited: no question of ours */
 		    : TAM_TOKEN_MISSING;
-	err = token_check(&s->snapshot->tokens, session_scope(s),
-	    s->message.token, s->now_us, &s->token);
+	err = token_check(&s->snapshot->tokens, session_scope(s), s->handle,
+	    s->now_us, &s->token);
 	if (err != TAM_OK)
 		return err;
-	if (token_burns_dead(s->worker->burns, s->message.token))
+	if (token_burns_dead(s->worker->burns, s->handle))
 		return TAM_TOKEN_BURNT;
 	return token_fits(s) ? TAM_OK : TAM_TOKEN_FOREIGN;
 }
@@ -286,7 +364,7 @@ receive(struct session *s)
 		session_refuse(s, err);
 		return;
 	}
-	if (s->message.token.n > 0)
+	if (s->handle.n > 0)
 		s->profile = domain_profile_by_id(s->domain, s->token.wire_id);
 	session_identify(s);
 }

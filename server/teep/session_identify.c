@@ -17,17 +17,16 @@ static enum tam_err check_signature(struct session *);
 
 /* --- identifying ------------------------------------------------------------------ */
 
-/* Guessing costs: the budget pays, and the token has three tries. */
-static void
-strike(struct session *s)
+void
+session_strike(struct session *s)
 {
 	(void)budget_take(&s->worker->failures, clock_mono_us());
-	if (s->message.token.n > 0)
-		token_burns_add(s->worker->burns, s->message.token);
+	if (s->handle.n > 0)
+		token_burns_add(s->worker->burns, s->handle);
 }
 
-static bool
-may_fail(struct session *s)
+bool
+session_may_fail(struct session *s)
 {
 	struct budget *b = &s->worker->failures;
 
@@ -48,7 +47,7 @@ on_identified(enum tam_err err, const struct store_device *device, void *arg)
 
 	s->pending = NULL;
 	if (err == TAM_OK && device == NULL) {
-		strike(s);
+		session_strike(s);
 		err = TAM_UNKNOWN_KEY;
 	}
 	if (err == TAM_OK && !device->active)
@@ -100,7 +99,7 @@ try_candidate(struct session *s)
 	struct batch_call *call;
 
 	if (s->n_candidates == 0) {
-		strike(s);
+		session_strike(s);
 		session_refuse(s, TAM_UNKNOWN_KEY);
 		return;
 	}
@@ -135,7 +134,7 @@ find_candidates(struct session *s)
 {
 	struct batch_call *call;
 
-	if (!may_fail(s)) {
+	if (!session_may_fail(s)) {
 		session_refuse(s, TAM_BUDGET_SPENT);
 		return;
 	}
@@ -166,7 +165,8 @@ session_identify(struct session *s)
 		verify(s);
 		return;
 	}
-	if (!may_fail(s)) { /* a stranger costs the database a look-up */
+	if (!session_may_fail(
+	        s)) { /* a stranger costs the database a look-up */
 		session_refuse(s, TAM_BUDGET_SPENT);
 		return;
 	}
@@ -205,29 +205,31 @@ verify_within_budget(struct session *s)
 {
 	enum tam_err err;
 
-	if (!may_fail(s))
+	if (!session_may_fail(s))
 		return TAM_BUDGET_SPENT;
 	err = check_signature(s);
 	if (err != TAM_OK)
-		strike(s);
+		session_strike(s);
 	return err;
 }
 
-/* T30, T50: reports must answer this very token; an unknown layout is passed
- * over (E13). */
-static enum tam_err
-check_reports(struct session *s)
+/* T30, T50: reports must answer this very token; what cannot be read is
+ * passed over (E13). */
+static bool
+reports_answer_us(struct session *s)
 {
-	for (size_t i = 0; i < s->message.n_reports; i++) {
+	struct suit_opening opening = {s->domain->agree, s->domain->n_agree};
+
+	for (size_t i = 0; s->message.token.n > 0 && i < s->message.n_reports;
+	     i++) {
 		struct suit_report r;
 
-		if (suit_report_decode(s->message.reports[i], s->arena, &r) !=
-		    TAM_OK)
-			continue;
-		if (!slice_eq(r.nonce, s->message.token))
-			return TAM_REPORT_NONCE;
+		if (suit_report_open(s->message.reports[i], &opening, s->arena,
+		        &r) == TAM_OK &&
+		    !slice_eq(r.nonce, s->message.token))
+			return false;
 	}
-	return TAM_OK;
+	return true;
 }
 
 /* T28: a known device that answers nothing is asked. */
@@ -242,8 +244,10 @@ ask_again(struct session *s)
 		session_refuse(s, TAM_OVERLOADED);
 		return;
 	}
-	err = opener_make(s->worker, s->arena, s->domain, s->profile, 0,
-	    &s->form, s->now_us, &message);
+	err = opener_make(s->worker, s->arena, s->domain, s->profile,
+	    &(struct opener_ask){.attest = s->profile->ask_attest,
+	        .known = &s->form},
+	    s->now_us, &message);
 	if (err != TAM_OK)
 		session_refuse(s, err);
 	else
@@ -251,12 +255,31 @@ ask_again(struct session *s)
 }
 
 static void
+go_on(struct session *s)
+{
+	bool query = s->message.kind == TEEP_QUERY_RESPONSE;
+
+	if (s->handle.n == 0) {
+		ask_again(s);
+	} else if (!reports_answer_us(s)) {
+		counter_bump(&s->worker->counters.drops[TAM_REPORT_NONCE]);
+		if (query)
+			session_answer_error(s, TEEP_ERR_PERMANENT,
+			    "a SUIT report's nonce is not the token");
+		else
+			session_answer_nothing(s);
+	} else if (query) {
+		session_attest(s);
+	} else {
+		session_conclude(s);
+	}
+}
+
+static void
 verify(struct session *s)
 {
 	enum tam_err err = verify_within_budget(s);
 
-	if (err == TAM_OK && s->message.token.n > 0)
-		err = check_reports(s);
 	if (err != TAM_OK) {
 		session_refuse(s, err);
 		return;
@@ -264,10 +287,5 @@ verify(struct session *s)
 	s->form.numbering = s->message.numbering;
 	s->form.curve = s->key.curve;
 	s->form.send_kid = s->profile->send_kid;
-	if (s->message.token.n == 0)
-		ask_again(s);
-	else if (s->message.kind == TEEP_QUERY_RESPONSE)
-		session_query_response(s);
-	else
-		session_conclude(s);
+	go_on(s);
 }

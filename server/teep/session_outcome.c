@@ -24,21 +24,6 @@ wants_verification(const struct session *s, bool had_revocations)
 }
 
 static void
-ask_for_proof(struct session *s)
-{
-	struct slice message;
-
-	if (opener_make(s->worker, s->arena, s->domain, s->profile,
-	        (uint8_t)(s->token.hop + 1), &s->form, clock_wall_us(),
-	        &message) != TAM_OK) {
-		session_answer_nothing(s);
-		return;
-	}
-	COUNT(&s->worker->counters, verify_requests);
-	session_answer_message(s, message);
-}
-
-static void
 on_concluded(enum tam_err err, enum store_verdict verdict, bool had_revocations,
     void *arg)
 {
@@ -59,10 +44,12 @@ on_concluded(enum tam_err err, enum store_verdict verdict, bool had_revocations,
 	else
 		COUNT(&s->worker->counters, errors);
 	(void)session_epoch_moved(s);
-	if (wants_verification(s, had_revocations))
-		ask_for_proof(s);
-	else
+	if (wants_verification(s, had_revocations)) {
+		COUNT(&s->worker->counters, verify_requests);
+		session_ask(s, false);
+	} else {
 		session_answer_nothing(s);
+	}
 }
 
 /* What an operator wants to read about an Error, without the peer's bytes

@@ -32,6 +32,9 @@ is_quiet(const struct session *s, const struct cached_device *d)
 {
 	return d != NULL && s->message.n_requested == 0 &&
 	    s->message.n_unneeded == 0 && d->quiet_epoch == s->domain->epoch &&
+	    d->attestation == s->attestation &&
+	    memcmp(d->attest_hash, s->attest_hash, sizeof(s->attest_hash)) ==
+	    0 &&
 	    memcmp(d->inventory_hash, s->inventory.hash,
 	        sizeof(s->inventory.hash)) == 0;
 }
@@ -46,7 +49,7 @@ observe(struct session *s, int64_t version)
 	        .now_us = s->now_us,
 	        .version = version,
 	        .hash = s->inventory.hash},
-	    (int)s->form.numbering, &s->inventory);
+	    (int)s->form.numbering, s->attestation, &s->inventory);
 }
 
 void
@@ -55,10 +58,13 @@ session_query_response(struct session *s)
 	struct cached_device *known;
 	enum tam_err err;
 
-	err = s->message.selected_version == 0 ? TAM_OK : TAM_OUT_OF_RANGE;
-	if (err == TAM_OK)
-		err = inventory_make(s->worker->crypto, s->arena, &s->message,
-		    &s->inventory);
+	if (s->message.selected_version != 0) { /* T31: we offer 0 */
+		session_answer_error(s, TEEP_ERR_UNSUPPORTED_VERSION,
+		    "the version selected was not offered");
+		return;
+	}
+	err = inventory_make(s->worker->crypto, s->arena, &s->message,
+	    &s->inventory);
 	if (err != TAM_OK) {
 		session_refuse(s, err);
 		return;
@@ -175,10 +181,19 @@ remember_quiet(struct session *s, int64_t version)
 	    .version = version,
 	    .key = s->key,
 	    .quiet_epoch = s->domain->epoch,
+	    .attestation = s->attestation,
 	    .stamp = session_stamp(s)};
 
+	memcpy(d.attest_hash, s->attest_hash, sizeof(d.attest_hash));
 	memcpy(d.inventory_hash, s->inventory.hash, sizeof(d.inventory_hash));
 	device_cache_put(s->worker->devices, &d);
+}
+
+/* What failed attestation says counts for nothing. */
+static bool
+believed(const struct session *s)
+{
+	return s->attestation != POLICY_ATTEST_FAILED;
 }
 
 /* The rows say already what the answer shows, and nothing is to do. */
@@ -187,8 +202,9 @@ changes_nothing(const struct session *s)
 {
 	const struct store_device *d = s->device;
 
-	return !policy_has_work(&s->decision) && s->decision.n_shown == 0 &&
-	    !d->open_work && d->has_hash && s->withdraw == 0 &&
+	return believed(s) && !policy_has_work(&s->decision) &&
+	    s->decision.n_shown == 0 && !d->open_work && d->has_hash &&
+	    s->withdraw == 0 &&
 	    memcmp(d->inventory_hash, s->inventory.hash,
 	        sizeof(s->inventory.hash)) == 0;
 }
@@ -199,7 +215,7 @@ decide(struct session *s)
 	struct policy_request *requests = arena_new_n(s->arena,
 	    s->message.n_requested, struct policy_request);
 	struct policy_facts facts = policy_facts_of(s->arena, s->device,
-	    &s->inventory, s->profile->update_max);
+	    &s->inventory, s->attestation, s->profile->update_max);
 
 	for (size_t i = 0; i < s->message.n_requested; i++)
 		requests[i] = (struct policy_request){s->message.requested[i]
@@ -209,6 +225,11 @@ decide(struct session *s)
 	facts.requested = requests;
 	facts.n_unneeded = s->message.n_unneeded;
 	facts.unneeded = s->message.unneeded;
+	if (!believed(s)) {
+		facts.n_components = 0;
+		facts.n_requested = 0;
+		facts.n_unneeded = 0;
+	}
 	s->decisions++;
 	if (s->withdraw == 0 &&
 	    stamp_cmp(session_stamp(s), s->device->stamp) <= 0) {
@@ -230,8 +251,20 @@ decide(struct session *s)
 	/* At the last hop the session ends, whatever is left to do. */
 	if (s->token.hop >= TOKEN_HOPS_MAX)
 		s->pace.offer = false;
+	if (!believed(s) && !s->pace.offer && s->withdraw == 0) {
+		/* T38: nothing would mend it. */
+		session_answer_error(s, TEEP_ERR_ATTESTATION_REQUIRED,
+		    "attestation failed");
+		return;
+	}
+	if (changes_nothing(s) && s->decision.needs_attestation &&
+	    session_may_attest(s)) {
+		session_ask(s, true);
+		return;
+	}
 	if (changes_nothing(s)) {
-		remember_quiet(s, s->device->version);
+		if (!s->decision.needs_attestation)
+			remember_quiet(s, s->device->version);
 		observe(s, s->device->version);
 		session_answer_nothing(s);
 		return;
@@ -288,11 +321,20 @@ on_applied(struct session *s, int64_t version)
 		reload(s);
 		return;
 	}
+	if (s->update_id == 0 && !believed(s)) {
+		session_answer_error(s, TEEP_ERR_ATTESTATION_REQUIRED,
+		    "attestation failed");
+		return;
+	}
 	if (s->update_id == 0) {
 		if (!policy_has_work(&s->decision) &&
+		    !s->decision.needs_attestation &&
 		    s->decision.n_shown == 0 && !s->device->update.open)
 			remember_quiet(s, version);
-		session_answer_nothing(s);
+		if (s->decision.needs_attestation && session_may_attest(s))
+			session_ask(s, true);
+		else
+			session_answer_nothing(s);
 		return;
 	}
 	fault_point(FAULT_AFTER_COMMIT);
@@ -340,7 +382,7 @@ static void
 fill_update(struct session *s, struct store_answer *a)
 {
 	a->update_id = s->update_id;
-	a->opener = arena_dup(s->arena, s->message.token);
+	a->opener = arena_dup(s->arena, s->handle);
 	a->content = s->content;
 	a->n_manifests = s->decision.n_manifests;
 	a->manifests = digests_of(s);
@@ -362,8 +404,8 @@ promise(struct session *s)
 	    .version = s->device->version,
 	    .epoch = s->domain->epoch,
 	    .numbering = (int)s->form.numbering,
-	    .hash = s->inventory.hash,
-	    .n_components = s->inventory.n,
+	    .hash = believed(s) ? s->inventory.hash : NULL,
+	    .n_components = believed(s) ? s->inventory.n : 0,
 	    .components = s->inventory.components,
 	    .n_shown = s->decision.n_shown,
 	    .shown = s->decision.shown,

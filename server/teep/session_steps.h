@@ -36,6 +36,7 @@ struct session {
 
 	struct cose_message cose;    /* borrows the body */
 	struct teep_message message; /* borrows the body */
+	struct slice handle; /* the token, or the challenge, it answers */
 	struct token token;
 	struct reply_form form;
 	struct cose_key key;
@@ -43,6 +44,10 @@ struct session {
 
 	const struct slice *candidates; /* keys left to try, without a kid */
 	size_t n_candidates;
+
+	bool payload_opened; /* message.payload is what was encrypted */
+	enum policy_attestation attestation;
+	uint8_t attest_hash[STORE_DIGEST_SIZE]; /* of what was found */
 
 	struct inventory inventory;
 	const struct store_device *device;
@@ -59,6 +64,11 @@ struct session {
 void session_wait(struct session *, enum session_state, struct batch_call *);
 void session_answer_nothing(struct session *);
 void session_answer_message(struct session *, struct slice message);
+/* An Update that only says what is wrong. */
+void session_answer_error(struct session *, uint64_t err_code,
+    const char *text);
+/* Another QueryRequest, to the device that is known now. */
+void session_ask(struct session *, bool attest);
 /* Counts the reason; 204 when the peer is to blame, else 503. */
 void session_refuse(struct session *, enum tam_err);
 struct token_scope session_scope(const struct session *);
@@ -70,8 +80,19 @@ int64_t session_new_id(void);
 /* True when another epoch is served since; the session then uses it. */
 bool session_epoch_moved(struct session *);
 
+/* Guessing costs: whether the budget for failures has something left, and
+ * what a failure takes from it and from the token. */
+bool session_may_fail(struct session *);
+void session_strike(struct session *);
+
 /* session_identify.c: finds the key, verifies, goes on by kind. */
 void session_identify(struct session *);
+/* session_attest.c: appraises, goes on to session_query_response(). */
+void session_attest(struct session *);
+/* Decrypts the attestation payload, once; TAM_OK when it is not encrypted. */
+enum tam_err session_open_payload(struct session *);
+/* It was not asked for proof yet, and could be. */
+bool session_may_attest(const struct session *);
 /* session_query.c */
 void session_query_response(struct session *);
 /* session_outcome.c */

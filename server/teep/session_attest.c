@@ -1,0 +1,226 @@
+#include "config.h"
+
+#include "server/teep/session_steps.h"
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/codec/cose_encrypt.h"
+#include "server/http/exchange.h"
+#include "server/teep/device_cache.h"
+#include "server/teep/result_cache.h"
+#include "server/worker.h"
+
+/*
+ * What a device presents as proof (section 7.1.1; CONFORMANCE T32 to T38):
+ *
+ *	session_attest        was it asked for, is it there
+ *	session_open_payload  decrypted, once
+ *	appraise              a result: who signed it, and what it says
+ *	affirm, fail          the outcome; policy decides what follows from it
+ */
+
+enum {
+	CLOCK_SKEW_S = 60 /* between us, the Verifiers and the devices */
+};
+
+bool
+session_may_attest(const struct session *s)
+{
+	return s->token.hop == 0 &&
+	    (s->token.items & TEEP_ITEM_ATTESTATION) == 0 &&
+	    s->domain->n_verifiers > 0;
+}
+
+/* --- the outcome ------------------------------------------------------------------- */
+
+static void
+remember(struct session *s, const struct store_attestation *a)
+{
+	const struct cached_device *known =
+	    device_cache_find(s->worker->devices, s->domain->id,
+	        s->key.thumbprint);
+
+	if (known != NULL && known->attestation == s->attestation &&
+	    memcmp(known->attest_hash, s->attest_hash,
+	        sizeof(s->attest_hash)) == 0)
+		return; /* the row says so already */
+	if (!device_attested(s->worker->batch, a))
+		COUNT(&s->worker->counters, observations_lost);
+}
+
+static struct store_attestation
+row_of(const struct session *s)
+{
+	return (struct store_attestation){.domain_id = s->domain->id,
+	    .device_id = s->device_id,
+	    .stamp = session_stamp(s),
+	    .at_us = s->now_us,
+	    .reason = "",
+	    .verifier = ""};
+}
+
+static void
+affirm(struct session *s, const struct verifier *v, const struct eat_claims *c)
+{
+	struct store_attestation a = row_of(s);
+	uint8_t tier = (uint8_t)c->tier;
+	const struct slice parts[] = {slice_str(v->name), {&tier, 1}, c->oemid,
+	    SLICE_LIT("/"), c->ueid, SLICE_LIT("/"), c->hwmodel, SLICE_LIT("/"),
+	    c->hwversion};
+
+	a.affirmed = true;
+	a.verifier = v->name;
+	a.tier = c->is_ear ? (int64_t)c->tier : EAR_AFFIRMING;
+	a.oemid = c->oemid;
+	a.ueid = c->ueid;
+	a.hwmodel = c->hwmodel;
+	a.hwversion = c->hwversion;
+	cose_digest(s->worker->crypto, parts, sizeof(parts) / sizeof(parts[0]),
+	    s->attest_hash);
+	s->attestation = POLICY_ATTESTED;
+	remember(s, &a);
+	COUNT(&s->worker->counters, attestations);
+	session_query_response(s);
+}
+
+static void
+fail(struct session *s, enum tam_err err)
+{
+	struct store_attestation a = row_of(s);
+
+	counter_bump(&s->worker->counters.drops[err]);
+	COUNT(&s->worker->counters, attestations_failed);
+	log_peer(LOG_LEVEL_INFO, "attestation_failed",
+	    "reason=%s device=%lld request=%llu", tam_err_name(err),
+	    (long long)s->device_id, (unsigned long long)s->exchange->id);
+	a.reason = tam_err_name(err);
+	s->attestation = POLICY_ATTEST_FAILED;
+	remember(s, &a);
+	session_query_response(s);
+}
+
+/* --- results -------------------------------------------------------------------------- */
+
+/* T34.  A kid that names one of our Verifiers saves trying the others. */
+static enum tam_err
+find_signer(const struct session *s, const struct eat_token *t, size_t *which)
+{
+	const struct tam_domain *d = s->domain;
+	struct slice kid = slice_none();
+
+	if (t->kind != EAT_EAR_JWT)
+		kid = t->cose.signatures[0].kid;
+	for (size_t i = 0; i < d->n_verifiers; i++) {
+		const struct verifier *v = &d->verifiers[i];
+
+		if (kid.n == COSE_THUMBPRINT_SIZE &&
+		    !slice_eq(kid, SLICE_OF(v->key.thumbprint)))
+			continue;
+		if (eat_verify(s->worker->crypto, t, &v->key, 1) == TAM_OK) {
+			*which = i;
+			return TAM_OK;
+		}
+	}
+	return TAM_ATTEST_UNTRUSTED;
+}
+
+static enum tam_err
+check_signer(const struct session *s, struct slice result,
+    const struct eat_token *t, size_t *which)
+{
+	struct result_key key = {.domain_id = s->domain->id,
+	    .epoch = s->domain->epoch};
+	enum tam_err err;
+
+	cose_digest(s->worker->crypto, &result, 1, key.digest);
+	if (result_cache_find(s->worker->results, &key, which) &&
+	    *which < s->domain->n_verifiers) {
+		COUNT(&s->worker->counters, attestations_cached);
+		return TAM_OK;
+	}
+	err = find_signer(s, t, which);
+	if (err == TAM_OK)
+		result_cache_put(s->worker->results, &key, *which);
+	return err;
+}
+
+static void
+appraise(struct session *s, struct slice result, enum eat_kind kind)
+{
+	struct eat_token *t = arena_new(s->arena, struct eat_token);
+	const struct verifier *v;
+	size_t which = 0;
+	enum tam_err err = eat_open(result, kind, s->arena, t);
+
+	if (err == TAM_OK)
+		err = check_signer(s, result, t, &which);
+	if (err != TAM_OK) {
+		fail(s, err);
+		return;
+	}
+	v = &s->domain->verifiers[which];
+	err = eat_judge(&t->claims,
+	    &(struct eat_expect){.teep_profile = s->domain->teep_profile,
+	        .presenter = s->key.thumbprint,
+	        .n_nonces = 1,
+	        .nonces = {s->handle},
+	        .max_age_s = v->max_age_s,
+	        .now_s = s->now_us / CLOCK_SECOND,
+	        .skew_s = CLOCK_SKEW_S,
+	        .worst = v->worst,
+	        .unbound_ear = v->unbound});
+	if (err == TAM_OK)
+		affirm(s, v, &t->claims);
+	else
+		fail(s, err);
+}
+
+/* --- payloads ---------------------------------------------------------------------------- */
+
+enum tam_err
+session_open_payload(struct session *s)
+{
+	struct cose_encrypted *m;
+	enum tam_err err;
+
+	if (s->payload_opened || !cose_is_encrypted(s->message.payload))
+		return TAM_OK;
+	if (!session_may_fail(s))
+		return TAM_BUDGET_SPENT;
+	m = arena_new(s->arena, struct cose_encrypted);
+	err = cose_encrypt_decode(s->message.payload, s->arena, m);
+	if (err == TAM_OK)
+		err = cose_decrypt(m, COSE_USE_EAT, s->domain->agree,
+		    s->domain->n_agree, slice_none(), s->arena,
+		    &s->message.payload);
+	if (err != TAM_OK)
+		session_strike(s);
+	s->payload_opened = err == TAM_OK;
+	return err;
+}
+
+void
+session_attest(struct session *s)
+{
+	enum eat_kind kind;
+	enum tam_err err;
+
+	if ((s->token.items & TEEP_ITEM_ATTESTATION) == 0) {
+		session_query_response(s);
+		return;
+	}
+	if (!teep_has(&s->message, TEEP_OPT_PAYLOAD)) { /* T29 */
+		counter_bump(&s->worker->counters.drops[TAM_ATTEST_MISSING]);
+		session_answer_error(s, TEEP_ERR_PERMANENT,
+		    "the attestation payload is missing");
+		return;
+	}
+	err = session_open_payload(s);
+	kind = eat_kind_of(s->message.payload_format, s->domain->teep_profile);
+	if (err != TAM_OK)
+		fail(s, err);
+	else if (kind == EAT_EVIDENCE)
+		fail(s, TAM_VERIFIER_DOWN);
+	else
+		appraise(s, s->message.payload, kind);
+}
