@@ -161,12 +161,101 @@ sign(struct fleet_world *w, const struct agent *a, const struct teep_message *m,
 	buf_init(&payload, MESSAGE_MAX);
 	buf_init(&out, MESSAGE_MAX);
 	teep_encode(m, &payload);
-	cose_sign1(w->crypto, signer, alg, SLICE_OF(a->thumbprint),
+	cose_sign1(w->crypto, signer, alg,
+	    w->play.no_kid ? slice_none() : SLICE_OF(a->thumbprint),
 	    buf_slice(&payload), &out);
 	reply->bytes = arena_dup(arena, buf_slice(&out));
 	buf_fini(&payload);
 	buf_fini(&out);
 	cose_signer_free(signer);
+}
+
+/* Present if and only if the message it answers had one. */
+static void
+echo_token(const struct teep_message *of, struct teep_message *m)
+{
+	if (!teep_has(of, TEEP_OPT_TOKEN))
+		return;
+	m->present |= 1u << TEEP_OPT_TOKEN;
+	m->token = of->token;
+}
+
+/* What it holds, and what it says it holds besides. */
+static void
+fill_tc_list(const struct fleet_world *w, const struct agent *a,
+    struct arena *arena, struct teep_message *m)
+{
+	size_t n = (size_t)a->n_components + w->play.extra;
+	struct teep_tc *tc = arena_new_n(arena, n, struct teep_tc);
+
+	for (size_t i = 0; i < a->n_components; i++) {
+		tc[i].component_id = component_id(&a->components[i]);
+		tc[i].digest = SLICE_OF(a->components[i].digest);
+	}
+	for (size_t i = a->n_components; i < n; i++) {
+		const char *name =
+		    arena_printf(arena, "extra/%zu", i - a->n_components);
+
+		if (!suit_component_parse(arena, name, &tc[i].component_id))
+			abort();
+		tc[i].digest = SLICE_OF(a->thumbprint);
+	}
+	m->present |= 1u << TEEP_OPT_TC_LIST;
+	m->n_tc = n;
+	m->tc = tc;
+}
+
+/* Section 4.6, with what each code must bring. */
+static void
+answer_with_error(struct fleet_world *w, const struct agent *a,
+    const struct teep_message *request, struct arena *arena,
+    struct agent_reply *reply)
+{
+	struct teep_message m = {.kind = TEEP_ERROR,
+	    .numbering = request->numbering,
+	    .present = 1u << TEEP_OPT_ERR_MSG,
+	    .err_msg = SLICE_LIT("played"),
+	    .err_code = w->play.query_error};
+
+	echo_token(request, &m);
+	if (m.err_code == TEEP_ERR_UNSUPPORTED_FRESHNESS ||
+	    m.err_code == TEEP_ERR_ATTESTATION_REQUIRED) {
+		m.present |= 1u << TEEP_OPT_FRESHNESS;
+		m.n_freshness = 1;
+	}
+	if (m.err_code == TEEP_ERR_ATTESTATION_REQUIRED) {
+		m.present |= 1u << TEEP_OPT_CHALLENGE;
+		m.challenge = SLICE_OF(a->thumbprint);
+	}
+	if (m.err_code == TEEP_ERR_UNSUPPORTED_VERSION) {
+		m.present |= 1u << TEEP_OPT_VERSIONS;
+		m.n_versions = 1;
+	}
+	if (m.err_code == TEEP_ERR_UNSUPPORTED_SUITES) {
+		m.present |= 1u << TEEP_OPT_SUITES;
+		m.n_suites = 1;
+		m.suites[0].n = 1;
+		m.suites[0].type[0] = COSE_TAG_SIGN1;
+		m.suites[0].alg[0] =
+		    a->curve == COSE_P256 ? COSE_ALG_ESP256 : COSE_ALG_ED25519;
+	}
+	if (m.err_code == TEEP_ERR_UNSUPPORTED_REPORT)
+		teep_mandatory_profiles(&m);
+	reply->did = AGENT_ANSWERED_QUERY;
+	sign(w, a, &m, arena, reply);
+}
+
+struct slice
+agent_unsolicited(struct fleet_world *w, const struct agent *a,
+    enum teep_numbering numbering, struct arena *arena)
+{
+	struct teep_message m = {.kind = TEEP_QUERY_RESPONSE,
+	    .numbering = numbering};
+	struct agent_reply reply;
+
+	fill_tc_list(w, a, arena, &m);
+	sign(w, a, &m, arena, &reply);
+	return reply.bytes;
 }
 
 /* Section 4.3. */
@@ -176,23 +265,38 @@ answer_query(struct fleet_world *w, struct agent *a,
     struct agent_reply *reply)
 {
 	struct teep_message m = {.kind = TEEP_QUERY_RESPONSE,
-	    .numbering = request->numbering,
-	    .present = 1u << TEEP_OPT_TC_LIST};
-	struct teep_tc *tc =
-	    arena_new_n(arena, a->n_components, struct teep_tc);
+	    .numbering = request->numbering};
 
-	if (teep_has(request, TEEP_OPT_TOKEN)) {
-		m.present |= 1u << TEEP_OPT_TOKEN;
-		m.token = request->token;
-	}
-	for (size_t i = 0; i < a->n_components; i++) {
-		tc[i].component_id = component_id(&a->components[i]);
-		tc[i].digest = SLICE_OF(a->components[i].digest);
-	}
-	m.n_tc = a->n_components;
-	m.tc = tc;
+	echo_token(request, &m);
+	fill_tc_list(w, a, arena, &m);
+	if ((request->data_items & TEEP_ITEM_ATTESTATION) != 0)
+		attest_fill(w, a, request, arena, &m);
 	reply->did = AGENT_ANSWERED_QUERY;
 	sign(w, a, &m, arena, reply);
+}
+
+/* An agent without an attester says so (CONFORMANCE P10). */
+static void
+refuse_to_attest(struct fleet_world *w, const struct agent *a,
+    const struct teep_message *request, struct arena *arena,
+    struct agent_reply *reply)
+{
+	struct teep_message m = {.kind = TEEP_ERROR,
+	    .numbering = request->numbering,
+	    .present = 1u << TEEP_OPT_ERR_MSG,
+	    .err_msg = SLICE_LIT("attestation is not supported"),
+	    .err_code = TEEP_ERR_PERMANENT};
+
+	echo_token(request, &m);
+	reply->did = AGENT_ANSWERED_QUERY;
+	sign(w, a, &m, arena, reply);
+}
+
+static bool
+cannot_attest(const struct fleet_world *w, const struct teep_message *request)
+{
+	return (request->data_items & TEEP_ITEM_ATTESTATION) != 0 &&
+	    w->attest.form == ATTEST_NONE;
 }
 
 static struct slice
@@ -229,10 +333,7 @@ answer_update(struct fleet_world *w, struct agent *a,
 	    .reports = reports,
 	    .n_reports = n_reports};
 
-	if (teep_has(update, TEEP_OPT_TOKEN)) {
-		m.present |= 1u << TEEP_OPT_TOKEN;
-		m.token = update->token;
-	}
+	echo_token(update, &m);
 	if (n_reports > 0)
 		m.present |= 1u << TEEP_OPT_REPORTS;
 	if (!ok) {
@@ -314,6 +415,13 @@ process_update(struct fleet_world *w, struct agent *a,
 		uint8_t digest[32] = {0};
 
 		ok = install(w, a, m->manifests[i], arena, &o, digest);
+		if (ok && w->play.fail_section != 0) {
+			o = (struct suit_outcome){.section =
+			                              (enum suit_section)
+			                                  w->play.fail_section,
+			    .reason = SUIT_REASON_CONDITION};
+			ok = false;
+		}
 		reports[n++] = report(arena, m, digest, &o);
 	}
 	answer_update(w, a, m, ok, reports, n, arena, reply);
@@ -337,8 +445,8 @@ from_tam(struct fleet_world *w, const struct cose_message *m)
 
 void
 agent_handle(struct fleet_world *w, struct agent *a,
-    enum teep_numbering numbering, struct slice bytes, struct arena *arena,
-    struct agent_reply *reply)
+    enum teep_numbering numbering, struct slice bytes, bool first,
+    struct arena *arena, struct agent_reply *reply)
 {
 	struct cose_message cose;
 	struct teep_message m;
@@ -352,10 +460,17 @@ agent_handle(struct fleet_world *w, struct agent *a,
 	if (m.numbering_shown && m.numbering != numbering)
 		return;
 	m.numbering = numbering;
-	if (m.kind == TEEP_QUERY_REQUEST)
+	if (m.kind == TEEP_QUERY_REQUEST && first && w->play.query_error != 0)
+		answer_with_error(w, a, &m, arena, reply);
+	else if (m.kind == TEEP_QUERY_REQUEST && cannot_attest(w, &m))
+		refuse_to_attest(w, a, &m, arena, reply);
+	else if (m.kind == TEEP_QUERY_REQUEST)
 		answer_query(w, a, &m, arena, reply);
 	else if (m.kind == TEEP_UPDATE && m.n_manifests + m.n_unneeded > 0)
 		process_update(w, a, &m, arena, reply);
-	else if (m.kind == TEEP_UPDATE)
+	else if (m.kind == TEEP_UPDATE && teep_has(&m, TEEP_OPT_ERR_CODE)) {
+		reply->did = AGENT_WAS_TOLD;
+		reply->told = m.err_code;
+	} else if (m.kind == TEEP_UPDATE)
 		reply->did = AGENT_HAS_NO_ANSWER;
 }

@@ -10,6 +10,7 @@
 #define LOADTEST_DEVICE_H
 
 #include "lib/codec/teep.h"
+#include "loadtest/attest.h"
 #include "loadtest/journal.h"
 #include "loadtest/suit_run.h"
 
@@ -44,6 +45,18 @@ struct agent {
 	uint32_t sessions;
 };
 
+/* How the agents of this fleet are odd; all zero: they are not. */
+struct agent_play {
+	unsigned query_error; /* the first answer is an Error with this code */
+	bool no_kid;
+	bool unsolicited;      /* begins with an answer nobody asked for */
+	bool duplicate;        /* every message is sent twice */
+	bool replay;           /* the last message is sent again */
+	unsigned extra;        /* components it claims to hold besides */
+	unsigned slow_ms;      /* an Update takes so long */
+	unsigned fail_section; /* of a manifest; 0: none */
+};
+
 struct fleet_world {
 	struct cose_crypto *crypto;
 	size_t n_tam_keys, n_signers;
@@ -51,6 +64,9 @@ struct fleet_world {
 	struct suit_world suit;
 	struct manifest_blob *blobs;
 	bool deprecated_algs; /* sign with -7 and -8 */
+	struct attest_plan attest;
+	bool whole_key; /* results name the agent's key itself */
+	struct agent_play play;
 	struct journal *journal;
 };
 
@@ -60,21 +76,28 @@ enum agent_did {
 	AGENT_UPDATED,       /* a Success goes back */
 	AGENT_FAILED_UPDATE, /* an Error goes back */
 	AGENT_HAS_NO_ANSWER,
-	AGENT_REFUSED /* not from a TAM it trusts, or not TEEP */
+	AGENT_WAS_TOLD, /* an Update with an error code and nothing else */
+	AGENT_REFUSED   /* not from a TAM it trusts, or not TEEP */
 };
 
 struct agent_reply {
 	enum agent_did did;
 	struct slice bytes; /* in the arena; empty when there is no answer */
 	struct slice token;
+	uint64_t told; /* the error code of AGENT_WAS_TOLD */
 };
 
 void agent_init(struct agent *, uint32_t number, enum cose_curve,
     struct slice seed);
 void agent_fini(struct agent *);
 
+/* A QueryResponse to nothing (CONFORMANCE A20). */
+struct slice agent_unsolicited(struct fleet_world *, const struct agent *,
+    enum teep_numbering, struct arena *);
+
+/* `first`: no message of this session was answered before. */
 void agent_handle(struct fleet_world *, struct agent *, enum teep_numbering,
-    struct slice bytes, struct arena *, struct agent_reply *);
+    struct slice bytes, bool first, struct arena *, struct agent_reply *);
 
 bool agent_holds(const struct agent *, struct slice component_id);
 

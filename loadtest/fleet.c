@@ -23,7 +23,7 @@
  */
 
 enum {
-	POSTS_MAX = 12, /* of one session; more is a loop */
+	POSTS_MAX = 24, /* of one session; more is a loop */
 	TICK_MS = 2,
 	LATE_US = 10000
 };
@@ -38,7 +38,17 @@ struct slot {
 	int64_t planned_us, started_us;
 	unsigned posts;
 	bool updated, failed;
+	uint64_t told; /* the code of an Update that carried an error */
 	struct slice acknowledged; /* the token of a Success under way */
+	/* When the fleet plays: what is repeated, and what came before it. */
+	struct slice sent, first, answer;
+	int answer_status;
+	enum repeating {
+		REPEAT_NOTHING,
+		REPEAT_LAST, /* its answer waits in `answer` */
+		REPEAT_FIRST /* the session is over but for this */
+	} repeating;
+	struct event *later;
 };
 
 struct lane {
@@ -69,6 +79,7 @@ struct fleet {
 };
 
 static void pump(struct lane *);
+static void post(struct slot *, struct slice);
 static void on_answer(int, struct slice, void *);
 
 struct agent *
@@ -89,6 +100,17 @@ fleet_agents(const struct fleet_plan *p)
 }
 
 /* --- a session ---------------------------------------------------------------------- */
+
+static bool
+repeat_first(struct slot *s)
+{
+	if (!s->lane->fleet->world->play.replay || s->first.n == 0 ||
+	    s->repeating != REPEAT_NOTHING)
+		return false;
+	s->repeating = REPEAT_FIRST;
+	post(s, s->first);
+	return true;
+}
 
 static void
 end(struct slot *s, enum outcome outcome)
@@ -117,6 +139,9 @@ post(struct slot *s, struct slice body)
 	struct fleet *f = s->lane->fleet;
 
 	s->posts++;
+	s->sent = body;
+	if (s->first.n == 0)
+		s->first = body;
 	f->result->requests++;
 	s->request.path = f->plan->uris[s->agent->uri].path;
 	s->request.body = body;
@@ -138,12 +163,18 @@ begin(struct lane *lane, struct agent *a, int64_t planned_us)
 	s->started_us = now;
 	s->posts = 0;
 	s->updated = s->failed = false;
-	s->acknowledged = (struct slice){0};
+	s->told = 0;
+	s->acknowledged = s->first = (struct slice){0};
+	s->repeating = REPEAT_NOTHING;
 	s->arena = arena_new_in(&lane->fleet->arenas);
 	a->busy = true;
 	if (now - planned_us > LATE_US)
 		lane->fleet->result->late++;
-	post(s, (struct slice){0});
+	post(s,
+	    lane->fleet->world->play.unsolicited
+	        ? agent_unsolicited(lane->fleet->world, a,
+	              lane->fleet->plan->uris[a->uri].numbering, s->arena)
+	        : slice_none());
 }
 
 /* 204: what the device said was taken; for a Success that is a promise. */
@@ -155,10 +186,36 @@ over(struct slot *s)
 	if (s->acknowledged.n > 0 && w->journal != NULL)
 		journal_add(w->journal, 'S', SLICE_OF(s->agent->thumbprint),
 		    s->acknowledged);
+	s->acknowledged = slice_none();
+	if (repeat_first(s))
+		return;
 	end(s,
-	    s->failed        ? OUTCOME_MANIFEST
-	        : s->updated ? OUTCOME_UPDATED
-	                     : OUTCOME_QUIET);
+	    s->failed          ? OUTCOME_MANIFEST
+	        : s->told != 0 ? OUTCOME_TOLD
+	        : s->updated   ? OUTCOME_UPDATED
+	                       : OUTCOME_QUIET);
+}
+
+static void
+on_later(evutil_socket_t fd, short events, void *arg)
+{
+	struct slot *s = arg;
+
+	(void)fd;
+	(void)events;
+	post(s, s->sent);
+}
+
+/* An Update may take an agent its time. */
+static void
+post_later(struct slot *s, struct slice body, unsigned ms)
+{
+	struct timeval tv = {ms / 1000, (ms % 1000) * 1000L};
+
+	s->sent = body;
+	if (s->later == NULL)
+		s->later = evtimer_new(s->lane->fleet->base, on_later, s);
+	(void)event_add(s->later, &tv);
 }
 
 static void
@@ -173,7 +230,7 @@ handle(struct slot *s, struct slice body)
 		    SLICE_OF(s->agent->thumbprint), s->acknowledged);
 	s->acknowledged = (struct slice){0};
 	agent_handle(f->world, s->agent, f->plan->uris[s->agent->uri].numbering,
-	    arena_dup(s->arena, body), s->arena, &reply);
+	    arena_dup(s->arena, body), s->posts == 1, s->arena, &reply);
 	if (reply.did == AGENT_REFUSED) {
 		end(s, OUTCOME_REFUSED);
 		return;
@@ -184,12 +241,45 @@ handle(struct slot *s, struct slice body)
 	}
 	s->failed |= reply.did == AGENT_FAILED_UPDATE;
 	f->result->updates += reply.did == AGENT_UPDATED;
+	if (reply.did == AGENT_WAS_TOLD) {
+		s->told = reply.told;
+		f->result->told[s->told < FLEET_TOLD_MAX ? s->told : 0]++;
+	}
 	if (reply.bytes.n == 0)
 		over(s);
+	else if (reply.did == AGENT_UPDATED && f->world->play.slow_ms > 0)
+		post_later(s, reply.bytes, f->world->play.slow_ms);
 	else if (s->posts >= POSTS_MAX)
 		end(s, OUTCOME_LOOP);
 	else
 		post(s, reply.bytes);
+}
+
+/* A message that comes twice is answered once (CONFORMANCE H14, T19). */
+static bool
+repeated(struct slot *s, int *status, struct slice *body)
+{
+	const struct agent_play *play = &s->lane->fleet->world->play;
+	enum repeating was = s->repeating;
+
+	if (was != REPEAT_NOTHING && *status != 204) {
+		end(s, OUTCOME_LOOP);
+		return true;
+	}
+	if (was == REPEAT_LAST) {
+		s->repeating = REPEAT_NOTHING;
+		*status = s->answer_status;
+		*body = s->answer;
+		return false;
+	}
+	if (was != REPEAT_NOTHING || !play->duplicate || s->sent.n == 0 ||
+	    (*status != 200 && *status != 204))
+		return false;
+	s->repeating = REPEAT_LAST;
+	s->answer_status = *status;
+	s->answer = arena_dup(s->arena, *body);
+	post(s, s->sent);
+	return true;
 }
 
 static void
@@ -198,6 +288,10 @@ on_answer(int status, struct slice body, void *arg)
 	struct slot *s = arg;
 	struct lane *lane = s->lane;
 
+	if (repeated(s, &status, &body)) {
+		pump(lane);
+		return;
+	}
 	if (status == 0)
 		end(s, OUTCOME_TRANSPORT);
 	else if (status == 204)
@@ -354,6 +448,10 @@ free_lane(struct lane *lane)
 {
 	for (size_t i = 0; i < lane->n_links; i++)
 		link_free(lane->links[i]);
+	for (size_t i = 0; i < lane->n_slots; i++) {
+		if (lane->slots[i].later != NULL)
+			event_free(lane->slots[i].later);
+	}
 	free(lane->links);
 	free(lane->slots);
 	free(lane->agents);

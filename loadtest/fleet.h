@@ -19,11 +19,16 @@ enum outcome {
 	OUTCOME_QUIET,     /* nothing to do: 204 */
 	OUTCOME_UPDATED,   /* an Update was installed */
 	OUTCOME_MANIFEST,  /* an Update failed on the device */
+	OUTCOME_TOLD,      /* the TAM said what is wrong */
 	OUTCOME_REFUSED,   /* the agent refused what it was sent */
 	OUTCOME_HTTP,      /* an error status */
 	OUTCOME_TRANSPORT, /* no answer at all */
 	OUTCOME_LOOP,      /* the TAM did not come to an end */
 	OUTCOME_COUNT
+};
+
+enum {
+	FLEET_TOLD_MAX = 24 /* error codes counted apart; 0: any other */
 };
 
 struct fleet_uri {
@@ -48,10 +53,12 @@ struct fleet_plan {
 	double duration_s; /* 0: no limit */
 	unsigned tries;
 	bool progress;
+	enum outcome wanted; /* of every session; OUTCOME_COUNT: a good one */
 };
 
 struct fleet_result {
 	uint64_t outcomes[OUTCOME_COUNT];
+	uint64_t told[FLEET_TOLD_MAX];
 	uint64_t sessions, requests, retries, connects, updates;
 	struct hist latency; /* from the planned start */
 	struct hist service; /* from the real one */

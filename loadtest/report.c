@@ -2,10 +2,13 @@
 
 #include "loadtest/report.h"
 
+#include <string.h>
+
 static const char *const outcome_names[OUTCOME_COUNT] = {
     [OUTCOME_QUIET] = "quiet",
     [OUTCOME_UPDATED] = "updated",
     [OUTCOME_MANIFEST] = "manifest_failed",
+    [OUTCOME_TOLD] = "told",
     [OUTCOME_REFUSED] = "refused_by_agent",
     [OUTCOME_HTTP] = "http_error",
     [OUTCOME_TRANSPORT] = "no_answer",
@@ -15,8 +18,22 @@ static const char *const outcome_names[OUTCOME_COUNT] = {
 static const double percents[] = {50, 90, 99, 99.9};
 
 bool
-report_good(const struct fleet_result *r)
+report_outcome(const char *name, enum outcome *out)
 {
+	for (int i = 0; i < OUTCOME_COUNT; i++) {
+		if (strcmp(outcome_names[i], name) == 0) {
+			*out = (enum outcome)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+report_good(const struct fleet_plan *p, const struct fleet_result *r)
+{
+	if (p->wanted != OUTCOME_COUNT)
+		return r->sessions > 0 && r->sessions == r->outcomes[p->wanted];
 	return r->sessions > 0 &&
 	    r->sessions ==
 	    r->outcomes[OUTCOME_QUIET] + r->outcomes[OUTCOME_UPDATED];
@@ -53,11 +70,18 @@ report_json(const struct fleet_plan *p, const struct fleet_result *r, FILE *to)
 	for (int i = 0; i < OUTCOME_COUNT; i++)
 		(void)fprintf(to, "%s\"%s\": %llu", i == 0 ? "" : ", ",
 		    outcome_names[i], (unsigned long long)r->outcomes[i]);
+	(void)fputs("},\n  \"told\": {", to);
+	for (int i = 0, n = 0; i < FLEET_TOLD_MAX; i++) {
+		if (r->told[i] > 0)
+			(void)fprintf(to, "%s\"%d\": %llu",
+			    n++ == 0 ? "" : ", ", i,
+			    (unsigned long long)r->told[i]);
+	}
 	(void)fputs("},\n", to);
 	hist_json("latency_ms", &r->latency, to);
 	hist_json("service_ms", &r->service, to);
 	(void)fprintf(to, "  \"good\": %s\n}\n",
-	    report_good(r) ? "true" : "false");
+	    report_good(p, r) ? "true" : "false");
 }
 
 static void

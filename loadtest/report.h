@@ -15,6 +15,8 @@ void report_text(const struct fleet_plan *, const struct fleet_result *,
     FILE *);
 
 /* Whether every session ended as it should, and there was one at all. */
-bool report_good(const struct fleet_result *);
+bool report_good(const struct fleet_plan *, const struct fleet_result *);
+/* By the name it has in the report. */
+bool report_outcome(const char *name, enum outcome *);
 
 #endif

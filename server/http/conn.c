@@ -422,6 +422,7 @@ conn_free(struct http_conn *c)
 	(void)close(c->fd);
 	buf_fini(&c->in);
 	buf_fini(&c->out);
+	free(c->notes);
 	TAILQ_REMOVE(&server->conns, c, link);
 	server->n_conns--;
 	GAUGE(server->counters, connections, -1);

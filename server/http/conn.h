@@ -64,6 +64,7 @@ struct http_conn {
 	struct buf in, out;
 	const struct http_proto *proto;
 	void *proto_data;
+	void *notes; /* the handlers'; see http_notes() */
 };
 
 /* Starts a connection on an accepted socket. */

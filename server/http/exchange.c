@@ -8,6 +8,8 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
+#include "lib/base/mem.h"
+#include "server/http/conn.h"
 #include "server/http/server.h"
 
 static void
@@ -43,6 +45,16 @@ date_now(struct http_server *server)
 		server->date_s = now;
 	}
 	return server->date;
+}
+
+void *
+http_notes(const struct http_exchange *x, size_t n)
+{
+	if (x->conn == NULL)
+		return NULL;
+	if (x->conn->notes == NULL)
+		x->conn->notes = mem_calloc(1, n);
+	return x->conn->notes;
 }
 
 void

@@ -60,6 +60,13 @@ struct http_response {
 	struct http_header extra[4];
 };
 
+/*
+ * Room the handlers keep with the connection: n bytes, zeroed when they are
+ * first asked for, gone with the connection; n is the same in every call.
+ * NULL when the peer is gone.
+ */
+void *http_notes(const struct http_exchange *, size_t n);
+
 /* Ends the exchange; the caller does not touch it afterwards. */
 void http_answer(struct http_exchange *, const struct http_response *);
 /* The same without a body. */

@@ -2,6 +2,8 @@
 
 #include "server/teep/opener.h"
 
+#include "server/http/exchange.h"
+#include "server/teep/challenges.h"
 #include "server/worker.h"
 
 enum {
@@ -110,7 +112,7 @@ fill_request(struct teep_message *m, const struct wire_profile *profile,
 }
 
 enum tam_err
-opener_make(struct worker *w, struct arena *arena,
+opener_make(struct worker *w, const struct http_exchange *x,
     const struct tam_domain *domain, const struct wire_profile *profile,
     const struct opener_ask *ask, int64_t now_us, struct slice *out)
 {
@@ -138,9 +140,11 @@ opener_make(struct worker *w, struct arena *arena,
 		return err;
 	if (ask->known != NULL)
 		form = *ask->known;
+	if (ask->attest)
+		challenges_add(x, SLICE_OF(token));
 	m.numbering = form.numbering;
 	fill_request(&m, profile, t.items, SLICE_OF(token));
 	if (profile->opener == OPENER_SIGN && ask->known == NULL)
-		return sign_all(w, arena, domain, profile, &m, out);
-	return reply_sign(w, arena, domain, &form, &m, out);
+		return sign_all(w, x->arena, domain, profile, &m, out);
+	return reply_sign(w, x->arena, domain, &form, &m, out);
 }

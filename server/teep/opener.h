@@ -8,6 +8,7 @@
 #include "lib/base/arena.h"
 #include "server/teep/domain.h"
 
+struct http_exchange;
 struct worker;
 
 /* How one message is to be signed: by which key, under which number. */
@@ -25,8 +26,11 @@ struct opener_ask {
 	const struct reply_form *known; /* the device's; NULL: nobody's yet */
 };
 
-/* A QueryRequest of the profile.  TAM_NO_KEY when the domain lacks the key. */
-enum tam_err opener_make(struct worker *, struct arena *,
+/*
+ * A QueryRequest of the profile, for this exchange, whose connection
+ * remembers its challenge.  TAM_NO_KEY when the domain lacks the key.
+ */
+enum tam_err opener_make(struct worker *, const struct http_exchange *,
     const struct tam_domain *, const struct wire_profile *,
     const struct opener_ask *, int64_t now_us, struct slice *out);
 

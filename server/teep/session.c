@@ -8,6 +8,7 @@
 #include "lib/base/log.h"
 #include "server/http/exchange.h"
 #include "server/http/server.h"
+#include "server/teep/challenges.h"
 #include "server/worker.h"
 #include "storage/batch.h"
 
@@ -31,7 +32,7 @@
  *	  conclude          the outcome is committed, on_concluded answers
  *
  * The steps up to the signature are in session_identify.c, appraisal is
- * session_attest.c's, a QueryResponse session_query.c's, a Success or Error
+ * session_attest.c's, an Error to a QueryRequest session_error.c's, a QueryResponse session_query.c's, a Success or Error
  * session_outcome.c's.
  *
  * A session waits for one thing at a time, s->pending, and lives in the arena
@@ -194,7 +195,7 @@ open_session(struct session *s)
 		session_refuse(s, TAM_OVERLOADED);
 		return;
 	}
-	err = opener_make(s->worker, s->arena, s->domain, s->profile,
+	err = opener_make(s->worker, s->exchange, s->domain, s->profile,
 	    &(struct opener_ask){.attest = s->profile->ask_attest}, s->now_us,
 	    &message);
 	if (err != TAM_OK) {
@@ -216,7 +217,7 @@ session_ask(struct session *s, bool attest)
 		session_answer_nothing(s);
 		return;
 	}
-	err = opener_make(s->worker, s->arena, s->domain, s->profile,
+	err = opener_make(s->worker, s->exchange, s->domain, s->profile,
 	    &(struct opener_ask){.hop = (uint8_t)(s->token.hop + 1),
 	        .attest = attest,
 	        .known = &s->form},
@@ -306,21 +307,25 @@ token_fits(const struct session *s)
 
 /*
  * T27: without a token the challenge is the handle: the nonce of what was
- * presented, read here only to find which question it answers.
+ * presented, read here only to find which question it answers; or, of what
+ * carries no nonce we can read, the newest of the connection.
  */
 static struct slice
 find_handle(struct session *s)
 {
-	struct slice nonce;
+	struct slice nonce = slice_none();
 
 	if (s->message.token.n > 0)
 		return s->message.token;
-	if (s->message.kind != TEEP_QUERY_RESPONSE || s->message.payload.n == 0)
+	if (s->message.kind == TEEP_SUCCESS)
 		return slice_none();
-	if (session_open_payload(s) != TAM_OK)
-		return slice_none();
-	nonce = eat_peek_nonce(s->message.payload, s->arena);
-	return nonce.n == TOKEN_SIZE ? nonce : slice_none();
+	if (s->message.kind == TEEP_QUERY_RESPONSE) {
+		if (s->message.payload.n == 0 ||
+		    session_open_payload(s) != TAM_OK)
+			return slice_none();
+		nonce = eat_peek_nonce(s->message.payload, s->arena);
+	}
+	return nonce.n == TOKEN_SIZE ? nonce : challenges_newest(s->exchange);
 }
 
 static enum tam_err

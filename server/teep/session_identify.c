@@ -244,7 +244,7 @@ ask_again(struct session *s)
 		session_refuse(s, TAM_OVERLOADED);
 		return;
 	}
-	err = opener_make(s->worker, s->arena, s->domain, s->profile,
+	err = opener_make(s->worker, s->exchange, s->domain, s->profile,
 	    &(struct opener_ask){.attest = s->profile->ask_attest,
 	        .known = &s->form},
 	    s->now_us, &message);

@@ -81,12 +81,8 @@ session_conclude(struct session *s)
 {
 	struct batch_call *call;
 
-	if (s->token.kind != TOKEN_UPDATE) { /* an Error for a QueryRequest */
-		COUNT(&s->worker->counters, errors);
-		log_peer(LOG_LEVEL_INFO, "device_error", "device=%lld code=%s",
-		    (long long)s->device_id,
-		    teep_err_code_name(s->message.err_code));
-		session_answer_nothing(s);
+	if (s->token.kind != TOKEN_UPDATE) {
+		session_query_error(s);
 		return;
 	}
 	device_cache_drop(s->worker->devices, s->domain->id, s->device_id);

@@ -95,6 +95,8 @@ enum tam_err session_open_payload(struct session *);
 bool session_may_attest(const struct session *);
 /* session_query.c */
 void session_query_response(struct session *);
+/* session_error.c: an Error that answers a QueryRequest */
+void session_query_error(struct session *);
 /* session_outcome.c */
 void session_conclude(struct session *);
 

@@ -44,6 +44,8 @@ free_port() {
 	test_lease) base=24000 ;;
 	test_order) base=25000 ;;
 	integration) base=26000 ;;
+	test_attest) base=28000 ;;
+	test_wire) base=29000 ;;
 	*) base=27000 ;;
 	esac
 	while :; do

@@ -70,10 +70,33 @@ api POST /v1/revocations -d "{\"manifest\": \"$(printf 'ab%.0s' $(seq 32))\", \"
 expect 422 unknown_manifest /manifest
 api PUT /v1/trust-anchors/x -d '{"public_key": "nonsense"}'
 expect 422 bad_key /public_key
+# A Verifier: its key, its URL, and nothing of it after a refusal.
+pub=$(awk '{ printf "%s\\n", $0 }' "$work/keys/signer.pub")
+api PUT /v1/verifiers/v -d '{}'
+expect 422 missing_field /public_key
+api PUT /v1/verifiers/v -d '{"public_key": "nonsense"}'
+expect 422 bad_key /public_key
+for url in http://a ftp://a https:// https:///x 'https://a b' 'https://u@h' 'https://a?b'; do
+	api PUT /v1/verifiers/v -d "{\"public_key\": \"$pub\", \"url\": \"$url\"}"
+	expect 422 invalid_value /url
+done
+api PUT /v1/verifiers/v -d "{\"public_key\": \"$pub\", \"worst_tier\": \"none\"}"
+expect 422
+api GET /v1/verifiers/v
+expect 404 not_found
+api PUT /v1/verifiers/v -d "{\"public_key\": \"$pub\", \"url\": \"https://verifier.example:8443\"}"
+expect 200
+api DELETE /v1/verifiers/v
+expect 200
+api GET /v1/tam-keys
+expect 200
+[ "$(grep -o '"use" : "agree"' "$work/body" | wc -l)" = 2 ] || die "no keys to encrypt to: $(cat "$work/body")"
+api PUT /v1/policies/p -d '{"attestation": "maybe", "components": []}'
+expect 422 invalid_policy /attestation
 api PUT /v1/wire-profiles/x -d '{"numbering": "newest"}'
 expect 422 invalid_value
-api PUT /v1/wire-profiles/x -d '{"ask": "attest"}'
-expect 422 not_supported /ask
+api PUT /v1/wire-profiles/x -d '{"ask": "perhaps"}'
+expect 422
 api GET /v1/wire-profiles/x
 expect 404 not_found
 [ "$(sql 'SELECT count(*) FROM revocation')" = 0 ] || die "a refused revocation left something"

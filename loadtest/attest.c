@@ -1,0 +1,226 @@
+#include "config.h"
+
+#include "loadtest/attest.h"
+
+#include "lib/base/clock.h"
+#include "lib/base/hex.h"
+#include "lib/codec/cose_encrypt.h"
+#include "lib/codec/crypto.h"
+#include "lib/codec/jwt.h"
+#include "loadtest/device.h"
+
+enum {
+	PAYLOAD_MAX = 16384,
+	LIFE_S = 3600,
+	UEID_SIZE = 17,
+	SPKI_P256_HEAD = 27,
+	SPKI_ED25519_HEAD = 12
+};
+
+static const char evidence_format[] =
+    "application/eat+cwt; eat_profile=\"urn:ietf:rfc:rfc9711\"";
+static const char ear_format[] =
+    "application/eat+jwt; eat_profile=\"tag:github.com,2023:veraison/ear\"";
+
+/* RFC 9711, 4.2.1: a RAND ueid; the same agent has the same. */
+static struct slice
+ueid_of(const struct agent *a, struct arena *arena)
+{
+	uint8_t *ueid = arena_alloc(arena, UEID_SIZE);
+
+	ueid[0] = 0x01;
+	memcpy(ueid + 1, a->thumbprint, UEID_SIZE - 1);
+	return (struct slice){ueid, UEID_SIZE};
+}
+
+static struct slice
+nonce_for(const struct attest_plan *p, const struct teep_message *request,
+    struct arena *arena)
+{
+	struct slice nonce = teep_has(request, TEEP_OPT_CHALLENGE)
+	    ? request->challenge
+	    : request->token;
+
+	nonce = arena_dup(arena, nonce);
+	if (p->fault == ATTEST_WRONG_NONCE && nonce.n > 0)
+		slice_unconst(nonce)[nonce.n / 2] ^= 1;
+	return nonce;
+}
+
+static void
+list_manifests(const struct agent *a, struct eat_claims *c)
+{
+	c->has_manifests = true;
+	for (size_t i = 0;
+	     i < a->n_components && c->n_manifests < EAT_MANIFESTS_MAX; i++)
+		c->manifests[c->n_manifests++] =
+		    (struct eat_manifest){a->components[i]
+		                              .owner->manifest.reference_uri,
+		        SLICE_OF(a->components[i].owner->digest)};
+}
+
+/* The agent's own key, whole: first contact can introduce it. */
+static struct cose_key
+key_of(const struct agent *a)
+{
+	struct cose_private priv;
+	struct cose_key key;
+
+	(void)cose_private_from_secret(&priv, a->curve, a->secret);
+	key = priv.key;
+	cose_private_wipe(&priv);
+	return key;
+}
+
+static void
+fill_claims(struct fleet_world *w, const struct agent *a,
+    const struct teep_message *request, struct arena *arena,
+    struct eat_claims *c)
+{
+	const struct attest_plan *p = &w->attest;
+	int64_t now = clock_wall_us() / CLOCK_SECOND;
+
+	*c = (struct eat_claims){.issuer = SLICE_LIT("tamfleet"),
+	    .has_iat = true,
+	    .iat = p->fault == ATTEST_EXPIRED ? now - 2 * LIFE_S : now,
+	    .has_exp = true,
+	    .n_nonces = 1,
+	    .nonces = {nonce_for(p, request, arena)},
+	    .has_cnf = true,
+	    .cnf_whole = w->whole_key,
+	    .cnf_key = key_of(a),
+	    .ueid = ueid_of(a, arena),
+	    .oemid = SLICE_LIT("\x89\x48\x23"),
+	    .hwmodel = SLICE_LIT("tamfleet"),
+	    .hwversion = SLICE_LIT("1.3.4"),
+	    .has_dbgstat = true,
+	    .dbgstat = 3};
+	c->exp = c->iat + LIFE_S;
+	memcpy(c->cnf_thumbprint, a->thumbprint, sizeof(a->thumbprint));
+	if (p->fault == ATTEST_WRONG_KEY) {
+		c->cnf_whole = false;
+		c->cnf_thumbprint[0] ^= 1;
+	}
+	if (p->fault == ATTEST_WORTHLESS)
+		c->hwmodel = slice_none();
+	list_manifests(a, c);
+}
+
+/* E20: an untagged COSE_Sign1, its kid the signer's thumbprint. */
+static void
+write_cwt(struct fleet_world *w, struct slice claims, struct buf *out)
+{
+	const struct cose_key *key = cose_signer_key(w->attest.signer);
+
+	cose_sign1(w->crypto, w->attest.signer,
+	    key->curve == COSE_P256 ? COSE_ALG_ESP256 : COSE_ALG_ED25519,
+	    SLICE_OF(key->thumbprint), claims, out);
+	buf_consume(out, 1); /* the tag */
+}
+
+static void
+write_eat(struct fleet_world *w, const struct eat_claims *c, struct buf *out)
+{
+	struct buf claims;
+
+	buf_init(&claims, PAYLOAD_MAX);
+	eat_claims_encode(c, &claims);
+	write_cwt(w, buf_slice(&claims), out);
+	buf_fini(&claims);
+}
+
+/* RFC 5480 and RFC 8410: what stands in front of the key's bytes. */
+static struct slice
+spki_of(const struct cose_key *key, struct arena *arena)
+{
+	static const uint8_t p256[SPKI_P256_HEAD] = {0x30, 0x59, 0x30, 0x13,
+	    0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08,
+	    0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+	    0x04};
+	static const uint8_t ed25519[SPKI_ED25519_HEAD] = {0x30, 0x2a, 0x30,
+	    0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00};
+	struct slice head =
+	    key->curve == COSE_P256 ? SLICE_OF(p256) : SLICE_OF(ed25519);
+	struct slice pub = cose_key_pub(key);
+	uint8_t *der = arena_alloc(arena, head.n + pub.n);
+
+	memcpy(der, head.p, head.n);
+	memcpy(der + head.n, pub.p, pub.n);
+	return (struct slice){der, head.n + pub.n};
+}
+
+static void
+write_ear(struct fleet_world *w, const struct eat_claims *c,
+    struct arena *arena, struct buf *out)
+{
+	bool bad = w->attest.fault == ATTEST_WORTHLESS;
+	struct cose_key key = c->cnf_key;
+	struct buf json;
+
+	if (w->attest.fault == ATTEST_WRONG_KEY)
+		key = *cose_signer_key(w->attest.signer);
+	buf_init(&json, PAYLOAD_MAX);
+	buf_printf(&json,
+	    "{\"eat_profile\":\"tag:github.com,2023:veraison/ear\","
+	    "\"iat\":%lld,\"exp\":%lld,\"eat_nonce\":\"%s\","
+	    "\"ear.verifier-id\":{\"build\":\"tamfleet\","
+	    "\"developer\":\"tam\"},\"submods\":{\"TEE\":{\"ear.status\":\"%s\","
+	    "\"ear.trustworthiness-vector\":{\"instance-identity\":2,"
+	    "\"executables\":%d},\"ear.veraison.key-attestation\":"
+	    "{\"akpub\":\"%s\"}}}}",
+	    (long long)c->iat, (long long)c->exp,
+	    base64_dup(arena, c->nonces[0]),
+	    bad ? "contraindicated" : "affirming", bad ? 99 : 2,
+	    base64_dup(arena, spki_of(&key, arena)));
+	jwt_sign(w->crypto, w->attest.signer, buf_slice(&json), out);
+	buf_fini(&json);
+}
+
+static struct slice
+encrypted(const struct attest_plan *p, struct slice payload,
+    struct arena *arena)
+{
+	struct buf b;
+	struct slice out;
+
+	buf_init(&b, PAYLOAD_MAX);
+	cose_encrypt(p->encrypt_alg, COSE_USE_EAT, &p->encrypt_to,
+	    SLICE_OF(p->encrypt_to.thumbprint), payload, &b);
+	out = arena_dup(arena, buf_slice(&b));
+	buf_fini(&b);
+	return out;
+}
+
+void
+attest_fill(struct fleet_world *w, const struct agent *a,
+    const struct teep_message *request, struct arena *arena,
+    struct teep_message *response)
+{
+	const struct attest_plan *p = &w->attest;
+	struct eat_claims *c = arena_new(arena, struct eat_claims);
+	struct buf b;
+
+	if (p->fault == ATTEST_ABSENT)
+		return;
+	fill_claims(w, a, request, arena, c);
+	buf_init(&b, PAYLOAD_MAX);
+	if (p->form == ATTEST_EAR)
+		write_ear(w, c, arena, &b);
+	else
+		write_eat(w, c, &b);
+	if (p->fault == ATTEST_FORGED && p->form == ATTEST_EAR)
+		b.p[b.n - 10] = b.p[b.n - 10] == 'A' ? 'B' : 'A';
+	else if (p->fault == ATTEST_FORGED)
+		b.p[b.n - 10] ^= 1;
+	response->present |= 1u << TEEP_OPT_PAYLOAD;
+	response->payload = arena_dup(arena, buf_slice(&b));
+	buf_fini(&b);
+	if (p->encrypted)
+		response->payload = encrypted(p, response->payload, arena);
+	if (p->form == ATTEST_EAT)
+		return; /* TEEP's own format is the default */
+	response->present |= 1u << TEEP_OPT_PAYLOAD_FORMAT;
+	response->payload_format = p->form == ATTEST_EAR
+	    ? slice_str(ear_format)
+	    : slice_str(evidence_format);
+}

@@ -1,0 +1,107 @@
+#include "config.h"
+
+#include "server/teep/session_steps.h"
+
+#include "lib/base/log.h"
+#include "server/http/exchange.h"
+#include "server/worker.h"
+
+/*
+ * An Error that answers a QueryRequest (section 7.1.2; CONFORMANCE 1.5, T53
+ * to T56): what both sides can do is tried once more in the same session, the
+ * hop number in the token ends every loop.
+ *
+ *	negotiation         freshness, version, suites: in common, or given up
+ *	attest to plain     an agent that cannot attest may be known without
+ *	all others          counted and logged; the agent comes again
+ */
+
+static bool
+lists(const uint64_t *v, size_t n, uint64_t wanted)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (v[i] == wanted)
+			return true;
+	}
+	return false;
+}
+
+/* A COSE_Sign1 by a key this domain has. */
+static bool
+choose_suite(struct session *s)
+{
+	for (size_t i = 0; i < s->message.n_suites; i++) {
+		const struct teep_suite *suite = &s->message.suites[i];
+		enum cose_curve curve;
+
+		if (suite->n != 1 || suite->type[0] != COSE_TAG_SIGN1 ||
+		    !cose_alg_curve(suite->alg[0], &curve) ||
+		    !s->domain->has_key[curve])
+			continue;
+		s->form.curve = curve;
+		s->form.deprecated = suite->alg[0] == COSE_ALG_ES256 ||
+		    suite->alg[0] == COSE_ALG_EDDSA;
+		return true;
+	}
+	return false;
+}
+
+static bool
+asked_for_attestation(const struct session *s)
+{
+	return (s->token.items & TEEP_ITEM_ATTESTATION) != 0;
+}
+
+/* Whether there is something in common; sets the form it needs. */
+static bool
+negotiate(struct session *s)
+{
+	const struct teep_message *m = &s->message;
+
+	switch (m->err_code) {
+	case TEEP_ERR_UNSUPPORTED_FRESHNESS: /* a nonce is all we offer */
+		return lists(m->freshness, m->n_freshness, 0);
+	case TEEP_ERR_UNSUPPORTED_VERSION:
+		return lists(m->versions, m->n_versions, 0);
+	case TEEP_ERR_UNSUPPORTED_SUITES:
+		return choose_suite(s);
+	default:
+		return false;
+	}
+}
+
+static bool
+is_negotiation(uint64_t code)
+{
+	return code == TEEP_ERR_UNSUPPORTED_FRESHNESS ||
+	    code == TEEP_ERR_UNSUPPORTED_VERSION ||
+	    code == TEEP_ERR_UNSUPPORTED_SUITES;
+}
+
+/* Operators must hear of these: agents no longer accept our key. */
+static bool
+is_our_key(uint64_t code)
+{
+	return code == TEEP_ERR_BAD_CERTIFICATE ||
+	    code == TEEP_ERR_CERTIFICATE_EXPIRED;
+}
+
+void
+session_query_error(struct session *s)
+{
+	uint64_t code = s->message.err_code;
+
+	COUNT(&s->worker->counters, errors);
+	COUNT(&s->worker->counters, query_errors);
+	log_peer(is_our_key(code) ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
+	    "device_error", "device=%lld code=%s", (long long)s->device_id,
+	    teep_err_code_name(code));
+	if (is_negotiation(code) && negotiate(s))
+		session_ask(s, asked_for_attestation(s));
+	else if (asked_for_attestation(s) && s->token.hop == 0 &&
+	    !is_negotiation(code) && !is_our_key(code) &&
+	    code != TEEP_ERR_TEMPORARY)
+		session_ask(s, false);
+	else
+		session_answer_nothing(s);
+}

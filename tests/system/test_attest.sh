@@ -1,0 +1,153 @@
+#!/bin/bash
+# Attestation: who passes, who does not and is told why, and what follows.
+set -euo pipefail
+work=$build/tests/work/test_attest
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+trap end_world EXIT
+
+make_world
+start_node 1
+draft_policy
+cd "$work"
+rm -f ./*.pem ./*.pub
+for k in verifier stranger; do
+	"$tamctl" suit keygen --curve p256 --key $k.pem --public $k.pub
+done
+"$tamctl" suit keygen --curve ed25519 --key verifier2.pem --public verifier2.pub
+for k in p256 x25519; do openssl pkey -in keys/default-agree-$k.pem -pubout -out agree-$k.pub; done
+"$tamctl" verifier put one public_key=@verifier.pub >/dev/null
+"$tamctl" verifier put two public_key=@verifier2.pub max_age_s=600 >/dev/null
+"$tamctl" wire-profile put attest ask=attest >/dev/null
+"$tamctl" wire-profile put attest-token ask=attest always_token=true >/dev/null
+"$tamctl" wire-profile put attest-legacy ask=attest numbering=legacy opener=sign >/dev/null
+policy() { # ATTESTATION
+	echo "{\"selector\": \"class == \\\"cam\\\"\", \"attestation\": \"$1\", \"components\": [{\"manifest\": \"$draft_digest\"}]}" >p.json
+	"$tamctl" policy put base p.json >/dev/null
+	settle
+}
+policy required
+enrol 8
+reset() { # as if no device had been seen
+	sql 'DELETE FROM outstanding_update; DELETE FROM device_component; DELETE FROM device_attestation;
+	     UPDATE device_seen SET inventory_hash = NULL, open_work = false, version = version + 1' >/dev/null
+}
+play() { # OUTCOME URI OPTIONS...
+	local outcome=$1 uri=$2
+	shift 2
+	reset
+	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt \
+	    --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
+	    --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+	    --uri "$uri" --outcome "$outcome" "$@" >fleet.out 2>fleet.err ||
+		die "$uri $*: not all $outcome: $(cat fleet.out fleet.err)"
+}
+metric_is() { # NAME VALUE
+	[ "$(metric "$admin_1" "tam_$1")" = "$2" ] || die "$1 is $(metric "$admin_1" "tam_$1"), not $2"
+}
+drops() {
+	get "$admin_1" /metrics | awk -v k="tam_messages_dropped_total{reason=\"$1\"}" '$1 == k { print $2 }'
+}
+results() {
+	sql "SELECT string_agg(DISTINCT result || ' ' || reason || ' ' || verifier, ',') FROM device_attestation"
+}
+new=/tam/default/attest=final
+old=/tam/default/attest-legacy=legacy
+
+# A passport, in both numberings, forms and ways to be encrypted.
+passport=(--attest eat --verifier-key verifier.pem)
+play updated $new "${passport[@]}"
+[ "$(results)" = 'affirmed  one' ] || die "the appraisal is not recorded: $(results)"
+[[ $("$tamctl" -o json device get agent-000001) == *'"result":"affirmed"'* ]] || die "the appraisal is not shown"
+metric_is attestations_total 8
+play updated $old "${passport[@]}"
+play updated $old --deprecated-algs "${passport[@]}"
+play updated $new --attest eat --verifier-key verifier2.pem
+play updated $new --attest ear --verifier-key verifier.pem
+play updated $old --attest ear --verifier-key verifier2.pem
+for k in p256 x25519; do
+	for alg in ctr gcm chacha; do
+		play updated $new "${passport[@]}" --encrypt-to agree-$k.pub --encrypt $alg
+	done
+done
+metric_is attestations_failed_total 0
+
+# One thing wrong each: told so with its code, recorded with its reason, and
+# nothing else happens.
+wrong() { # CODE REASON FAULT [FORM]
+	play told /tam/default/attest-token=final --attest "${4:-eat}" --verifier-key "${5:-verifier.pem}" --attest-fault "$3" -o json
+	grep -q "\"told\": {\"$1\": 8}" fleet.out || die "$3: told $(grep told fleet.out), not $1"
+	[ "$(drops "$2")" -ge 8 ] || die "$3: $2 is not counted"
+	[ -z "$2" ] || [ "$1" = 1 ] || [ "$(results)" = "failed $2 " ] || die "$3: recorded as $(results)"
+	[ "$(sql 'SELECT count(*) FROM device_component')" = 0 ] || die "$3: an inventory was believed"
+	[ "$(sql 'SELECT count(*) FROM outstanding_update')" = 0 ] || die "$3: an Update was made"
+}
+for form in eat ear; do
+	wrong 7 attest_stale nonce $form
+	wrong 7 attest_binding key $form
+	wrong 7 attest_expired expired $form
+	wrong 7 attest_untrusted forged $form
+	wrong 7 attest_untrusted sound $form stranger.pem
+done
+wrong 7 attest_claims worthless eat
+wrong 7 attest_status worthless ear
+wrong 1 attest_missing absent eat
+# Encrypted to somebody else.
+openssl genpkey -algorithm X25519 2>/dev/null | openssl pkey -pubout -out other.pub
+play told /tam/default/attest-token=final "${passport[@]}" --encrypt-to other.pub
+[ "$(results)" = 'failed cannot_decrypt ' ] || die "encrypted to another: $(results)"
+
+# Without a token the wrong nonce is no challenge of ours: dropped.
+play quiet $new "${passport[@]}" --attest-fault nonce
+[ "$(drops token_forged)" = 8 ] || die "a forged challenge is not counted"
+
+# A result with no nonce of ours passes for as long as its Verifier may be old.
+"$tamctl" verifier put two public_key=@verifier2.pub >/dev/null
+settle
+play told /tam/default/attest-token=final --attest eat --verifier-key verifier2.pem --attest-fault nonce
+"$tamctl" verifier put two public_key=@verifier2.pub max_age_s=600 >/dev/null
+settle
+play updated /tam/default/attest-token=final --attest eat --verifier-key verifier2.pem --attest-fault nonce
+
+# A Verifier believed no longer: at once, whatever was verified before.
+"$tamctl" verifier delete two >/dev/null
+settle
+play told /tam/default/attest-token=final --attest eat --verifier-key verifier2.pem
+
+# A TAM URI that asks for nothing steps to attestation where a policy needs it;
+# an agent that cannot attest gets nothing there, and is known without where
+# none needs it.
+play updated /tam/default/final=final "${passport[@]}"
+play quiet /tam/default/final=final
+play quiet $new
+policy any
+play updated /tam/default/final=final
+play updated $new
+play updated $new "${passport[@]}"
+
+# What mends those that fail, and only those.
+policy repair
+play quiet $new "${passport[@]}"
+play updated /tam/default/attest-token=final "${passport[@]}" --attest-fault nonce
+policy required
+
+# The same passport, presented again: its signature is not verified again.
+was=$(metric "$admin_1" tam_attestations_cached_total)
+"$tamctl" verifier put one public_key=@verifier.pub max_age_s=600 >/dev/null
+settle
+play updated $new "${passport[@]}" --play duplicate
+[ "$(metric "$admin_1" tam_attestations_cached_total)" = $((was + 8)) ] || die "a result was verified twice"
+
+# Once it is compliant, an attested device is answered from the cache.
+reset
+was=$(metric "$admin_1" tam_polls_cached_total)
+if "$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub \
+    --tam-key keys/tam-ed25519.pub --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
+    --vendor-id $vendor --class-id $class_id --agents 8 --rounds 5 \
+    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+    --uri $new "${passport[@]}" >fleet.out 2>&1; then :; else die "five rounds: $(cat fleet.out)"; fi
+[ "$(metric "$admin_1" tam_polls_cached_total)" -ge $((was + 16)) ] || die "attested polls are not cached"
+stop_node 1
+
