@@ -149,6 +149,8 @@ set_limits(struct tamd *d)
 	d->teep_limits =
 	    (struct teep_limits){.deadline_us = c->session_deadline_ms * 1000,
 	        .update_life_us = c->update_life_s * CLOCK_SECOND,
+	        .verifier_us = c->verifier_timeout_ms * 1000,
+	        .verifier_calls = (size_t)c->verifier_calls,
 	        .openers_per_second =
 	            (double)c->openers_per_second / (double)d->n_workers,
 	        .failures_per_second =

@@ -17,6 +17,7 @@
 #include "server/teep/fault.h"
 #include "server/teep/result_cache.h"
 #include "server/teep/token.h"
+#include "server/teep/verifier.h"
 #include "server/worker_thread.h"
 #include "storage/batch.h"
 
@@ -217,6 +218,7 @@ build(struct worker_thread *t)
 	w->crypto = cose_crypto_new();
 	w->devices = device_cache_new((size_t)t->config->device_cache);
 	w->results = result_cache_new((size_t)t->config->result_cache);
+	w->verifiers = verifier_peers_new();
 	w->burns = token_burns_new();
 	w->limits = t->teep_limits;
 	w->openers = budget_of(w->limits->openers_per_second);
@@ -240,6 +242,7 @@ tear_down(struct worker_thread *t)
 	close_unopened(t);
 	http_server_fini(&t->clear);
 	http_server_fini(&t->http);
+	verifier_peers_free(w->verifiers);
 	batch_close(w->batch);
 	db_close(w->db);
 	event_free(t->stop_event);

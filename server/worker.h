@@ -27,6 +27,7 @@ struct result_cache;
 struct tam_snapshot;
 struct teep_limits;
 struct token_burns;
+struct verifier_peers;
 
 /* A rate with a burst; one thread's. */
 struct budget {
@@ -43,6 +44,7 @@ struct worker {
 	struct cose_crypto *crypto;
 	struct device_cache *devices;
 	struct result_cache *results;
+	struct verifier_peers *verifiers;
 	struct token_burns *burns;
 	struct budget openers, failures;
 	const struct teep_limits *limits;

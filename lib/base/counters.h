@@ -40,6 +40,8 @@
 	X(attestations, "Attestation results accepted")                      \
 	X(attestations_cached, "of them, results whose signature was known") \
 	X(attestations_failed, "Attestation payloads refused")               \
+	X(verifier_calls, "Evidence given to a Verifier")                    \
+	X(verifier_failures, "Appraisals no Verifier completed")             \
 	X(verify_requests, "Verifying QueryRequests sent after a Success")   \
 	X(successes, "Success messages applied")                             \
 	X(errors, "Error messages applied")                                  \

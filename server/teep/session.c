@@ -49,15 +49,19 @@ set_state(struct session *s, enum session_state next)
 	    [SESSION_RECEIVED] = 0,
 	    [SESSION_IDENTIFYING] =
 	        1u << SESSION_RECEIVED | 1u << SESSION_IDENTIFYING,
+	    [SESSION_ATTESTING] =
+	        1u << SESSION_RECEIVED | 1u << SESSION_IDENTIFYING,
 	    [SESSION_LOADING] = 1u << SESSION_RECEIVED |
-	        1u << SESSION_IDENTIFYING | 1u << SESSION_PROMISING,
-	    [SESSION_PROMISING] =
-	        1u << SESSION_IDENTIFYING | 1u << SESSION_LOADING,
+	        1u << SESSION_IDENTIFYING | 1u << SESSION_ATTESTING |
+	        1u << SESSION_PROMISING,
+	    [SESSION_PROMISING] = 1u << SESSION_IDENTIFYING |
+	        1u << SESSION_ATTESTING | 1u << SESSION_LOADING,
 	    [SESSION_CONCLUDING] =
 	        1u << SESSION_RECEIVED | 1u << SESSION_IDENTIFYING,
 	    [SESSION_ANSWERED] = 1u << SESSION_RECEIVED |
-	        1u << SESSION_IDENTIFYING | 1u << SESSION_LOADING |
-	        1u << SESSION_PROMISING | 1u << SESSION_CONCLUDING,
+	        1u << SESSION_IDENTIFYING | 1u << SESSION_ATTESTING |
+	        1u << SESSION_LOADING | 1u << SESSION_PROMISING |
+	        1u << SESSION_CONCLUDING,
 	};
 
 	assert(allowed_from[next] & 1u << s->state);
@@ -72,11 +76,18 @@ session_wait(struct session *s, enum session_state next,
 	s->pending = call;
 }
 
+void
+session_wait_for_verifier(struct session *s, struct verifier_call *call)
+{
+	set_state(s, SESSION_ATTESTING);
+	s->appraising = call;
+}
+
 /* Ends the session: callers return without touching it again. */
 static void
 finish(struct session *s, const struct http_response *response)
 {
-	assert(s->pending == NULL);
+	assert(s->pending == NULL && s->appraising == NULL);
 	set_state(s, SESSION_ANSWERED);
 	snapshot_unref(s->snapshot);
 	GAUGE(&s->worker->counters, sessions, -1);
@@ -127,7 +138,10 @@ on_abandon(struct http_exchange *x, void *arg)
 	(void)x;
 	if (s->pending != NULL)
 		batch_forget(s->pending);
+	if (s->appraising != NULL)
+		verifier_cancel(s->appraising);
 	s->pending = NULL;
+	s->appraising = NULL;
 	snapshot_unref(s->snapshot);
 	GAUGE(&s->worker->counters, sessions, -1);
 }

@@ -175,6 +175,77 @@ appraise(struct session *s, struct slice result, enum eat_kind kind)
 		fail(s, err);
 }
 
+/* --- Evidence (T33): never read here, only passed on ------------------------------------ */
+
+/* No answer is no fault of the device: it is to come again, and whatever it
+ * says meanwhile counts for nothing. */
+static void
+no_verifier(struct session *s)
+{
+	counter_bump(&s->worker->counters.drops[TAM_VERIFIER_DOWN]);
+	log_peer(LOG_LEVEL_WARN, "verifier_down", "device=%lld request=%llu",
+	    (long long)s->device_id, (unsigned long long)s->exchange->id);
+	session_answer_error(s, TEEP_ERR_TEMPORARY, "no Verifier answered");
+}
+
+static void
+on_appraised(enum tam_err err, struct slice result, void *arg)
+{
+	struct session *s = arg;
+
+	s->appraising = NULL;
+	(void)session_epoch_moved(s);
+	if (err == TAM_VERIFIER_DOWN)
+		no_verifier(s);
+	else if (err != TAM_OK)
+		fail(s, err);
+	else
+		appraise(s, result, EAT_EAR_JWT);
+}
+
+/* As it came, but nothing that could end a header line. */
+static const char *
+media_type_of(struct session *s)
+{
+	char *type = arena_strdup(s->arena, s->message.payload_format);
+
+	for (char *p = type; *p != '\0'; p++) {
+		if ((unsigned char)*p < ' ' || (unsigned char)*p > '~')
+			*p = ' ';
+	}
+	return type;
+}
+
+static const struct verifier *
+verifier_for_evidence(const struct tam_domain *d)
+{
+	for (size_t i = 0; i < d->n_verifiers; i++) {
+		if (d->verifiers[i].url[0] != '\0')
+			return &d->verifiers[i];
+	}
+	return NULL;
+}
+
+static void
+ask_verifier(struct session *s)
+{
+	const struct verifier *v = verifier_for_evidence(s->domain);
+	struct verifier_call *call = NULL;
+
+	if (v != NULL)
+		call = verifier_appraise(s->worker,
+		    &(struct verifier_ask){.verifier = v,
+		        .nonce = s->handle,
+		        .evidence = s->message.payload,
+		        .media_type = media_type_of(s),
+		        .arena = s->arena},
+		    on_appraised, s);
+	if (call == NULL)
+		no_verifier(s);
+	else
+		session_wait_for_verifier(s, call);
+}
+
 /* --- payloads ---------------------------------------------------------------------------- */
 
 enum tam_err
@@ -220,7 +291,7 @@ session_attest(struct session *s)
 	if (err != TAM_OK)
 		fail(s, err);
 	else if (kind == EAT_EVIDENCE)
-		fail(s, TAM_VERIFIER_DOWN);
+		ask_verifier(s);
 	else
 		appraise(s, s->message.payload, kind);
 }

@@ -12,12 +12,14 @@
 #include "server/teep/inventory.h"
 #include "server/teep/opener.h"
 #include "server/teep/session.h"
+#include "server/teep/verifier.h"
 #include "storage/device_store.h"
 
 /* Where a session is; set_state() in session.c holds the legal moves. */
 enum session_state {
 	SESSION_RECEIVED,
 	SESSION_IDENTIFYING,
+	SESSION_ATTESTING,
 	SESSION_LOADING,
 	SESSION_PROMISING,
 	SESSION_CONCLUDING,
@@ -57,11 +59,13 @@ struct session {
 	unsigned decisions;
 	int64_t update_id, withdraw;
 
-	struct batch_call *pending; /* NULL when nothing is awaited */
+	struct batch_call *pending;       /* NULL when nothing is awaited */
+	struct verifier_call *appraising; /* the same */
 };
 
 /* session.c */
 void session_wait(struct session *, enum session_state, struct batch_call *);
+void session_wait_for_verifier(struct session *, struct verifier_call *);
 void session_answer_nothing(struct session *);
 void session_answer_message(struct session *, struct slice message);
 /* An Update that only says what is wrong. */

@@ -45,7 +45,8 @@ free_port() {
 	test_order) base=25000 ;;
 	integration) base=26000 ;;
 	test_attest) base=28000 ;;
-	test_wire) base=29000 ;;
+	test_verifier) base=29000 ;;
+	test_matrix) base=30000 ;;
 	*) base=27000 ;;
 	esac
 	while :; do

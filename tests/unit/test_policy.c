@@ -247,6 +247,54 @@ START_TEST(what_a_device_does_not_need_goes_unless_a_rule_keeps_it)
 }
 END_TEST
 
+/* One rule of each sort for the same class, each with a manifest of its own. */
+static const struct {
+	enum policy_attestation attestation;
+	const char *sent, *reason;
+	bool needs;
+} attested[] = {
+    {POLICY_UNATTESTED, "a/suit", "policy", true},
+    {POLICY_ATTESTED, "a/suit b/suit", "policy", false},
+    {POLICY_ATTEST_FAILED, "c/suit", "policy", false},
+};
+
+START_TEST(attestation_says_which_rules_count)
+{
+	struct policy_facts facts = {.update_max = 1 << 20,
+	    .attestation = attested[_i].attestation};
+	struct policy_set *set;
+	struct policy_decision d;
+	char sent[64] = "";
+
+	add_manifest("a", 1, 100);
+	add_manifest("b", 2, 100);
+	add_manifest("c", 3, 100);
+	add_policy("any",
+	    arena_printf(arena, "{\"components\": [{\"manifest\": \"%s\"}]}",
+	        digest_text(1)));
+	add_policy("must",
+	    arena_printf(arena,
+	        "{\"attestation\": \"required\", \"components\": "
+	        "[{\"manifest\": \"%s\"}]}",
+	        digest_text(2)));
+	add_policy("mend",
+	    arena_printf(arena,
+	        "{\"attestation\": \"repair\", \"components\": "
+	        "[{\"manifest\": \"%s\"}]}",
+	        digest_text(3)));
+	set = build();
+	policy_decide(set, &facts, arena, &d);
+	for (size_t i = 0; i < d.n_manifests; i++)
+		(void)snprintf(sent + strlen(sent), sizeof(sent) - strlen(sent),
+		    "%s%.*s", i == 0 ? "" : " ", (int)d.manifests[i]->id.n,
+		    (const char *)d.manifests[i]->id.p);
+	ck_assert_str_eq(sent, attested[_i].sent);
+	ck_assert_str_eq(d.reason, attested[_i].reason);
+	ck_assert_int_eq(d.needs_attestation, attested[_i].needs);
+	policy_set_unref(set);
+}
+END_TEST
+
 START_TEST(an_update_stays_within_the_devices_size)
 {
 	struct policy_set *set;
@@ -425,6 +473,7 @@ main(void)
 	tcase_add_test(tc, the_rule_of_higher_priority_speaks_first);
 	tcase_add_test(tc, a_revocation_outranks_every_rule);
 	tcase_add_test(tc, a_revoked_manifest_is_replaced_by_another_of_its_id);
+	tcase_add_loop_test(tc, attestation_says_which_rules_count, 0, 3);
 	tcase_add_test(tc, an_update_stays_within_the_devices_size);
 	tcase_add_test(tc, a_device_gets_on_request_what_it_asks_for);
 	tcase_add_test(tc,

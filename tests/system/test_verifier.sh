@@ -1,0 +1,143 @@
+#!/bin/bash
+# Background check: Evidence goes to a Verifier, a process of its own.
+set -euo pipefail
+work=$build/tests/work/test_verifier
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+end_all() {
+	[ -z "${verifierd:-}" ] || kill "$verifierd" 2>/dev/null || true
+	end_world
+}
+trap end_all EXIT
+
+make_world
+start_node 1 verifier_timeout_ms=1500 verifier_calls=16
+draft_policy
+cd "$work"
+rm -f ./*.pem ./*.pub
+for k in verifier attester other; do
+	"$tamctl" suit keygen --curve p256 --key $k.pem --public $k.pub
+done
+echo "{\"selector\": \"class == \\\"cam\\\"\", \"attestation\": \"required\", \"components\": [{\"manifest\": \"$draft_digest\"}]}" >p.json
+"$tamctl" policy put base p.json >/dev/null
+"$tamctl" wire-profile put attest ask=attest >/dev/null
+vport=$(free_port)
+enrol 8
+settle
+verifier() { # HOST
+	"$tamctl" verifier put veraison public_key=@verifier.pub "url=https://$1:$vport/base" "ca=@keys/tls.crt" >/dev/null
+	settle
+}
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$vport") 2>/dev/null; }
+start_verifier() { # MODE
+	"$build/tests/support/verifierd" --port "$vport" --cert keys/tls.crt --key keys/tls.key \
+	    --signer verifier.pem --attester attester.pub --mode "$1" 2>>verifierd.log &
+	verifierd=$!
+	try_for 10 listens || die "no Verifier"
+}
+stop_verifier() {
+	kill "$verifierd"
+	wait "$verifierd" 2>/dev/null || true
+	verifierd=
+}
+reset() {
+	sql 'DELETE FROM outstanding_update; DELETE FROM device_component; DELETE FROM device_attestation;
+	     UPDATE device_seen SET inventory_hash = NULL, open_work = false, version = version + 1' >/dev/null
+}
+play() { # OUTCOME OPTIONS...
+	local outcome=$1
+	shift
+	reset
+	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt \
+	    --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
+	    --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+	    --uri /tam/default/attest=final --outcome "$outcome" --attest evidence --whole-key -o json \
+	    "$@" >fleet.out 2>fleet.err || die "$mode $*: not all $outcome: $(cat fleet.out fleet.err)"
+}
+told() { grep -q "\"told\": {\"$1\": 8}" fleet.out || die "$mode: $(grep told fleet.out), not $1"; }
+drops() {
+	get "$admin_1" /metrics | awk -v k="tam_messages_dropped_total{reason=\"$1\"}" '$1 == k { print $2; f = 1 } END { if (!f) print 0 }'
+}
+evidence=(--verifier-key attester.pem)
+
+# Nobody to ask: told to come again, and nothing believed.
+mode=none
+play told "${evidence[@]}"
+told 10
+
+for host in localhost 127.0.0.1; do
+	mode=good
+	start_verifier good
+	verifier $host
+	play updated "${evidence[@]}"
+	[ "$(sql "SELECT count(*) FROM device_attestation WHERE result = 'affirmed' AND verifier = 'veraison' AND tier = 2")" = 8 ] ||
+		die "the appraisals are not recorded"
+	stop_verifier
+	sleep 0.2 # the node sees its idle connections close
+done
+openssl pkey -in keys/default-agree-p256.pem -pubout -out agree.pub
+mode=good
+start_verifier good
+play updated "${evidence[@]}" --encrypt-to agree.pub
+# What the Verifier does not affirm is not.
+play told --verifier-key other.pem
+told 7
+play told "${evidence[@]}" --attest-fault worthless
+told 7
+[ "$(drops attest_status)" = 16 ] || die "contraindicated: $(drops attest_status)"
+stop_verifier
+
+mode=pending
+start_verifier $mode
+play updated "${evidence[@]}"
+stop_verifier
+
+# What is not signed by the Verifier is not believed, whoever sent it.
+mode=forged
+start_verifier $mode
+play told "${evidence[@]}"
+told 7
+[ "$(drops attest_untrusted)" = 8 ] || die "forged: $(drops attest_untrusted)"
+stop_verifier
+
+# Wrong, broken, slow, silent or down: a stated outcome, never an accepted
+# device; and other devices are served meanwhile.
+for mode in status garbage nowhere huge slow; do
+	start_verifier $mode
+	was=$(drops verifier_down)
+	play told "${evidence[@]}"
+	told 10
+	[ "$(drops verifier_down)" = $((was + 8)) ] || die "$mode is not counted"
+	[ "$(sql 'SELECT count(*) FROM outstanding_update')" = 0 ] || die "$mode: a device was accepted"
+	stop_verifier
+	sleep 2.5 # longer than the breaker stays open after one such run
+done
+mode=down
+play told "${evidence[@]}"
+told 10
+[ "$(metric "$admin_1" tam_verifier_failures_total)" -ge 48 ] || die "failures are not counted"
+
+# It comes back, and is believed again by itself.
+mode=good
+start_verifier good
+back() {
+	reset
+	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 1 \
+	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+	    --uri /tam/default/attest=final --outcome updated --attest evidence --whole-key "${evidence[@]}"
+}
+try_for 40 back || die "the Verifier is back, and is not asked"
+
+# A certificate that is not the pinned one's is not spoken to.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout o.key -out o.crt \
+    -subj /CN=localhost -addext 'subjectAltName=DNS:localhost' 2>/dev/null
+"$tamctl" verifier put veraison public_key=@verifier.pub "url=https://localhost:$vport/base" "ca=@o.crt" >/dev/null
+settle
+mode=pinned
+play told "${evidence[@]}"
+told 10
+stop_verifier
+stop_node 1
