@@ -20,6 +20,8 @@ enum {
 int ctl_db(int argc, char **argv);
 int ctl_bootstrap(int argc, char **argv);
 int ctl_suit(int argc, char **argv);
+/* 0 accepted, 1 rejected, 2 not decodable. */
+int ctl_inspect(int argc, char **argv);
 
 /* A whole file, "-" being standard input; false after complaining. */
 bool ctl_read_file(const char *path, struct buf *);

@@ -44,7 +44,9 @@ print_commands(FILE *to)
 	    fputs("\n  db            status|plan|migrate|verify|accept-restore"
 	          "\n  bootstrap     the first domain, its keys and an "
 	          "administrator"
-	          "\n  suit          create|keygen\n",
+	          "\n  suit          create|keygen"
+	          "\n  inspect       what a message, envelope, report or token "
+	          "says, and holds\n",
 	        to);
 }
 
@@ -354,6 +356,8 @@ run_local(int argc, char **argv)
 		return ctl_bootstrap(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "suit") == 0)
 		return ctl_suit(argc, argv);
+	if (argc > 0 && strcmp(argv[0], "inspect") == 0)
+		return ctl_inspect(argc, argv);
 	return -1;
 }
 

@@ -116,7 +116,8 @@ struct cose_signature {
 struct cose_message {
 	bool multi; /* COSE_Sign, not COSE_Sign1 */
 	bool detached;
-	struct slice body_prot; /* of COSE_Sign */
+	struct slice external_aad; /* the caller's to set; empty in TEEP */
+	struct slice body_prot;    /* of COSE_Sign */
 	struct slice payload;
 	size_t n; /* 1 for COSE_Sign1 */
 	struct cose_signature signatures[COSE_SIGNATURES_MAX];

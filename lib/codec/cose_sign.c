@@ -201,10 +201,10 @@ cose_decode(struct slice bytes, struct arena *arena, struct cose_message *out)
 
 /* --- the Sig_structure --------------------------------------------------- */
 
-/* RFC 9052, 4.4; external_aad is always empty here. */
+/* RFC 9052, 4.4. */
 struct to_be_signed {
-	uint8_t heads[3][9];
-	struct slice parts[8];
+	uint8_t heads[4][9];
+	struct slice parts[10];
 	size_t n;
 };
 
@@ -227,11 +227,10 @@ add_bytes(struct to_be_signed *t, size_t which, struct slice s)
 
 static void
 to_be_signed(struct to_be_signed *t, bool multi, struct slice body_prot,
-    struct slice sign_prot, struct slice payload)
+    struct slice sign_prot, struct slice external_aad, struct slice payload)
 {
 	static const uint8_t sign1_head[] = "\x84\x6aSignature1";
 	static const uint8_t sign_head[] = "\x85\x69Signature";
-	static const uint8_t empty_bytes[] = {0x40};
 
 	t->n = 0;
 	if (multi) {
@@ -241,8 +240,8 @@ to_be_signed(struct to_be_signed *t, bool multi, struct slice body_prot,
 		add_part(t, (struct slice){sign1_head, sizeof(sign1_head) - 1});
 	}
 	add_bytes(t, 1, sign_prot);
-	add_part(t, (struct slice){empty_bytes, 1});
-	add_bytes(t, 2, payload);
+	add_bytes(t, 2, external_aad);
+	add_bytes(t, 3, payload);
 	assert(t->n <= sizeof(t->parts) / sizeof(t->parts[0]));
 }
 
@@ -259,7 +258,7 @@ cose_verify(struct cose_crypto *crypto, const struct cose_message *m,
 		return TAM_ALG_NOT_ALLOWED;
 	if (curve != key->curve)
 		return TAM_KEY_MISMATCH;
-	to_be_signed(&t, m->multi, m->body_prot, s->prot,
+	to_be_signed(&t, m->multi, m->body_prot, s->prot, m->external_aad,
 	    m->detached ? payload : m->payload);
 	return cose_verify_parts(crypto, key, t.parts, t.n, s->bytes);
 }
@@ -297,7 +296,7 @@ sign1(struct cose_crypto *crypto, struct cose_signer *signer, int alg,
 	struct slice prot = protected_alg(alg, room);
 	struct to_be_signed t;
 
-	to_be_signed(&t, false, (struct slice){0}, prot, payload);
+	to_be_signed(&t, false, slice_none(), prot, slice_none(), payload);
 	cose_sign_parts(crypto, signer, t.parts, t.n, signature);
 	cbor_out_tag(out, COSE_TAG_SIGN1);
 	cbor_out_array(out, 4);
@@ -339,7 +338,8 @@ cose_sign(struct cose_crypto *crypto, struct cose_signer *const *signers,
 		struct slice prot = protected_alg(algs[i], room);
 		struct to_be_signed t;
 
-		to_be_signed(&t, true, (struct slice){0}, prot, payload);
+		to_be_signed(&t, true, slice_none(), prot, slice_none(),
+		    payload);
 		cose_sign_parts(crypto, signers[i], t.parts, t.n, signature);
 		cbor_out_array(out, 3);
 		cbor_out_bytes(out, prot);

@@ -53,8 +53,7 @@ jwt_decode(struct slice token, struct arena *arena, struct jwt *out)
 	struct slice payload = upto_dot(&rest);
 	enum tam_err err;
 
-	*out = (struct jwt){
-	    .signed_text = {token.p, header.n + 1 + payload.n}};
+	*out = (struct jwt){.signed_text = {token.p, header.n + 1 + payload.n}};
 	if (header.n == 0 || !base64_decode(arena, header, &header))
 		return TAM_ATTEST_SYNTAX;
 	err = read_header(header, &out->curve);
