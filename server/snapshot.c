@@ -134,6 +134,7 @@ fill_profile(const struct sql_result *rows, size_t r, struct wire_profile *p)
 {
 	const char *opener = sql_text(rows, r, 5);
 	const char *verify = sql_text(rows, r, 10);
+	const char *kid = sql_text(rows, r, 7);
 
 	(void)snprintf(p->name, sizeof(p->name), "%s", sql_text(rows, r, 1));
 	p->is_default = sql_int(rows, r, 2) != 0;
@@ -144,7 +145,11 @@ fill_profile(const struct sql_result *rows, size_t r, struct wire_profile *p)
 	    : strcmp(opener, "sign1-ed25519") == 0 ? OPENER_SIGN1_ED25519
 	                                           : OPENER_SIGN1_ESP256;
 	p->deprecated_algs = strcmp(sql_text(rows, r, 6), "deprecated") == 0;
-	p->send_kid = strcmp(sql_text(rows, r, 7), "thumbprint") == 0;
+	p->send_kid = strcmp(kid, "none") != 0;
+	if (strcmp(kid, "thumbprint") != 0 &&
+	    !hex_decode(kid, strlen(kid), p->kid, sizeof(p->kid), &p->kid_n))
+		p->kid_n = 0;
+	p->two_integers = strcmp(sql_text(rows, r, 12), "two-integers") == 0;
 	p->ask_attest = strcmp(sql_text(rows, r, 8), "attest") == 0;
 	p->always_token = sql_int(rows, r, 9) != 0;
 	p->verify = strcmp(verify, "always") == 0 ? VERIFY_ALWAYS

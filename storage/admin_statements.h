@@ -116,7 +116,7 @@
 	"'numbering', numbering, 'opener', opener, 'algorithms', algorithms, " \
 	"'kid', kid, 'ask', ask, 'always_token', always_token, "               \
 	"'verify_after_update', verify_after_update, 'update_bytes', "         \
-	"update_bytes)"
+	"update_bytes, 'suit_profiles', suit_profiles)"
 
 #define SQL_PROFILE_LIST                                                       \
 	"SELECT " SQL_PROFILE_JSON ", name FROM wire_profile WHERE name > $1 " \
@@ -134,18 +134,19 @@
 	"SELECT $1::int, $2, coalesce(max(wire_id) + 1, 0) FROM wire_profile " \
 	"ON CONFLICT (domain_id, name) DO NOTHING"
 
-#define SQL_PROFILE_SET                                                     \
-	"UPDATE wire_profile p SET "                                        \
-	"is_default = coalesce((d->>'is_default')::boolean, is_default), "  \
-	"numbering = coalesce(d->>'numbering', numbering), "                \
-	"opener = coalesce(d->>'opener', opener), "                         \
-	"algorithms = coalesce(d->>'algorithms', algorithms), "             \
-	"kid = coalesce(d->>'kid', kid), ask = coalesce(d->>'ask', ask), "  \
-	"always_token = coalesce((d->>'always_token')::boolean, "           \
-	" always_token), verify_after_update = "                            \
-	"coalesce(d->>'verify_after_update', verify_after_update), "        \
-	"update_bytes = coalesce((d->>'update_bytes')::int, update_bytes) " \
-	"FROM (SELECT $2::jsonb AS d) x WHERE name = $1 "                   \
+#define SQL_PROFILE_SET                                                      \
+	"UPDATE wire_profile p SET "                                         \
+	"is_default = coalesce((d->>'is_default')::boolean, is_default), "   \
+	"numbering = coalesce(d->>'numbering', numbering), "                 \
+	"opener = coalesce(d->>'opener', opener), "                          \
+	"algorithms = coalesce(d->>'algorithms', algorithms), "              \
+	"kid = coalesce(d->>'kid', kid), ask = coalesce(d->>'ask', ask), "   \
+	"always_token = coalesce((d->>'always_token')::boolean, "            \
+	" always_token), verify_after_update = "                             \
+	"coalesce(d->>'verify_after_update', verify_after_update), "         \
+	"update_bytes = coalesce((d->>'update_bytes')::int, update_bytes), " \
+	"suit_profiles = coalesce(d->>'suit_profiles', suit_profiles) "      \
+	"FROM (SELECT $2::jsonb AS d) x WHERE name = $1 "                    \
 	"RETURNING " SQL_PROFILE_JSON
 
 /* --- Verifiers and TAM keys ------------------------------------------------------------- */
@@ -337,6 +338,8 @@
 	"INSERT INTO wire_profile (domain_id, name, is_default, wire_id, "    \
 	"numbering, algorithms) VALUES ($1::int, 'final', true, 0, 'final', " \
 	"'current'), ($1::int, 'legacy', false, 1, 'legacy', 'current')"
+
+#define SQL_BOOTSTRAP_PEERS "SELECT wire_profiles_of_peers($1::int)"
 
 #define SQL_BOOTSTRAP_KEY                                                      \
 	"INSERT INTO tam_key (domain_id, thumbprint, curve, public_key, uri, " \

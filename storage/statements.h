@@ -114,7 +114,8 @@
 #define SQL_WIRE_PROFILES                                                       \
 	"SELECT domain_id, name, is_default::int, wire_id, numbering, opener, " \
 	"algorithms, kid, ask, always_token::int, verify_after_update, "        \
-	"update_bytes FROM wire_profile ORDER BY domain_id, wire_id"
+	"update_bytes, suit_profiles FROM wire_profile "                        \
+	"ORDER BY domain_id, wire_id"
 
 #define SQL_TAM_KEYS                                           \
 	"SELECT domain_id, thumbprint, uri, use FROM tam_key " \

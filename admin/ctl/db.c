@@ -177,6 +177,9 @@ make_domain(struct bootstrap *b, enum tam_err *err)
 	b->domain_id = arena_strdup(b->arena, slice_str(sql_text(rows, 0, 0)));
 	sql_result_free(rows);
 	*err = SQL_EXEC(b->sql, NULL, SQL_BOOTSTRAP_PROFILES, b->domain_id);
+	if (*err == TAM_OK)
+		*err =
+		    SQL_EXEC(b->sql, NULL, SQL_BOOTSTRAP_PEERS, b->domain_id);
 	return *err == TAM_OK;
 }
 

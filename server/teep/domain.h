@@ -47,6 +47,9 @@ struct wire_profile {
 	enum wire_opener opener;
 	bool deprecated_algs; /* -7 and -8 instead of -9 and -19 */
 	bool send_kid, ask_attest, always_token;
+	size_t kid_n; /* another kid than the key's thumbprint; 0: none */
+	uint8_t kid[32];
+	bool two_integers; /* SUIT profiles as old drafts had them (P8) */
 	enum wire_verify verify;
 	size_t update_max; /* bytes of manifests in one Update */
 };

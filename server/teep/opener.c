@@ -2,6 +2,7 @@
 
 #include "server/teep/opener.h"
 
+#include "lib/codec/cose_encrypt.h"
 #include "server/http/exchange.h"
 #include "server/teep/challenges.h"
 #include "server/worker.h"
@@ -42,7 +43,9 @@ reply_sign(struct worker *w, struct arena *arena,
 
 	if (signer == NULL)
 		return TAM_NO_KEY;
-	if (form->send_kid)
+	if (form->send_kid && form->kid.n > 0)
+		kid = form->kid;
+	else if (form->send_kid)
 		kid = SLICE_OF(cose_signer_key(signer)->thumbprint);
 	buf_init(&payload, MESSAGE_MAX);
 	buf_init(&message, MESSAGE_MAX);
@@ -88,6 +91,17 @@ sign_all(struct worker *w, struct arena *arena, const struct tam_domain *domain,
 	return TAM_OK;
 }
 
+/* CONFORMANCE P8: an algorithm each to sign and to encrypt with. */
+static void
+old_profile(struct teep_message *m)
+{
+	m->present |= 1u << TEEP_OPT_PROFILES;
+	m->n_profiles = 1;
+	m->profile_n[0] = 2;
+	m->profiles[0][0] = COSE_ALG_ES256;
+	m->profiles[0][1] = COSE_ALG_A128GCM;
+}
+
 /* CONFORMANCE E1: a token, or with the attestation bit a challenge. */
 static void
 fill_request(struct teep_message *m, const struct wire_profile *profile,
@@ -100,7 +114,10 @@ fill_request(struct teep_message *m, const struct wire_profile *profile,
 	m->present = 1u << TEEP_OPT_VERSIONS;
 	m->n_versions = 1;
 	teep_mandatory_suites(m);
-	teep_mandatory_profiles(m);
+	if (profile->two_integers)
+		old_profile(m);
+	else
+		teep_mandatory_profiles(m);
 	if (challenge) {
 		m->present |= 1u << TEEP_OPT_CHALLENGE;
 		m->challenge = token;
@@ -126,7 +143,8 @@ opener_make(struct worker *w, const struct http_exchange *x,
 	    .curve = profile->opener == OPENER_SIGN1_ED25519 ? COSE_ED25519
 	                                                     : COSE_P256,
 	    .deprecated = profile->deprecated_algs,
-	    .send_kid = profile->send_kid};
+	    .send_kid = profile->send_kid,
+	    .kid = {profile->kid, profile->kid_n}};
 	struct teep_message m = {0};
 	uint8_t token[TOKEN_SIZE];
 	enum tam_err err;

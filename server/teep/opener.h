@@ -17,6 +17,7 @@ struct reply_form {
 	enum cose_curve curve;
 	bool deprecated; /* -7 or -8 */
 	bool send_kid;
+	struct slice kid; /* another than the thumbprint; the snapshot's */
 };
 
 /* What a QueryRequest is to ask, and of whom. */

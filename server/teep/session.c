@@ -190,6 +190,7 @@ session_epoch_moved(struct session *s)
 		return false;
 	(void)snapshot_ref(now);
 	s->profile = domain_profile_by_id(domain, s->profile->wire_id);
+	s->form.kid = (struct slice){s->profile->kid, s->profile->kid_n};
 	s->domain = domain;
 	snapshot_unref(s->snapshot);
 	s->snapshot = now;

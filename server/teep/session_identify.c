@@ -287,5 +287,6 @@ verify(struct session *s)
 	s->form.numbering = s->message.numbering;
 	s->form.curve = s->key.curve;
 	s->form.send_kid = s->profile->send_kid;
+	s->form.kid = (struct slice){s->profile->kid, s->profile->kid_n};
 	go_on(s);
 }

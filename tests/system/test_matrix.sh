@@ -1,0 +1,123 @@
+#!/bin/bash
+# Every numbering, algorithm, HTTP version and way to attest in one table; the
+# wire profiles of the agents there are; and agents that play.
+set -euo pipefail
+work=$build/tests/work/test_matrix
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+peer=$build/tests/support/peer
+end_all() {
+	[ -z "${verifierd:-}" ] || kill "$verifierd" 2>/dev/null || true
+	end_world
+}
+trap end_all EXIT
+
+make_world
+start_node 1
+draft_policy
+cd "$work"
+rm -f ./*.pem ./*.pub
+for k in verifier attester; do "$tamctl" suit keygen --curve p256 --key $k.pem --public $k.pub; done
+vport=$(free_port)
+"$build/tests/support/verifierd" --port "$vport" --cert keys/tls.crt --key keys/tls.key \
+    --signer verifier.pem --attester attester.pub 2>verifierd.log &
+verifierd=$!
+"$tamctl" verifier put v public_key=@verifier.pub "url=https://localhost:$vport/base" ca=@keys/tls.crt >/dev/null
+"$tamctl" wire-profile put attest ask=attest >/dev/null
+"$tamctl" wire-profile put attest-legacy ask=attest numbering=legacy >/dev/null
+enrol 4 --keys p256 --prefix p
+enrol 4 --keys ed25519 --prefix e --seed ed
+settle
+reset() {
+	sql 'DELETE FROM outstanding_update; DELETE FROM device_component; DELETE FROM device_attestation;
+	     UPDATE device_seen SET inventory_hash = NULL, open_work = false, version = version + 1' >/dev/null
+}
+play() { # OUTCOME URI OPTIONS...
+	local outcome=$1 uri=$2
+	shift 2
+	reset
+	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt \
+	    --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
+	    --vendor-id $vendor --class-id $class_id --agents 4 --keys p256 \
+	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+	    --uri "$uri" --outcome "$outcome" "$@" >fleet.out 2>fleet.err ||
+		die "$uri $*: not all $outcome: $(cat fleet.out fleet.err)"
+}
+count() { metric "$admin_1" "tam_$1_total"; }
+
+n=0
+for numbering in final legacy; do
+	for keys in '--keys p256' '--keys ed25519 --seed ed'; do
+		for algs in '' --deprecated-algs; do
+			for http in 1 2; do
+				for how in none eat ear evidence; do
+					uri=/tam/default/$numbering
+					attest=
+					case $how in
+					none) ;;
+					evidence) attest='--attest evidence --whole-key --verifier-key attester.pem' ;;
+					*) attest="--attest $how --verifier-key verifier.pem" ;;
+					esac
+					[ $how = none ] || { uri=/tam/default/attest; [ $numbering = final ] || uri=$uri-legacy; }
+					was=$(count attestations)
+					# shellcheck disable=SC2086  # lists of options
+					play updated $uri=$numbering $keys $algs --http $http $attest
+					[ $how = none ] || [ "$(count attestations)" = $((was + 4)) ] || die "$uri $keys $http $how: not attested"
+					n=$((n + 1))
+				done
+			done
+		done
+	done
+done
+[ $n = 64 ] || die "$n combinations"
+
+# The agents there are: old numbering, old algorithm numbers, small Updates, a
+# kid of their own.
+for profile in libteep draft12; do
+	play updated /tam/default/$profile=legacy --deprecated-algs --http 1
+	curl -sS --cacert keys/tls.crt -X POST -H 'Accept: */*' "https://localhost:$port/tam/default/$profile" -o opener
+	"$tamctl" inspect --key keys/tam-p256.pub --numbering legacy opener >opener.json || die "$profile: $(cat opener.json)"
+	grep -q '"name": "ES256"' opener.json || die "$profile: $(cat opener.json)"
+done
+grep -q '"kid": "01000000"' opener.json || die "draft12: $(cat opener.json)"
+[[ $(tr -d ' \n' <opener.json) == *'"supported-suit-cose-profiles":[[-7,1]]'* ]] || die "draft12: $(cat opener.json)"
+reset
+post() {
+	curl -sS --cacert keys/tls.crt -X POST -H 'Accept: */*' -H 'Content-Type: application/teep+cbor' \
+	    --data-binary "@$1" -o "$2" "https://localhost:$port/tam/default/libteep"
+}
+: >empty
+post empty o
+"$peer" --agent 0 query-response o a
+post a u
+[ "$(stat -c %s u)" -gt 400 ] || die "no Update"
+[ "$(stat -c %s u)" -le 1024 ] || die "an Update of $(stat -c %s u) bytes for libteep"
+
+# --- agents that play
+uri=/tam/default/final=final
+for code in 3 4 5; do play updated $uri --play error=$code; done
+for code in 1 2 6 7 8 9 10 42 139296; do
+	was=$(count query_errors)
+	play quiet $uri --play error=$code
+	[ "$(count query_errors)" = $((was + 4)) ] || die "Error $code is not counted"
+	[ "$(sql 'SELECT count(*) FROM outstanding_update')" = 0 ] || die "Error $code: an Update"
+done
+play updated $uri --play no-kid
+play updated $uri --play unsolicited
+play updated $uri --play duplicate
+play updated $uri --play replay
+play updated $uri --play extra=100
+play updated $uri --play slow=1200
+was=$(get "$admin_1" /metrics | awk '$1 == "tam_messages_dropped_total{reason=\"too_large\"}" { print $2 }')
+play quiet $uri --play extra=300
+now=$(get "$admin_1" /metrics | awk '$1 == "tam_messages_dropped_total{reason=\"too_large\"}" { print $2 }')
+[ "$now" = $((${was:-0} + 4)) ] || die "too large an inventory is not counted"
+for section in 16 20 7; do
+	play manifest_failed $uri --play fail-section=$section
+	[ "$(sql "SELECT count(*) FROM outstanding_update WHERE NOT success AND err_code = 11
+		AND err_detail LIKE '%section=$section %reason=10%'")" = 4 ] || die "section $section: $(sql 'SELECT err_code, err_detail FROM outstanding_update')"
+done
+kill "$verifierd"
+verifierd=
+stop_node 1
