@@ -55,6 +55,7 @@ body_of(const struct api_route *r)
 	    [BODY_JSON] = "application/json",
 	    [BODY_RAW] = "application/json",
 	    [BODY_BYTES] = "application/suit-envelope+cose",
+	    [BODY_FILE] = "application/octet-stream",
 	    [BODY_NDJSON] = "application/x-ndjson"};
 	json_t *schema =
 	    r->fields != NULL ? fields_schema(r->fields) : json_object();

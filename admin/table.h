@@ -24,6 +24,7 @@ enum api_body {
 	BODY_JSON,  /* an object of the route's fields */
 	BODY_RAW,   /* a JSON document, kept as it is */
 	BODY_BYTES, /* a SUIT envelope */
+	BODY_FILE,  /* any bytes */
 	BODY_NDJSON /* a document per line; a result per line comes back */
 };
 
@@ -90,6 +91,15 @@ struct api_field {
 	    "wire-profile", "put", "", "Create or change a wire profile")      \
 	X(profile_get, "GET", "/v1/wire-profiles/{name}", ROLE_ANY, BODY_NONE, \
 	    NULL, "wire-profile", "get", "", "Show a wire profile")            \
+	X(payload_list, "GET", "/v1/payloads", ROLE_ANY, BODY_NONE, NULL,      \
+	    "payload", "list", "digest,size,path,note",                        \
+	    "List the binaries hosted for devices")                            \
+	X(payload_upload, "POST", "/v1/payloads", ROLE_POLICY | ROLE_ADMIN,    \
+	    BODY_FILE, NULL, "payload", "upload", "digest,size,path,note",     \
+	    "Host a binary; ?note= says what it is")                           \
+	X(payload_delete, "DELETE", "/v1/payloads/{digest}",                   \
+	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "payload", "delete",    \
+	    "", "Host a binary no longer")                                     \
 	X(verifier_list, "GET", "/v1/verifiers", ROLE_ANY, BODY_NONE, NULL,    \
 	    "verifier", "list", "name,curve,thumbprint,worst_tier,url",        \
 	    "List whose attestation results are believed")                     \

@@ -201,6 +201,21 @@ policy_is_revoked(const struct policy_set *set, const struct policy_manifest *m)
 	return false;
 }
 
+bool
+policy_image_revoked(const struct policy_set *set, struct slice digest)
+{
+	for (size_t i = 0; i < set->n_manifests; i++) {
+		const struct policy_manifest *m = &set->manifests[i];
+
+		for (size_t k = 0; k < m->n_components; k++) {
+			if (slice_eq(m->components[k].digest, digest) &&
+			    policy_is_revoked(set, m))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* --- rules --------------------------------------------------------------------- */
 
 static bool

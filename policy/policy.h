@@ -70,6 +70,9 @@ const struct policy_manifest *policy_find_manifest(const struct policy_set *,
 bool policy_is_revoked(const struct policy_set *,
     const struct policy_manifest *);
 
+/* Whether an image, by its digest, belongs to something revoked. */
+bool policy_image_revoked(const struct policy_set *, struct slice digest);
+
 /* --- deciding ---------------------------------------------------------------- */
 
 /* What a device asks for; the least sequence number it takes, 0 for any. */

@@ -4,6 +4,7 @@
 
 #include "server/http/server.h"
 #include "server/settings.h"
+#include "server/teep/payloads.h"
 #include "server/teep/transport.h"
 
 /* A TAM URI names a domain and a wire profile; both have defaults. */
@@ -11,6 +12,9 @@ static struct http_route device[] = {
     {.path = "/tam", .handler = teep_transport},
     {.path = "/tam/{domain}", .handler = teep_transport},
     {.path = "/tam/{domain}/{profile}", .handler = teep_transport},
+    {.method = "GET",
+        .path = "/payload/{domain}/{digest}",
+        .handler = payload_transport},
 };
 
 enum {
@@ -20,8 +24,10 @@ enum {
 void
 routes_init(const struct config *config)
 {
-	for (size_t i = 0; i < DEVICE_ROUTES; i++)
-		device[i].body_max = (size_t)config->message_max;
+	for (size_t i = 0; i < DEVICE_ROUTES; i++) {
+		if (device[i].method == NULL)
+			device[i].body_max = (size_t)config->message_max;
+	}
 }
 
 const struct http_route *

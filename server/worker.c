@@ -15,6 +15,7 @@
 #include "server/settings.h"
 #include "server/teep/device_cache.h"
 #include "server/teep/fault.h"
+#include "server/teep/payloads.h"
 #include "server/teep/result_cache.h"
 #include "server/teep/token.h"
 #include "server/teep/verifier.h"
@@ -219,6 +220,8 @@ build(struct worker_thread *t)
 	w->devices = device_cache_new((size_t)t->config->device_cache);
 	w->results = result_cache_new((size_t)t->config->result_cache);
 	w->verifiers = verifier_peers_new();
+	w->payloads =
+	    payload_cache_new((size_t)t->config->payload_cache_mb << 20);
 	w->burns = token_burns_new();
 	w->limits = t->teep_limits;
 	w->openers = budget_of(w->limits->openers_per_second);
@@ -250,6 +253,7 @@ tear_down(struct worker_thread *t)
 	free_signers(w);
 	snapshot_unref(w->snapshot);
 	token_burns_free(w->burns);
+	payload_cache_free(w->payloads);
 	result_cache_free(w->results);
 	device_cache_free(w->devices);
 	cose_crypto_free(w->crypto);

@@ -23,6 +23,7 @@ struct db;
 struct device_cache;
 struct event_base;
 struct http_server;
+struct payload_cache;
 struct result_cache;
 struct tam_snapshot;
 struct teep_limits;
@@ -45,6 +46,7 @@ struct worker {
 	struct device_cache *devices;
 	struct result_cache *results;
 	struct verifier_peers *verifiers;
+	struct payload_cache *payloads;
 	struct token_burns *burns;
 	struct budget openers, failures;
 	const struct teep_limits *limits;

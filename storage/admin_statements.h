@@ -149,6 +149,31 @@
 	"FROM (SELECT $2::jsonb AS d) x WHERE name = $1 "                    \
 	"RETURNING " SQL_PROFILE_JSON
 
+/* --- payloads --------------------------------------------------------------------------- */
+
+#define SQL_PAYLOAD_JSON(domain)                                            \
+	"json_build_object('digest', encode(digest, 'hex'), 'size', "       \
+	"length(bytes), 'path', '/payload/' || " domain " || '/' || "       \
+	"encode(digest, 'hex'), 'note', note, 'uploaded_by', uploaded_by, " \
+	"'uploaded_at', uploaded_at)"
+
+#define SQL_PAYLOAD_LIST                                                             \
+	"SELECT " SQL_PAYLOAD_JSON(                                                  \
+	    "$3") ", encode(digest, 'hex') FROM payload "                            \
+	          "WHERE encode(digest, 'hex') > $1 ORDER BY encode(digest, 'hex') " \
+	          "LIMIT $2::int"
+
+#define SQL_PAYLOAD_GET                                   \
+	"SELECT " SQL_PAYLOAD_JSON("$2") " FROM payload " \
+	                                 "WHERE digest = $1::bytea"
+
+#define SQL_PAYLOAD_ADD                                                      \
+	"INSERT INTO payload (domain_id, digest, bytes, note, uploaded_by) " \
+	"VALUES ($1::int, $2::bytea, $3::bytea, $4, $5) "                    \
+	"ON CONFLICT (domain_id, digest) DO NOTHING"
+
+#define SQL_PAYLOAD_DELETE "DELETE FROM payload WHERE digest = $1::bytea"
+
 /* --- Verifiers and TAM keys ------------------------------------------------------------- */
 
 #define SQL_VERIFIER_JSON                                                  \

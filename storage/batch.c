@@ -18,6 +18,7 @@ enum {
 	 * there, or with the next tick. */
 	OBSERVE_MIN = 128,
 	TRIES_MAX = 20,
+	PAYLOADS_MAX = 2,
 	PARAMS_MAX_BYTES = 64 << 20,
 	OID_BYTEA = 17, /* pg_type.dat */
 	OID_INT8 = 20,
@@ -33,6 +34,7 @@ static const char *const columns[DB_STATEMENTS] = {
                         "iibbtttti",
     [DB_ANSWER_UPDATE] = "iiiiiiiiit",
     [DB_ATTESTED] = "iiiiitttibbbt",
+    [DB_PAYLOAD] = "ib",
 };
 
 struct batch_call {
@@ -69,6 +71,13 @@ struct batch {
 	struct batch_stats stats;
 	bool closing;
 };
+
+/* Payloads are large: a few at a time. */
+static size_t
+lane_max(enum db_statement s)
+{
+	return s == DB_PAYLOAD ? PAYLOADS_MAX : BATCH_MAX;
+}
 
 static size_t
 columns_n(enum db_statement s)
@@ -254,7 +263,7 @@ on_answer(enum tam_err err, const struct db_rows *rows, void *arg)
 	if (lane->n_sent == 0 && lane->suspects > 0 && err == TAM_OK) {
 		lane->suspects -= n < lane->suspects ? n : lane->suspects;
 		if (lane->suspects == 0)
-			lane->limit = BATCH_MAX;
+			lane->limit = lane_max(lane->statement);
 	}
 	(void)event_add(batch->kick, &(struct timeval){0, 0});
 }
@@ -389,7 +398,7 @@ batch_open(struct event_base *base, struct db *db)
 
 		lane->batch = batch;
 		lane->statement = (enum db_statement)i;
-		lane->limit = BATCH_MAX;
+		lane->limit = lane_max(lane->statement);
 		TAILQ_INIT(&lane->queue);
 	}
 	batch->kick = evtimer_new(base, on_kick, batch);

@@ -34,6 +34,7 @@ static const char *const statement_texts[DB_STATEMENTS] = {
     [DB_ANSWER_QUERY] = SQL_WIRE_ANSWER_QUERY,
     [DB_ANSWER_UPDATE] = SQL_WIRE_ANSWER_UPDATE,
     [DB_ATTESTED] = SQL_WIRE_ATTESTED,
+    [DB_PAYLOAD] = SQL_WIRE_PAYLOAD,
 };
 
 static const char *const statement_names[DB_STATEMENTS] = {
@@ -43,6 +44,7 @@ static const char *const statement_names[DB_STATEMENTS] = {
     [DB_ANSWER_QUERY] = "answer_query",
     [DB_ANSWER_UPDATE] = "answer_update",
     [DB_ATTESTED] = "attested",
+    [DB_PAYLOAD] = "payload",
 };
 
 enum state {

@@ -28,6 +28,7 @@ enum db_statement {
 	DB_ANSWER_QUERY,
 	DB_ANSWER_UPDATE,
 	DB_ATTESTED,
+	DB_PAYLOAD,
 	DB_STATEMENTS
 };
 

@@ -80,6 +80,11 @@
 	"LATERAL wire_answer_update(a::int, b, c, d, f, g, h, i <> 0, "       \
 	" j::int, k) r"
 
+#define SQL_WIRE_PAYLOAD                                            \
+	"SELECT e.n, p.bytes FROM unnest($1::int8[], $2::int8[], "  \
+	" $3::bytea[]) AS e (n, domain, digest) JOIN payload p ON " \
+	" p.domain_id = e.domain::int AND p.digest = e.digest"
+
 /* The last appraisal; an older answer does not overwrite a newer one. */
 #define SQL_WIRE_ATTESTED                                                      \
 	"INSERT INTO device_attestation AS d SELECT a::int, b, c, e, f, g, "   \

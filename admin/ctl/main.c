@@ -188,6 +188,7 @@ make_body(const struct api_route *r, int argc, char **argv, struct buf *body)
 		return make_json(r, argc, argv, body);
 	case BODY_RAW:
 	case BODY_BYTES:
+	case BODY_FILE:
 	case BODY_NDJSON:
 	default:
 		return argc == 1 && ctl_read_file(argv[0], body);
@@ -304,6 +305,7 @@ call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 	    [BODY_JSON] = "application/json",
 	    [BODY_RAW] = "application/json",
 	    [BODY_BYTES] = "application/suit-envelope+cose",
+	    [BODY_FILE] = "application/octet-stream",
 	    [BODY_NDJSON] = "application/x-ndjson"};
 	struct client_answer answer;
 	struct buf path, body;

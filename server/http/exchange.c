@@ -75,7 +75,8 @@ http_answer(struct http_exchange *x, const struct http_response *r)
 		    "default-src 'none'");
 		add(headers, &n, "referrer-policy", "no-referrer");
 	}
-	add(headers, &n, "cache-control", "no-store");
+	add(headers, &n, "cache-control",
+	    r->cache_control != NULL ? r->cache_control : "no-store");
 	add(headers, &n, "date", date_now(x->server));
 	add(headers, &n, "server", "tamd");
 	if (r->retry_after_s > 0)

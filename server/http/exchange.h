@@ -53,9 +53,10 @@ struct http_exchange {
 
 struct http_response {
 	int status;
-	const char *content_type; /* NULL: none */
-	struct slice body;        /* borrowed until http_answer() returns */
-	int retry_after_s;        /* 0: not sent */
+	const char *content_type;  /* NULL: none */
+	struct slice body;         /* borrowed until http_answer() returns */
+	int retry_after_s;         /* 0: not sent */
+	const char *cache_control; /* NULL: no-store */
 	size_t n_extra;
 	struct http_header extra[4];
 };

@@ -364,7 +364,7 @@ http1_send(struct http_exchange *x, int status,
 		buf_add_slice(out, headers[i].value);
 		buf_add_str(out, "\r\n");
 	}
-	if (status != 204)
+	if (status != 204 && status != 304)
 		buf_printf(out, "content-length: %zu\r\n", body.n);
 	if (!keep)
 		buf_add_str(out, "connection: close\r\n");

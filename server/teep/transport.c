@@ -82,8 +82,8 @@ unavailable(struct http_exchange *x)
 }
 
 /* Without a lease nothing is answered: what we know may be revoked. */
-static bool
-has_lease(const struct worker *w)
+bool
+teep_has_lease(const struct worker *w)
 {
 	return w->snapshot != NULL &&
 	    clock_mono_us() <
@@ -104,7 +104,7 @@ teep_transport(struct http_exchange *x)
 		        .extra = {{SLICE_LIT("allow"), SLICE_LIT("POST")}}});
 		return;
 	}
-	if (!has_lease(w)) {
+	if (!teep_has_lease(w)) {
 		COUNT(&w->counters, no_lease);
 		unavailable(x);
 		return;

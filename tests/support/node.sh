@@ -47,6 +47,7 @@ free_port() {
 	test_attest) base=28000 ;;
 	test_verifier) base=29000 ;;
 	test_matrix) base=30000 ;;
+	test_payload) base=31000 ;;
 	*) base=27000 ;;
 	esac
 	while :; do

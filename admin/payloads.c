@@ -1,0 +1,68 @@
+#include "config.h"
+
+#include "admin/learn.h"
+#include "lib/base/hex.h"
+#include "lib/codec/crypto.h"
+#include "storage/admin_statements.h"
+
+/* Binaries that devices fetch from the TAM itself. */
+
+enum tam_err
+api_payload_list(struct api_request *r)
+{
+	int64_t limit;
+	const char *limit_text = api_limit(r, &limit);
+
+	return API_LIST(r, limit, SQL_PAYLOAD_LIST, api_cursor(r, ""),
+	    limit_text, r->domain);
+}
+
+enum tam_err
+api_payload_upload(struct api_request *r)
+{
+	const char *note = api_query(r, "note");
+	uint8_t digest[SHA256_SIZE];
+	const char *sql;
+	enum tam_err err;
+
+	if (r->body.n == 0)
+		return api_problem(r, 422, "empty", NULL,
+		    "there is nothing in it");
+	crypto_sha256(r->body, digest);
+	sql = sql_bytea(r->arena, SLICE_OF(digest));
+	err = API_EXEC(r, NULL, SQL_PAYLOAD_ADD, r->domain_text, sql,
+	    sql_bytea(r->arena, r->body), note == NULL ? "" : note,
+	    r->principal);
+	if (err == TAM_OK)
+		err = api_audit(r, hex_dup(r->arena, SLICE_OF(digest)), note,
+		    NULL, NULL);
+	return err == TAM_OK ? API_ONE(r, SQL_PAYLOAD_GET, sql, r->domain)
+	                     : err;
+}
+
+enum tam_err
+api_payload_delete(struct api_request *r)
+{
+	struct sql_result *rows;
+	struct slice digest;
+	const char *sql = "";
+	enum tam_err err;
+
+	if (!api_digest(r, r->params[0], &sql, &digest))
+		return api_problem(r, 404, "not_found", NULL,
+		    "there is no such payload");
+	err = API_EXEC(r, &rows, SQL_PAYLOAD_DELETE, sql);
+	if (err != TAM_OK)
+		return err;
+	if (sql_changed(rows) == 0)
+		err = api_problem(r, 404, "not_found", NULL,
+		    "there is no such payload");
+	sql_result_free(rows);
+	if (err == TAM_OK)
+		err = api_raise_epoch(r, NULL);
+	if (err == TAM_OK)
+		err = api_audit(r, r->params[0], "", NULL, NULL);
+	if (err == TAM_OK)
+		buf_add_str(&r->response, "{}");
+	return err;
+}

@@ -1,0 +1,363 @@
+#include "config.h"
+
+#include "server/teep/payloads.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/hex.h"
+#include "lib/base/mem.h"
+#include "server/http/exchange.h"
+#include "server/http/server.h"
+#include "server/teep/domain.h"
+#include "server/teep/session.h"
+#include "server/teep/transport.h"
+#include "server/worker.h"
+#include "storage/payload_store.h"
+
+/*
+ *	payload_transport   which payload, and may it be had
+ *	find or load        from the cache; else read, one reader for all who wait
+ *	serve               whole, a range, or "you have it"
+ */
+
+struct waiter {
+	TAILQ_ENTRY(waiter) link;
+	struct http_exchange *exchange;
+	struct payload *payload;
+};
+
+TAILQ_HEAD(waiters, waiter);
+
+struct payload {
+	TAILQ_ENTRY(payload) link;
+	struct payload_cache *cache;
+	int32_t domain_id;
+	int64_t epoch; /* a change of the domain makes us read again */
+	uint8_t digest[PAYLOAD_DIGEST_SIZE];
+	bool loading;
+	uint8_t *bytes;
+	size_t n;
+	struct waiters waiters;
+};
+
+TAILQ_HEAD(payload_list, payload);
+
+struct payload_cache {
+	struct payload_list list; /* asked for last first */
+	size_t bytes, max;
+};
+
+struct payload_cache *
+payload_cache_new(size_t max_bytes)
+{
+	struct payload_cache *c = mem_new(struct payload_cache);
+
+	TAILQ_INIT(&c->list);
+	c->max = max_bytes;
+	return c;
+}
+
+static void
+payload_free(struct payload *p)
+{
+	TAILQ_REMOVE(&p->cache->list, p, link);
+	p->cache->bytes -= p->n;
+	free(p->bytes);
+	free(p);
+}
+
+void
+payload_cache_free(struct payload_cache *c)
+{
+	struct payload *p;
+
+	if (c == NULL)
+		return;
+	while ((p = TAILQ_FIRST(&c->list)) != NULL)
+		payload_free(p);
+	free(c);
+}
+
+/* The least asked for goes, but nothing that is being read. */
+static void
+make_room(struct payload_cache *c)
+{
+	struct payload *p, *previous;
+
+	for (p = TAILQ_LAST(&c->list, payload_list);
+	     p != NULL && c->bytes > c->max; p = previous) {
+		previous = TAILQ_PREV(p, payload_list, link);
+		if (!p->loading)
+			payload_free(p);
+	}
+}
+
+/* --- answering ------------------------------------------------------------------- */
+
+struct range {
+	size_t first, n;
+};
+
+static bool
+number(struct slice *s, size_t *out)
+{
+	size_t i = 0, v = 0;
+
+	while (i < s->n && i < 12 && s->p[i] >= '0' && s->p[i] <= '9')
+		v = v * 10 + (size_t)(s->p[i++] - '0');
+	s->p += i;
+	s->n -= i;
+	*out = v;
+	return i > 0;
+}
+
+enum range_verdict {
+	RANGE_NONE, /* or not one we understand: the whole */
+	RANGE_GOOD,
+	RANGE_OUTSIDE
+};
+
+/* RFC 9110, 14.1: one range; several are answered with the whole. */
+static enum range_verdict
+parse_range(struct slice header, size_t size, struct range *out)
+{
+	static const char unit[] = "bytes=";
+	size_t first = 0, last = size - 1;
+	bool has_first, has_last;
+
+	if (header.n < sizeof(unit) - 1 ||
+	    memcmp(header.p, unit, sizeof(unit) - 1) != 0)
+		return RANGE_NONE;
+	header.p += sizeof(unit) - 1;
+	header.n -= sizeof(unit) - 1;
+	has_first = number(&header, &first);
+	if (header.n == 0 || header.p[0] != '-')
+		return RANGE_NONE;
+	header.p++;
+	header.n--;
+	has_last = number(&header, &last);
+	if (header.n > 0 || (!has_first && !has_last) ||
+	    (has_first && has_last && last < first))
+		return RANGE_NONE;
+	if (!has_first) { /* the last so many bytes */
+		if (last == 0)
+			return RANGE_OUTSIDE;
+		first = last > size ? 0 : size - last;
+		last = size - 1;
+	} else if (!has_last || last >= size) {
+		last = size - 1;
+	}
+	if (first >= size)
+		return RANGE_OUTSIDE;
+	*out = (struct range){first, last - first + 1};
+	return RANGE_GOOD;
+}
+
+static bool
+names(struct slice header, const char *etag)
+{
+	return slice_is(header, "*") ||
+	    (header.n > 0 &&
+	        memmem(header.p, header.n, etag, strlen(etag)) != NULL);
+}
+
+/* What every answer about this payload carries; it never changes. */
+static void
+add_headers(struct http_response *r, const char *etag)
+{
+	r->extra[r->n_extra++] =
+	    (struct http_header){SLICE_LIT("etag"), slice_str(etag)};
+	r->cache_control = "public, max-age=31536000, immutable";
+	r->extra[r->n_extra++] =
+	    (struct http_header){SLICE_LIT("accept-ranges"),
+	        SLICE_LIT("bytes")};
+}
+
+static enum range_verdict
+wanted_range(struct http_exchange *x, const char *etag, size_t size,
+    struct range *out)
+{
+	struct slice if_range = http_header(x, "if-range");
+
+	if (if_range.n > 0 && !slice_is(if_range, etag))
+		return RANGE_NONE;
+	return parse_range(http_header(x, "range"), size, out);
+}
+
+static void
+serve(struct http_exchange *x, const struct payload *p)
+{
+	struct worker *w = x->server->owner;
+	char *etag = arena_printf(x->arena, "\"%s\"",
+	    hex_dup(x->arena, SLICE_OF(p->digest)));
+	struct http_response r = {.status = 200,
+	    .content_type = "application/octet-stream",
+	    .body = {p->bytes, p->n}};
+	struct range range;
+
+	add_headers(&r, etag);
+	COUNT(&w->counters, payloads);
+	if (names(http_header(x, "if-none-match"), etag)) {
+		r.status = 304;
+		r.body = slice_none();
+		http_answer(x, &r);
+		return;
+	}
+	switch (wanted_range(x, etag, p->n, &range)) {
+	case RANGE_GOOD:
+		r.status = 206;
+		r.body = (struct slice){p->bytes + range.first, range.n};
+		r.extra[r.n_extra++] =
+		    (struct http_header){SLICE_LIT("content-range"),
+		        slice_str(arena_printf(x->arena, "bytes %zu-%zu/%zu",
+		            range.first, range.first + range.n - 1, p->n))};
+		break;
+	case RANGE_OUTSIDE:
+		r.status = 416;
+		r.body = slice_none();
+		r.extra[r.n_extra++] =
+		    (struct http_header){SLICE_LIT("content-range"),
+		        slice_str(arena_printf(x->arena, "bytes */%zu", p->n))};
+		break;
+	case RANGE_NONE:
+	default:
+		break;
+	}
+	http_answer(x, &r);
+}
+
+/* --- reading ------------------------------------------------------------------------- */
+
+static void
+answer_waiters(struct payload *p, int status)
+{
+	struct waiter *w;
+
+	while ((w = TAILQ_FIRST(&p->waiters)) != NULL) {
+		TAILQ_REMOVE(&p->waiters, w, link);
+		if (status == 200)
+			serve(w->exchange, p);
+		else
+			http_answer(w->exchange,
+			    &(struct http_response){.status = status,
+			        .retry_after_s = status == 503 ? 5 : 0});
+	}
+}
+
+static void
+on_loaded(enum tam_err err, struct slice bytes, void *arg)
+{
+	struct payload *p = arg;
+	struct payload_cache *cache = p->cache;
+
+	p->loading = false;
+	if (err == TAM_OK && bytes.n > 0) {
+		p->bytes = mem_calloc(1, bytes.n);
+		memcpy(p->bytes, bytes.p, bytes.n);
+		p->n = bytes.n;
+		cache->bytes += bytes.n;
+		answer_waiters(p, 200);
+	} else {
+		answer_waiters(p, err == TAM_OK ? 404 : 503);
+		payload_free(p);
+	}
+	make_room(cache);
+}
+
+static void
+on_abandon(struct http_exchange *x, void *arg)
+{
+	struct waiter *w = arg;
+
+	(void)x;
+	TAILQ_REMOVE(&w->payload->waiters, w, link);
+}
+
+static void
+wait_for(struct payload *p, struct http_exchange *x)
+{
+	struct waiter *w = arena_new(x->arena, struct waiter);
+
+	w->exchange = x;
+	w->payload = p;
+	TAILQ_INSERT_TAIL(&p->waiters, w, link);
+	x->on_abandon = on_abandon;
+	x->handler_data = w;
+}
+
+static struct payload *
+find(struct payload_cache *c, const struct tam_domain *domain,
+    const uint8_t digest[PAYLOAD_DIGEST_SIZE])
+{
+	struct payload *p;
+
+	TAILQ_FOREACH (p, &c->list, link) {
+		if (p->domain_id == domain->id && p->epoch == domain->epoch &&
+		    memcmp(p->digest, digest, PAYLOAD_DIGEST_SIZE) == 0)
+			return p;
+	}
+	return NULL;
+}
+
+static void
+load(struct worker *w, struct http_exchange *x, const struct tam_domain *domain,
+    const uint8_t digest[PAYLOAD_DIGEST_SIZE])
+{
+	struct payload *p = mem_new(struct payload);
+
+	p->cache = w->payloads;
+	p->domain_id = domain->id;
+	p->epoch = domain->epoch;
+	memcpy(p->digest, digest, sizeof(p->digest));
+	p->loading = true;
+	TAILQ_INIT(&p->waiters);
+	TAILQ_INSERT_HEAD(&w->payloads->list, p, link);
+	wait_for(p, x);
+	if (payload_load(w->batch, domain->id, p->digest,
+	        clock_mono_us() + w->limits->deadline_us, on_loaded, p) != NULL)
+		return;
+	answer_waiters(p, 503);
+	payload_free(p);
+}
+
+/* --- the handler ------------------------------------------------------------------------ */
+
+void
+payload_transport(struct http_exchange *x)
+{
+	struct worker *w = x->server->owner;
+	const struct tam_domain *domain;
+	uint8_t digest[PAYLOAD_DIGEST_SIZE];
+	struct payload *p;
+	size_t n = 0;
+
+	if (!teep_has_lease(w)) {
+		COUNT(&w->counters, no_lease);
+		http_answer(x,
+		    &(struct http_response){.status = 503, .retry_after_s = 5});
+		return;
+	}
+	domain = snapshot_find(w->snapshot, x->params[0]);
+	if (domain == NULL ||
+	    !hex_decode((const char *)x->params[1].p, x->params[1].n, digest,
+	        sizeof(digest), &n) ||
+	    n != sizeof(digest) ||
+	    policy_image_revoked(domain->policy, SLICE_OF(digest))) {
+		http_answer_status(x, 404);
+		return;
+	}
+	p = find(w->payloads, domain, digest);
+	if (p == NULL) {
+		load(w, x, domain, digest);
+		return;
+	}
+	TAILQ_REMOVE(&w->payloads->list, p, link);
+	TAILQ_INSERT_HEAD(&w->payloads->list, p, link);
+	if (p->loading)
+		wait_for(p, x);
+	else
+		serve(x, p);
+}
