@@ -72,26 +72,66 @@ agent_holds(const struct agent *a, struct slice id)
 	return false;
 }
 
-static void
-drop_component(struct agent *a, struct slice id)
+static struct agent_component *
+find_component(struct agent *a, struct slice id)
 {
 	for (size_t i = 0; i < a->n_components; i++) {
-		if (!slice_eq(component_id(&a->components[i]), id))
-			continue;
-		a->components[i--] = a->components[--a->n_components];
+		if (slice_eq(component_id(&a->components[i]), id))
+			return &a->components[i];
 	}
+	return NULL;
 }
 
+static size_t
+find_user(const struct agent_component *c, const struct manifest_blob *user)
+{
+	size_t i = 0;
+
+	while (i < c->n_users &&
+	    !slice_eq(c->users[i]->manifest.component_id,
+	        user->manifest.component_id))
+		i++;
+	return i;
+}
+
+/* One user less; the last takes it along (E23). */
+static void
+drop_component(struct agent *a, struct slice id,
+    const struct manifest_blob *user)
+{
+	struct agent_component *c = find_component(a, id);
+	size_t i;
+
+	if (c == NULL)
+		return;
+	i = find_user(c, user);
+	if (i < c->n_users)
+		c->users[i] = c->users[--c->n_users];
+	if (c->n_users == 0)
+		*c = a->components[--a->n_components];
+}
+
+/* `user` is the manifest of the Update, `owner` it or a dependency of it; a
+ * newer manifest of the same id takes the place of the older. */
 static void
 add_component(struct agent *a, const struct manifest_blob *owner, size_t index,
-    const uint8_t digest[32])
+    const uint8_t digest[32], const struct manifest_blob *user)
 {
-	struct agent_component *c;
+	struct agent_component *c =
+	    find_component(a, owner->manifest.components[index]);
+	size_t i;
 
-	drop_component(a, owner->manifest.components[index]);
-	a->components = mem_realloc(a->components,
-	    (a->n_components + 1u) * sizeof(*a->components));
-	c = &a->components[a->n_components++];
+	if (c == NULL) {
+		a->components = mem_realloc(a->components,
+		    (a->n_components + 1u) * sizeof(*a->components));
+		c = &a->components[a->n_components++];
+		c->n_users = 0;
+	}
+	i = find_user(c, user);
+	if (i < AGENT_USERS_MAX)
+		c->users[i] = user;
+	if (i == c->n_users && i < AGENT_USERS_MAX)
+		c->n_users++;
 	c->owner = owner;
 	c->index = (uint8_t)index;
 	memcpy(c->digest, digest, 32);
@@ -106,6 +146,7 @@ intern(struct fleet_world *w, struct slice envelope)
 
 	b->arena = arena_new_in(NULL);
 	copy = arena_dup(b->arena, envelope);
+	b->bytes = copy;
 	if (suit_envelope_decode(copy, b->arena, &b->envelope) != TAM_OK ||
 	    suit_manifest_decode(&b->envelope, b->arena, &b->manifest) !=
 	        TAM_OK) {
@@ -346,28 +387,72 @@ answer_update(struct fleet_world *w, struct agent *a,
 
 /* --- an Update (section 7.2.2) ------------------------------------------------------------ */
 
-/* Decrement, and at zero run uninstall; here one manifest holds one link. */
+/* What a run did, to what the agent holds. */
+static void
+apply_effects(struct fleet_world *w, struct agent *a,
+    const struct manifest_blob *root, const struct suit_outcome *o)
+{
+	for (size_t i = 0; i < o->n_effects; i++) {
+		const struct suit_effect *e = &o->effects[i];
+		const struct manifest_blob *owner =
+		    e->envelope.n > 0 ? intern(w, e->envelope) : root;
+
+		if (owner == NULL)
+			continue;
+		if (e->unlinked)
+			drop_component(a, owner->manifest.components[e->index],
+			    root);
+		else
+			add_component(a, owner, e->index, e->digest, root);
+	}
+}
+
+/* The manifest of an id that brought something, itself or by a dependency. */
+static const struct manifest_blob *
+find_manifest(const struct agent *a, struct slice id)
+{
+	for (size_t i = 0; i < a->n_components; i++) {
+		const struct agent_component *c = &a->components[i];
+
+		for (size_t k = 0; k < c->n_users; k++) {
+			if (slice_eq(c->users[k]->manifest.component_id, id))
+				return c->users[k];
+		}
+	}
+	return NULL;
+}
+
 static bool
 unlink_manifest(struct fleet_world *w, struct agent *a, struct slice id,
     struct arena *arena)
 {
-	for (size_t i = 0; i < a->n_components; i++) {
-		const struct manifest_blob *b = a->components[i].owner;
-		struct suit_outcome o;
+	const struct manifest_blob *b = find_manifest(a, id);
+	struct suit_outcome *o;
 
-		if (!slice_eq(b->manifest.component_id, id))
-			continue;
-		suit_run_uninstall(&w->suit, &b->envelope, &b->manifest, arena,
-		    &o);
-		if (!o.ok)
-			return false;
-		for (size_t j = 0; j < b->manifest.n_components; j++) {
-			if (o.effects[j].unlinked)
-				drop_component(a, b->manifest.components[j]);
+	if (b == NULL)
+		return true; /* not there: what was asked for is so */
+	o = arena_new(arena, struct suit_outcome);
+	suit_run_uninstall(&w->suit, &b->envelope, &b->manifest, arena, o);
+	if (o->ok)
+		apply_effects(w, a, b, o);
+	return o->ok;
+}
+
+/* -trust-domains, 6.7: what another manifest put there is not overwritten. */
+static bool
+is_occupied(const struct agent *a, const struct manifest_blob *b)
+{
+	for (size_t i = 0; i < a->n_components; i++) {
+		const struct agent_component *c = &a->components[i];
+
+		for (size_t k = 0; k < b->manifest.n_components; k++) {
+			if (slice_eq(component_id(c),
+			        b->manifest.components[k]) &&
+			    find_user(c, b) == c->n_users)
+				return true;
 		}
-		return true;
 	}
-	return true; /* not there: what was asked for is so */
+	return false;
 }
 
 static bool
@@ -382,17 +467,54 @@ install(struct fleet_world *w, struct agent *a, struct slice envelope,
 	if (b == NULL)
 		return false;
 	memcpy(digest, b->digest, 32);
-	o->reason = 4; /* unauthorised */
+	o->reason = SUIT_REASON_UNAUTHORISED;
 	if (suit_verify(w->crypto, &b->envelope, arena, w->signers,
 	        w->n_signers, &which) != TAM_OK ||
 	    rolls_back(a, b))
 		return false;
+	o->reason = SUIT_REASON_OPERATION;
+	if (is_occupied(a, b))
+		return false;
 	suit_run_update(&w->suit, &b->envelope, &b->manifest, arena, o);
-	for (size_t i = 0; o->ok && i < b->manifest.n_components; i++) {
-		if (o->effects[i].installed)
-			add_component(a, b, i, o->effects[i].digest);
-	}
+	if (o->ok)
+		apply_effects(w, a, b, o);
 	return o->ok;
+}
+
+/* --- what the interpreter asks -------------------------------------------------------------- */
+
+static bool
+trusts(void *arg, const struct suit_envelope *e)
+{
+	struct fleet_world *w = arg;
+	struct arena *arena = arena_new_in(NULL);
+	size_t which;
+	bool ok = suit_verify(w->crypto, e, arena, w->signers, w->n_signers,
+	              &which) == TAM_OK;
+
+	arena_free(arena);
+	return ok;
+}
+
+static struct slice
+installed(void *arg, const uint8_t digest[32])
+{
+	const struct fleet_world *w = arg;
+
+	for (const struct manifest_blob *b = w->blobs; b != NULL; b = b->next) {
+		if (memcmp(b->digest, digest, 32) == 0)
+			return b->bytes;
+	}
+	return slice_none();
+}
+
+void
+fleet_world_init(struct fleet_world *w)
+{
+	w->crypto = cose_crypto_new();
+	w->suit.trusts = trusts;
+	w->suit.installed = installed;
+	w->suit.arg = w;
 }
 
 static void

@@ -16,6 +16,7 @@
 
 enum {
 	AGENT_MANIFESTS_MAX = 16,
+	AGENT_USERS_MAX = 4,
 	FLEET_KEYS_MAX = 8
 };
 
@@ -24,6 +25,7 @@ struct manifest_blob {
 	struct manifest_blob *next;
 	uint8_t digest[32];
 	struct arena *arena;
+	struct slice bytes;
 	struct suit_envelope envelope;
 	struct suit_manifest manifest;
 };
@@ -31,6 +33,9 @@ struct manifest_blob {
 struct agent_component {
 	const struct manifest_blob *owner;
 	uint8_t index; /* among the owner's components */
+	/* The manifests that brought it, one per id; without any it goes. */
+	uint8_t n_users;
+	const struct manifest_blob *users[AGENT_USERS_MAX];
 	uint8_t digest[32];
 };
 
@@ -101,6 +106,8 @@ void agent_handle(struct fleet_world *, struct agent *, enum teep_numbering,
 
 bool agent_holds(const struct agent *, struct slice component_id);
 
+/* Its keys and payloads are set before or after. */
+void fleet_world_init(struct fleet_world *);
 void fleet_world_fini(struct fleet_world *);
 
 #endif

@@ -136,7 +136,7 @@ run(struct options *o)
 	    (o->world.journal = journal_open(o->journal)) == NULL)
 		err(2, "%s", o->journal);
 	o->plan.tls = tls;
-	o->world.crypto = cose_crypto_new();
+	fleet_world_init(&o->world);
 	agents = fleet_agents(&o->plan);
 	fleet_run(&o->plan, &o->world, agents, &stop, result);
 	if (o->json)
