@@ -4,20 +4,27 @@
 
 #include "storage/admin_statements.h"
 
+struct learnt {
+	struct policy_component components[SUIT_BROUGHT_MAX];
+	struct slice dependencies[SUIT_COMPONENTS_MAX];
+};
+
 static void
-components_of(const struct suit_info *info, struct policy_component *out,
+components_of(const struct suit_info *info, struct learnt *out,
     struct policy_manifest *m)
 {
-	for (size_t i = 0; i < info->n; i++) {
-		out[i].id = info->components[i].id;
-		out[i].digest = info->components[i].many_digests
-		    ? slice_none()
-		    : info->components[i].digest;
-	}
+	const struct suit_component *brought[SUIT_BROUGHT_MAX];
+
+	m->n_components = suit_brought(info, brought);
+	for (size_t i = 0; i < m->n_components; i++)
+		out->components[i] = (struct policy_component){brought[i]->id,
+		    brought[i]->many_digests ? slice_none()
+		                             : brought[i]->digest};
+	m->components = out->components;
+	m->n_dependencies = suit_dependencies(info, out->dependencies);
+	m->dependencies = out->dependencies;
 	m->id = info->manifest.component_id;
 	m->sequence = info->manifest.sequence;
-	m->n_components = info->n;
-	m->components = out;
 }
 
 enum tam_err
@@ -30,7 +37,7 @@ learn_manifests(struct api_request *r, struct policy_builder **out)
 		return err;
 	*out = policy_builder_new();
 	for (size_t i = 0; i < sql_rows(rows); i++) {
-		struct policy_component components[SUIT_COMPONENTS_MAX];
+		struct learnt learnt;
 		struct suit_info *info = arena_new(r->arena, struct suit_info);
 		struct policy_manifest m = {
 		    .digest = sql_bytes(rows, i, 0, r->arena)};
@@ -38,7 +45,7 @@ learn_manifests(struct api_request *r, struct policy_builder **out)
 		if (suit_learn(sql_bytes(rows, i, 2, r->arena), r->arena,
 		        info) != TAM_OK)
 			continue;
-		components_of(info, components, &m);
+		components_of(info, &learnt, &m);
 		policy_add_manifest(*out, &m);
 	}
 	sql_result_free(rows);
@@ -49,7 +56,7 @@ enum tam_err
 learn_check_revoked(struct api_request *r, struct slice digest,
     const struct suit_info *info)
 {
-	struct policy_component components[SUIT_COMPONENTS_MAX];
+	struct learnt learnt;
 	struct policy_manifest m = {.digest = digest};
 	struct policy_builder *b = NULL;
 	struct policy_set *set;
@@ -58,7 +65,7 @@ learn_check_revoked(struct api_request *r, struct slice digest,
 
 	if (err != TAM_OK)
 		return err;
-	components_of(info, components, &m);
+	components_of(info, &learnt, &m);
 	policy_add_manifest(b, &m);
 	err = api_exec(r, &rows, SQL_REVOCATIONS_ACTIVE, 0, NULL);
 	if (err != TAM_OK) {

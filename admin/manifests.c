@@ -178,6 +178,14 @@ check_prefixes(struct api_request *r, const struct signers *s, size_t signer,
 			id = suit_component_text(r->arena,
 			    info->components[i].id);
 	}
+	for (size_t i = 0; i < info->n_nested; i++) {
+		size_t by = info->nested_signer[i];
+
+		id = suit_component_text(r->arena, info->nested[i].id);
+		if (!may_write(s->prefixes[by], id))
+			return api_problem(r, 422, "suit_prefix", NULL,
+			    "signer %s may not write %s", s->names[by], id);
+	}
 	return TAM_OK;
 }
 

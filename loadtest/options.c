@@ -24,7 +24,8 @@ const char options_usage[] =
     "           [--attest eat|ear|evidence --verifier-key PEM]\n"
     "           [--attest-fault nonce|key|expired|forged|worthless|absent]\n"
     "           [--encrypt-to PEM] [--encrypt ctr|gcm|chacha] [--whole-key]\n"
-    "           [--play WHAT[=N]]... [--outcome NAME]\n";
+    "           [--play WHAT[=N]]... [--outcome NAME]\n"
+    "           [--device-key PEM]... [--lenient]\n";
 
 static struct slice
 read_file(struct arena *arena, const char *path)
@@ -164,7 +165,9 @@ enum option_id {
 	O_ENCRYPT,
 	O_WHOLE_KEY,
 	O_PLAY,
-	O_OUTCOME
+	O_OUTCOME,
+	O_DEVICE_KEY,
+	O_LENIENT
 };
 
 static const struct option long_options[] = {{"agents", required_argument, NULL,
@@ -200,6 +203,8 @@ static const struct option long_options[] = {{"agents", required_argument, NULL,
     {"encrypt", required_argument, NULL, O_ENCRYPT},
     {"whole-key", no_argument, NULL, O_WHOLE_KEY},
     {"play", required_argument, NULL, O_PLAY},
+    {"device-key", required_argument, NULL, O_DEVICE_KEY},
+    {"lenient", no_argument, NULL, O_LENIENT},
     {"outcome", required_argument, NULL, O_OUTCOME}, {NULL, 0, NULL, 0}};
 
 static int
@@ -234,6 +239,19 @@ set_encrypt_to(struct options *o, const char *path)
 	p->encrypted = true;
 	if (p->encrypt_alg == 0)
 		p->encrypt_alg = COSE_ALG_A128GCM;
+}
+
+/* What payloads are encrypted to; every agent of the fleet has it. */
+static void
+add_device_key(struct options *o, const char *path)
+{
+	struct suit_world *w = &o->world.suit;
+
+	if (w->n_agree == 2 ||
+	    ecdh_private_from_pem(read_file(o->arena, path),
+	        &w->agree[w->n_agree]) != TAM_OK)
+		errx(2, "%s: not a P-256 or X25519 private key in PEM", path);
+	w->n_agree++;
 }
 
 /* CONFORMANCE A22. */
@@ -301,6 +319,12 @@ set_attest(struct options *o, int c, char *arg)
 		break;
 	case O_PLAY:
 		set_play(&o->world.play, arg);
+		break;
+	case O_DEVICE_KEY:
+		add_device_key(o, arg);
+		break;
+	case O_LENIENT:
+		o->world.suit.lenient = true;
 		break;
 	case O_OUTCOME:
 		if (!report_outcome(arg, &o->plan.wanted))

@@ -74,6 +74,11 @@ add_remove(struct policy_decision *out, struct slice component)
 		out->removes[out->n_removes++] = component;
 }
 
+/* How deep manifests may depend on each other. */
+enum {
+	DEPENDENCY_DEPTH = 4
+};
+
 static bool
 installs(const struct policy_manifest *m, struct slice component)
 {
@@ -94,6 +99,33 @@ sends(const struct policy_decision *out, struct slice manifest_id)
 	return false;
 }
 
+static bool
+depends_on(const struct policy_manifest *m, struct slice digest)
+{
+	for (size_t i = 0; i < m->n_dependencies; i++) {
+		if (slice_eq(m->dependencies[i], digest))
+			return true;
+	}
+	return false;
+}
+
+/* By itself, or by what it depends on. */
+static bool
+brings(const struct policy_set *set, const struct policy_manifest *m,
+    struct slice component, unsigned depth)
+{
+	if (installs(m, component))
+		return true;
+	for (size_t i = 0; depth > 0 && i < m->n_dependencies; i++) {
+		const struct policy_manifest *d =
+		    policy_find_manifest(set, m->dependencies[i]);
+
+		if (d != NULL && brings(set, d, component, depth - 1))
+			return true;
+	}
+	return false;
+}
+
 /* Every manifest that could have put the component there is unlinked, but
  * for one that is being replaced by a newer of the same id. */
 static void
@@ -102,7 +134,8 @@ unlink_component(struct deciding *d, struct slice component)
 	for (size_t i = 0; i < d->set->n_manifests; i++) {
 		const struct policy_manifest *m = &d->set->manifests[i];
 
-		if (installs(m, component) && !sends(d->out, m->id))
+		if (brings(d->set, m, component, DEPENDENCY_DEPTH) &&
+		    !sends(d->out, m->id))
 			add_unlink(d->out, m->id);
 	}
 	add_remove(d->out, component);
@@ -173,6 +206,9 @@ show_revocations(struct deciding *d)
 	}
 }
 
+static bool is_revoked(const struct policy_set *,
+    const struct policy_manifest *, unsigned depth);
+
 static bool
 revoked_digest(const struct policy_set *set, struct slice digest)
 {
@@ -183,10 +219,27 @@ revoked_digest(const struct policy_set *set, struct slice digest)
 	return false;
 }
 
-bool
-policy_is_revoked(const struct policy_set *set, const struct policy_manifest *m)
+/* What it depends on is part of it. */
+static bool
+depends_on_revoked(const struct policy_set *set,
+    const struct policy_manifest *m, unsigned depth)
 {
-	if (revoked_digest(set, m->digest))
+	for (size_t i = 0; i < m->n_dependencies; i++) {
+		const struct policy_manifest *d =
+		    policy_find_manifest(set, m->dependencies[i]);
+
+		if (revoked_digest(set, m->dependencies[i]) ||
+		    (depth > 0 && d != NULL && is_revoked(set, d, depth - 1)))
+			return true;
+	}
+	return false;
+}
+
+static bool
+is_revoked(const struct policy_set *set, const struct policy_manifest *m,
+    unsigned depth)
+{
+	if (revoked_digest(set, m->digest) || depends_on_revoked(set, m, depth))
 		return true;
 	for (size_t i = 0; i < m->n_components; i++) {
 		const struct policy_component *c = &m->components[i];
@@ -199,6 +252,12 @@ policy_is_revoked(const struct policy_set *set, const struct policy_manifest *m)
 		}
 	}
 	return false;
+}
+
+bool
+policy_is_revoked(const struct policy_set *set, const struct policy_manifest *m)
+{
+	return is_revoked(set, m, DEPENDENCY_DEPTH);
 }
 
 bool
@@ -407,6 +466,33 @@ grant_unneeded(struct deciding *d)
 		unwant(d, d->facts->unneeded[i]);
 }
 
+/* CONFORMANCE T45: what others depend on comes first; else the order stays. */
+static void
+order_manifests(struct policy_decision *out)
+{
+	for (size_t done = 0; done < out->n_manifests; done++) {
+		size_t pick = done;
+
+		for (size_t i = done; i < out->n_manifests; i++) {
+			bool waits = false;
+
+			for (size_t k = done; k < out->n_manifests; k++)
+				waits |= k != i &&
+				    depends_on(out->manifests[i],
+				        out->manifests[k]->digest);
+			if (!waits) {
+				pick = i;
+				break;
+			}
+		}
+		const struct policy_manifest *next = out->manifests[pick];
+
+		memmove(&out->manifests[done + 1], &out->manifests[done],
+		    (pick - done) * sizeof(out->manifests[0]));
+		out->manifests[done] = next;
+	}
+}
+
 /* A component that a manifest brings again is not lost. */
 static void
 settle_removes(struct policy_decision *out)
@@ -439,6 +525,7 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 	apply_rules(&d);
 	grant_unneeded(&d);
 	settle_removes(out);
+	order_manifests(out);
 	if (out->n_shown > 0)
 		out->reason = out->n_unlinks + out->n_manifests > 0
 		    ? "revocation"

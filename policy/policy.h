@@ -35,7 +35,9 @@ struct policy_manifest {
 	uint64_t sequence;
 	struct slice envelope;
 	size_t n_components;
-	const struct policy_component *components;
+	const struct policy_component *components; /* its dependencies' too */
+	size_t n_dependencies;
+	const struct slice *dependencies; /* digests of manifests */
 };
 
 struct policy_builder *policy_builder_new(void);

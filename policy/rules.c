@@ -69,6 +69,8 @@ policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
 	struct policy_set *set = b->set;
 	struct policy_component *components =
 	    arena_new_n(set->arena, m->n_components, struct policy_component);
+	struct slice *dependencies =
+	    arena_new_n(set->arena, m->n_dependencies, struct slice);
 	struct policy_manifest *to;
 
 	if (set->n_manifests == b->room_manifests) {
@@ -81,6 +83,8 @@ policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
 		components[i].digest =
 		    arena_dup(set->arena, m->components[i].digest);
 	}
+	for (size_t i = 0; i < m->n_dependencies; i++)
+		dependencies[i] = arena_dup(set->arena, m->dependencies[i]);
 	to = set->manifests + set->n_manifests++;
 	/* Rows come in no order of digests; shift what is larger. */
 	while (to > set->manifests && slice_cmp(to[-1].digest, m->digest) > 0) {
@@ -92,6 +96,7 @@ policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
 	to->id = arena_dup(set->arena, m->id);
 	to->envelope = arena_dup(set->arena, m->envelope);
 	to->components = components;
+	to->dependencies = dependencies;
 }
 
 const struct policy_manifest *

@@ -346,7 +346,9 @@ add_manifest(struct loading *l, struct policy_builder *b,
     const struct sql_result *rows, size_t r)
 {
 	struct slice envelope = sql_bytes(rows, r, 4, l->arena);
-	struct policy_component components[SUIT_COMPONENTS_MAX];
+	struct policy_component components[SUIT_BROUGHT_MAX];
+	const struct suit_component *brought[SUIT_BROUGHT_MAX];
+	struct slice dependencies[SUIT_COMPONENTS_MAX];
 	struct suit_info *info = arena_new(l->arena, struct suit_info);
 	struct policy_manifest m = {.digest = sql_bytes(rows, r, 1, l->arena),
 	    .id = sql_bytes(rows, r, 2, l->arena),
@@ -358,13 +360,13 @@ add_manifest(struct loading *l, struct policy_builder *b,
 		log_error("manifest_unreadable", "row=%zu", r);
 		return;
 	}
-	for (size_t i = 0; i < info->n; i++) {
-		const struct suit_component *c = &info->components[i];
-
-		components[m.n_components].id = c->id;
-		components[m.n_components++].digest =
-		    c->many_digests ? slice_none() : c->digest;
-	}
+	m.n_components = suit_brought(info, brought);
+	for (size_t i = 0; i < m.n_components; i++)
+		components[i] = (struct policy_component){brought[i]->id,
+		    brought[i]->many_digests ? slice_none()
+		                             : brought[i]->digest};
+	m.n_dependencies = suit_dependencies(info, dependencies);
+	m.dependencies = dependencies;
 	policy_add_manifest(b, &m);
 }
 

@@ -17,7 +17,8 @@
 /*
  * tamctl suit create: a manifest with one component, as the draft's examples
  * have it: vendor and class are checked, the payload is fetched (from the
- * envelope or a URI) and compared, and it can be unlinked again.
+ * envelope or a URI), opened if it is encrypted to a device, and compared, and
+ * it can be unlinked again.  It may bring one other manifest it depends on.
  *
  * tamctl suit keygen: a signer's key, and the public half for a trust anchor.
  */
@@ -32,9 +33,14 @@ enum {
 
 struct recipe {
 	const char *key_file, *component, *vendor, *class_info, *uri, *out;
-	const char *payload_file;
+	const char *payload_file, *dependency_file, *encrypt_to, *encrypt;
 	uint64_t sequence;
-	struct buf payload;
+	size_t plain_size;
+	struct buf payload;    /* as it travels */
+	struct buf encryption; /* COSE_Encrypt, when it is encrypted */
+	struct buf dependency; /* its envelope */
+	struct slice dependency_id;
+	uint8_t dependency_digest[32];
 	struct cose_private key;
 	struct slice component_id, manifest_id;
 	uint8_t vendor_id[16], class_id[16];
@@ -48,6 +54,7 @@ usage(void)
 	(void)fputs(
 	    "usage: tamctl suit create --key PEM --component ID --sequence N\n"
 	    "           --vendor DOMAIN|UUID --class NAME|UUID --payload FILE [--uri URI]\n"
+	    "           [--dependency ENVELOPE] [--encrypt-to PEM [--encrypt ctr|gcm|chacha]]\n"
 	    "           --out FILE\n"
 	    "       tamctl suit keygen --curve p256|ed25519 --key PEM "
 	    "--public PEM\n",
@@ -98,24 +105,52 @@ command(struct buf *b, enum suit_command c)
 	cbor_out_uint(b, REPORT_ALL);
 }
 
+static bool
+depends(const struct recipe *r)
+{
+	return r->dependency.n > 0;
+}
+
+enum {
+	OWN_INDEX = 0,
+	DEPENDENCY_INDEX = 1
+};
+
+/* Where there are several, a sequence says of which it speaks. */
 static void
-write_shared(const struct recipe *r, struct buf *b)
+address(const struct recipe *r, struct buf *b, unsigned index)
+{
+	if (!depends(r))
+		return;
+	cbor_out_uint(b, SUIT_DIR_SET_INDEX);
+	cbor_out_uint(b, index);
+}
+
+static void
+digest_parameter(const uint8_t bytes[32], struct buf *b)
 {
 	struct buf digest;
 
-	cbor_out_array(b, 6);
+	cbor_out_uint(b, SUIT_PARAM_IMAGE_DIGEST);
+	buf_init(&digest, 64);
+	suit_digest_encode((struct slice){bytes, 32}, &digest);
+	wrap(b, &digest);
+}
+
+static void
+write_shared(const struct recipe *r, struct buf *b)
+{
+	cbor_out_array(b, depends(r) ? 8 : 6);
+	address(r, b, OWN_INDEX);
 	cbor_out_uint(b, SUIT_DIR_OVERRIDE_PARAMS);
 	cbor_out_map(b, 4);
 	cbor_out_uint(b, SUIT_PARAM_VENDOR);
 	cbor_out_bytes(b, SLICE_OF(r->vendor_id));
 	cbor_out_uint(b, SUIT_PARAM_CLASS);
 	cbor_out_bytes(b, SLICE_OF(r->class_id));
-	cbor_out_uint(b, SUIT_PARAM_IMAGE_DIGEST);
-	buf_init(&digest, 64);
-	suit_digest_encode(SLICE_OF(r->digest), &digest);
-	wrap(b, &digest);
+	digest_parameter(r->digest, b);
 	cbor_out_uint(b, SUIT_PARAM_IMAGE_SIZE);
-	cbor_out_uint(b, r->payload.n);
+	cbor_out_uint(b, r->plain_size);
 	command(b, SUIT_COND_VENDOR);
 	command(b, SUIT_COND_CLASS);
 }
@@ -125,7 +160,15 @@ write_common(const struct recipe *r, struct buf *b)
 {
 	struct buf shared;
 
-	cbor_out_map(b, 2);
+	cbor_out_map(b, depends(r) ? 3 : 2);
+	if (depends(r)) {
+		cbor_out_uint(b, 1);
+		cbor_out_map(b, 1);
+		cbor_out_uint(b, DEPENDENCY_INDEX);
+		cbor_out_map(b, 1);
+		cbor_out_uint(b, 1);
+		buf_add_slice(b, r->dependency_id);
+	}
 	cbor_out_uint(b, 2);
 	cbor_out_array(b, 1);
 	buf_add_slice(b, r->component_id);
@@ -141,12 +184,53 @@ payload_name(const struct recipe *r)
 	return r->uri == NULL ? "#payload" : r->uri;
 }
 
+/* -trust-domains, 6.4: its integrity is checked before it is processed. */
+static void
+process_dependency(const struct recipe *r, struct buf *b)
+{
+	address(r, b, DEPENDENCY_INDEX);
+	cbor_out_uint(b, SUIT_DIR_OVERRIDE_PARAMS);
+	cbor_out_map(b, 1);
+	digest_parameter(r->dependency_digest, b);
+	command(b, SUIT_COND_DEP_INTEGRITY);
+	command(b, SUIT_DIR_PROCESS_DEPENDENCY);
+	address(r, b, OWN_INDEX);
+}
+
+enum {
+	PROCESS_ITEMS = 10 /* of process_dependency() */
+};
+
+static void
+write_resolution(const struct recipe *r, struct buf *b)
+{
+	cbor_out_array(b, 8);
+	address(r, b, DEPENDENCY_INDEX);
+	cbor_out_uint(b, SUIT_DIR_OVERRIDE_PARAMS);
+	cbor_out_map(b, 3);
+	digest_parameter(r->dependency_digest, b);
+	cbor_out_uint(b, SUIT_PARAM_IMAGE_SIZE);
+	cbor_out_uint(b, r->dependency.n);
+	cbor_out_uint(b, SUIT_PARAM_URI);
+	cbor_out_text(b, SLICE_LIT("#dependency"));
+	command(b, SUIT_DIR_FETCH);
+	command(b, SUIT_COND_IMAGE_MATCH);
+}
+
 static void
 write_install(const struct recipe *r, struct buf *b)
 {
-	cbor_out_array(b, 6);
+	bool sealed = r->encryption.n > 0;
+
+	cbor_out_array(b, 6 + (depends(r) ? PROCESS_ITEMS : 0));
+	if (depends(r))
+		process_dependency(r, b);
 	cbor_out_uint(b, SUIT_DIR_OVERRIDE_PARAMS);
-	cbor_out_map(b, 1);
+	cbor_out_map(b, sealed ? 2 : 1);
+	if (sealed) {
+		cbor_out_uint(b, SUIT_PARAM_ENCRYPTION);
+		cbor_out_bytes(b, buf_slice(&r->encryption));
+	}
 	cbor_out_uint(b, SUIT_PARAM_URI);
 	cbor_out_text(b, slice_str(payload_name(r)));
 	command(b, SUIT_DIR_FETCH);
@@ -154,11 +238,20 @@ write_install(const struct recipe *r, struct buf *b)
 }
 
 static void
+write_uninstall(const struct recipe *r, struct buf *b)
+{
+	cbor_out_array(b, 2 + (depends(r) ? PROCESS_ITEMS : 0));
+	if (depends(r))
+		process_dependency(r, b);
+	command(b, SUIT_DIR_UNLINK);
+}
+
+static void
 write_manifest(const struct recipe *r, struct buf *b)
 {
 	struct buf part;
 
-	cbor_out_map(b, 6);
+	cbor_out_map(b, depends(r) ? 7 : 6);
 	cbor_out_uint(b, 1);
 	cbor_out_uint(b, 1);
 	cbor_out_uint(b, 2);
@@ -169,14 +262,19 @@ write_manifest(const struct recipe *r, struct buf *b)
 	wrap(b, &part);
 	cbor_out_uint(b, 5);
 	buf_add_slice(b, r->manifest_id);
+	if (depends(r)) {
+		cbor_out_uint(b, SUIT_DEPENDENCY_RESOLUTION);
+		buf_init(&part, SEQUENCE_MAX);
+		write_resolution(r, &part);
+		wrap(b, &part);
+	}
 	cbor_out_uint(b, SUIT_INSTALL);
 	buf_init(&part, SEQUENCE_MAX);
 	write_install(r, &part);
 	wrap(b, &part);
 	cbor_out_uint(b, SUIT_UNINSTALL);
 	buf_init(&part, SEQUENCE_MAX);
-	cbor_out_array(&part, 2);
-	command(&part, SUIT_DIR_UNLINK);
+	write_uninstall(r, &part);
 	wrap(b, &part);
 }
 
@@ -213,16 +311,88 @@ write_envelope(const struct recipe *r, struct buf *b)
 	crypto_sha256(buf_slice(&item), digest);
 	buf_init(&auth, 1024);
 	write_auth(r, digest, &auth);
-	cbor_out_map(b, r->uri == NULL ? 3 : 2);
+	cbor_out_map(b, 2 + (r->uri == NULL) + depends(r));
 	cbor_out_uint(b, KEY_AUTH);
 	wrap(b, &auth);
 	cbor_out_uint(b, KEY_MANIFEST);
 	buf_add_slice(b, buf_slice(&item));
 	buf_fini(&item);
-	if (r->uri != NULL)
-		return;
-	cbor_out_text(b, slice_str(payload_name(r)));
-	cbor_out_bytes(b, buf_slice(&r->payload));
+	if (r->uri == NULL) {
+		cbor_out_text(b, slice_str(payload_name(r)));
+		cbor_out_bytes(b, buf_slice(&r->payload));
+	}
+	if (depends(r)) {
+		cbor_out_text(b, SLICE_LIT("#dependency"));
+		cbor_out_bytes(b, buf_slice(&r->dependency));
+	}
+}
+
+static bool
+complain(const char *what, const char *why)
+{
+	(void)fprintf(stderr, "tamctl: %s: %s\n", what, why);
+	return false;
+}
+
+static bool
+read_dependency(struct recipe *r)
+{
+	struct suit_envelope e;
+	struct suit_manifest m;
+
+	buf_init(&r->dependency, FILE_MAX_BYTES);
+	if (r->dependency_file == NULL)
+		return true;
+	if (!ctl_read_file(r->dependency_file, &r->dependency))
+		return false;
+	if (suit_envelope_decode(buf_slice(&r->dependency), r->arena, &e) !=
+	        TAM_OK ||
+	    suit_manifest_decode(&e, r->arena, &m) != TAM_OK ||
+	    m.component_id.n == 0)
+		return complain(r->dependency_file,
+		    "not a SUIT envelope with a manifest-component-id");
+	memcpy(r->dependency_digest, e.digest, 32);
+	r->dependency_id = m.component_id;
+	return true;
+}
+
+static int
+cipher_of(const char *name)
+{
+	if (name == NULL || strcmp(name, "gcm") == 0)
+		return COSE_ALG_A128GCM;
+	if (strcmp(name, "ctr") == 0)
+		return COSE_ALG_A128CTR;
+	return strcmp(name, "chacha") == 0 ? COSE_ALG_CHACHA20_POLY1305 : 0;
+}
+
+/* What travels is the ciphertext; digest and size stay the plaintext's. */
+static bool
+encrypt_payload(struct recipe *r)
+{
+	int alg = cipher_of(r->encrypt);
+	struct ecdh_key key;
+	struct buf pem, sealed;
+	bool ok;
+
+	buf_init(&r->encryption, 4096);
+	if (r->encrypt_to == NULL)
+		return true;
+	buf_init(&pem, 8192);
+	ok = ctl_read_file(r->encrypt_to, &pem) &&
+	    (ecdh_key_from_pem(buf_slice(&pem), &key) == TAM_OK ||
+	        complain(r->encrypt_to,
+	            "not a P-256 or X25519 public key in PEM"));
+	buf_fini(&pem);
+	if (!ok || (alg == 0 && !complain(r->encrypt, "ctr, gcm or chacha")))
+		return false;
+	buf_init(&sealed, FILE_MAX_BYTES + 64);
+	cose_encrypt_detached(alg, COSE_USE_SUIT_PAYLOAD, &key,
+	    SLICE_OF(key.thumbprint), buf_slice(&r->payload), &r->encryption,
+	    &sealed);
+	buf_fini(&r->payload);
+	r->payload = sealed;
+	return true;
 }
 
 static bool
@@ -257,7 +427,8 @@ prepare(struct recipe *r)
 	uuid_of(dns, r->vendor, r->vendor_id);
 	uuid_of(r->vendor_id, r->class_info, r->class_id);
 	crypto_sha256(buf_slice(&r->payload), r->digest);
-	return true;
+	r->plain_size = r->payload.n;
+	return read_dependency(r) && encrypt_payload(r);
 }
 
 static int
@@ -324,6 +495,9 @@ ctl_suit(int argc, char **argv)
 	    {"class", required_argument, NULL, 'l'},
 	    {"payload", required_argument, NULL, 'p'},
 	    {"uri", required_argument, NULL, 'u'},
+	    {"dependency", required_argument, NULL, 'd'},
+	    {"encrypt-to", required_argument, NULL, 't'},
+	    {"encrypt", required_argument, NULL, 'a'},
 	    {"out", required_argument, NULL, 'o'},
 	    {"curve", required_argument, NULL, 'e'},
 	    {"public", required_argument, NULL, 'b'}, {NULL, 0, NULL, 0}};
@@ -342,6 +516,9 @@ ctl_suit(int argc, char **argv)
 		    : c == 'p'             ? &r.payload_file
 		    : c == 'u'             ? &r.uri
 		    : c == 'o'             ? &r.out
+		    : c == 'd'             ? &r.dependency_file
+		    : c == 't'             ? &r.encrypt_to
+		    : c == 'a'             ? &r.encrypt
 		    : c == 'e'             ? &curve
 		    : c == 'b'             ? &public_file
 		                           : NULL;
@@ -361,6 +538,8 @@ ctl_suit(int argc, char **argv)
 	r.arena = arena_new_in(NULL);
 	status = create(&r);
 	buf_fini(&r.payload);
+	buf_fini(&r.dependency);
+	buf_fini(&r.encryption);
 	cose_private_wipe(&r.key);
 	arena_free(r.arena);
 	return status;

@@ -167,9 +167,25 @@ struct suit_info {
 	struct suit_manifest manifest;
 	size_t n; /* components; dependencies follow them in the manifest */
 	struct suit_component components[SUIT_COMPONENTS_MAX];
+	/* Of integrated dependencies, and theirs; by which of the keys each
+	 * was signed. */
+	size_t n_nested;
+	struct suit_component nested[SUIT_COMPONENTS_MAX];
+	size_t nested_signer[SUIT_COMPONENTS_MAX];
 	size_t n_integrated; /* bytes of integrated payloads */
 	bool has_uninstall;
 };
+
+enum {
+	SUIT_BROUGHT_MAX = 2 * SUIT_COMPONENTS_MAX
+};
+
+/* Every component a device gets by it, each once. */
+size_t suit_brought(const struct suit_info *,
+    const struct suit_component *out[SUIT_BROUGHT_MAX]);
+/* The digests of the manifests it depends on, as far as it names them. */
+size_t suit_dependencies(const struct suit_info *,
+    struct slice out[SUIT_COMPONENTS_MAX]);
 
 /*
  * `why` is set to a static sentence when the verdict is not TAM_OK.  keys are

@@ -323,39 +323,73 @@ walk_sections(struct walk *w, const struct suit_manifest *m)
 
 /* --- payloads -------------------------------------------------------------- */
 
-/* U9, U10: what is carried inside must be what the parameters promise. */
+static bool
+add_nested(struct suit_info *to, const struct suit_component *c, size_t signer)
+{
+	if (to->n_nested == SUIT_COMPONENTS_MAX)
+		return false;
+	to->nested_signer[to->n_nested] = signer;
+	to->nested[to->n_nested++] = *c;
+	return true;
+}
+
+/* What a dependency brings, its dependent brings. */
+static enum tam_err
+take_nested(struct walk *w, const struct suit_info *inner, size_t signer)
+{
+	bool room = true;
+
+	for (size_t i = 0; i < inner->n; i++)
+		room &= add_nested(w->info, &inner->components[i], signer);
+	for (size_t i = 0; i < inner->n_nested; i++)
+		room &= add_nested(w->info, &inner->nested[i],
+		    inner->nested_signer[i]);
+	return room ? TAM_OK
+	            : refuse(w, TAM_TOO_LARGE,
+	                  "its dependencies bring too many components");
+}
+
+/* U10: a manifest that must pass by itself, and be the one named. */
+static enum tam_err
+check_dependency(struct walk *w, const struct suit_component *c,
+    struct slice bytes)
+{
+	struct suit_info *info = arena_new(w->arena, struct suit_info);
+	struct walk *inner = arena_new(w->arena, struct walk);
+	size_t signer = 0;
+	enum tam_err err;
+
+	*inner = (struct walk){.crypto = w->crypto,
+	    .arena = w->arena,
+	    .keys = w->keys,
+	    .n_keys = w->n_keys,
+	    .nesting = w->nesting + 1,
+	    .info = info};
+	err = check_envelope(inner, bytes, &signer);
+	w->why = inner->why;
+	if (err != TAM_OK)
+		return err;
+	if (c->digest.n == 32 &&
+	    memcmp(c->digest.p, inner->envelope->digest, 32) != 0)
+		return refuse(w, TAM_SUIT_PAYLOAD,
+		    "an integrated dependency is not the one the manifest "
+		    "names");
+	return take_nested(w, info, signer);
+}
+
+/* U9: what is carried inside must be what the parameters promise. */
 static enum tam_err
 check_payload(struct walk *w, const struct suit_component *c, bool dependency)
 {
 	size_t i = payload_named(w, c->uri);
 	const struct suit_payload *p;
 	uint8_t digest[32];
-	size_t signer;
 
 	if (c->uri.n == 0 || i == SUIT_PAYLOADS_MAX || c->encrypted)
 		return TAM_OK;
 	p = &w->envelope->payloads[i];
-	if (dependency) {
-		struct suit_info ignored;
-		struct walk inner = {.crypto = w->crypto,
-		    .arena = w->arena,
-		    .keys = w->keys,
-		    .n_keys = w->n_keys,
-		    .nesting = w->nesting + 1,
-		    .info = &ignored};
-		struct suit_envelope e;
-		enum tam_err err = check_envelope(&inner, p->bytes, &signer);
-
-		w->why = inner.why;
-		if (err != TAM_OK)
-			return err;
-		(void)suit_envelope_decode(p->bytes, w->arena, &e);
-		if (c->digest.n == 32 && memcmp(c->digest.p, e.digest, 32) != 0)
-			return refuse(w, TAM_SUIT_PAYLOAD,
-			    "an integrated dependency is not the one the "
-			    "manifest names");
-		return TAM_OK;
-	}
+	if (dependency)
+		return check_dependency(w, c, p->bytes);
 	if (c->has_size && c->size != p->bytes.n)
 		return refuse(w, TAM_SUIT_PAYLOAD,
 		    "an integrated payload has not the image-size stated");
@@ -475,6 +509,48 @@ check_envelope(struct walk *w, struct slice bytes, size_t *signer)
 	w->info->has_uninstall =
 	    w->info->manifest.sections[SUIT_UNINSTALL].n > 0;
 	return TAM_OK;
+}
+
+static bool
+is_listed(const struct suit_component *const *list, size_t n, struct slice id)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (slice_eq(list[i]->id, id))
+			return true;
+	}
+	return false;
+}
+
+size_t
+suit_brought(const struct suit_info *info,
+    const struct suit_component *out[SUIT_BROUGHT_MAX])
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < info->n; i++)
+		out[n++] = &info->components[i];
+	for (size_t i = 0; i < info->n_nested; i++) {
+		if (!is_listed(out, n, info->nested[i].id))
+			out[n++] = &info->nested[i];
+	}
+	return n;
+}
+
+size_t
+suit_dependencies(const struct suit_info *info,
+    struct slice out[SUIT_COMPONENTS_MAX])
+{
+	const struct suit_manifest *m = &info->manifest;
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->n_dependencies; i++) {
+		const struct suit_component *c =
+		    &info->components[m->dependencies[i].index];
+
+		if (!c->many_digests && c->digest.n == 32)
+			out[n++] = c->digest;
+	}
+	return n;
 }
 
 enum tam_err

@@ -120,4 +120,42 @@ for section in 16 20 7; do
 done
 kill "$verifierd"
 verifierd=
+
+# A manifest that brings the one it depends on, and one encrypted to the
+# devices: installed with all they bring; a revocation of what the dependency
+# brings reaches the dependent.
+"$tamctl" suit create --key keys/signer.pem --component vendor/lib --sequence 1 --vendor $vendor --class $class_id \
+    --payload "$top/README.md" --out lib.suit
+"$tamctl" suit create --key keys/signer.pem --component vendor/app --sequence 1 --vendor $vendor --class $class_id \
+    --payload "$top/CHANGES.md" --dependency lib.suit --out app.suit
+openssl genpkey -algorithm X25519 -out device.pem 2>/dev/null
+openssl pkey -in device.pem -pubout -out device.pub
+echo 'a secret of this device' >secret
+digests=$draft_digest
+digests="$digests $("$tamctl" -o name manifest upload app.suit)"
+for alg in ctr gcm chacha; do
+	"$tamctl" suit create --key keys/signer.pem --component "vendor/secret-$alg" --sequence 1 --vendor $vendor \
+	    --class $class_id --payload secret --encrypt-to device.pub --encrypt $alg --out secret.suit
+	if grep -q 'a secret' secret.suit; then die "$alg: not encrypted"; fi
+	digests="$digests $("$tamctl" -o name manifest upload secret.suit)"
+done
+# shellcheck disable=SC2086  # a list
+put_policy base $digests
+settle
+fleet_of=(--signer keys/signer.pub --device-key device.pem)
+play updated $uri "${fleet_of[@]}" --expect vendor/app --expect vendor/lib --expect vendor/secret-ctr \
+    --expect vendor/secret-gcm --expect vendor/secret-chacha
+play manifest_failed $uri --signer keys/signer.pub # without the key nothing opens
+reset
+"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" "${fleet_of[@]}" \
+    --vendor-id $vendor --class-id $class_id --agents 4 --keys p256 \
+    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+    --uri $uri --rounds 0 --interval 0.3 --duration 4 --absent vendor/lib --absent vendor/app \
+    --expect vendor/secret-gcm >fleet.out 2>&1 &
+agents=$!
+sleep 1.5
+"$tamctl" revocation create component=vendor/lib reason=test >/dev/null
+wait $agents || die "a revoked dependency stays: $(cat fleet.out)"
+if "$tamctl" manifest upload app.suit 2>/dev/null; then die "what brings a revoked component was uploaded"; fi
 stop_node 1

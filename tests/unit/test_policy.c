@@ -247,6 +247,76 @@ START_TEST(what_a_device_does_not_need_goes_unless_a_rule_keeps_it)
 }
 END_TEST
 
+/* "<id>/suit" as add_manifest() makes it, depending on manifest `on`. */
+static void
+add_dependent(const char *id, int n, int on)
+{
+	struct policy_component c = {slice_str(id), SLICE_OF(digests[n])};
+	struct slice dependency = SLICE_OF(digests[on]);
+	struct policy_manifest m = {.digest = SLICE_OF(digests[n]),
+	    .id = slice_str(arena_printf(arena, "%s/suit", id)),
+	    .envelope = {arena_calloc(arena, 1, 10), 10},
+	    .n_components = 1,
+	    .components = &c,
+	    .n_dependencies = 1,
+	    .dependencies = &dependency};
+
+	policy_add_manifest(builder, &m);
+}
+
+START_TEST(what_others_depend_on_is_sent_first)
+{
+	struct policy_facts facts = {.update_max = 1 << 20};
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_dependent("app", 1, 2);
+	add_dependent("lib", 2, 3);
+	add_manifest("base", 3, 10);
+	add_policy("p",
+	    arena_printf(arena,
+	        "{\"components\": [{\"manifest\": \"%s\"}, "
+	        "{\"manifest\": \"%s\"}, {\"manifest\": \"%s\"}]}",
+	        digest_text(1), digest_text(2), digest_text(3)));
+	set = build();
+	policy_decide(set, &facts, arena, &d);
+	ck_assert_uint_eq(d.n_manifests, 3);
+	ck_assert(slice_is(d.manifests[0]->id, "base/suit"));
+	ck_assert(slice_is(d.manifests[1]->id, "lib/suit"));
+	ck_assert(slice_is(d.manifests[2]->id, "app/suit"));
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(a_revocation_reaches_what_depends_on_its_target)
+{
+	struct policy_component holds[] = {{SLICE_LIT("app"),
+	                                       SLICE_OF(digests[1])},
+	    {SLICE_LIT("base"), SLICE_OF(digests[3])}};
+	struct policy_facts facts = {.update_max = 1 << 20,
+	    .n_components = 2,
+	    .components = holds};
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_dependent("app", 1, 2);
+	add_dependent("lib", 2, 3);
+	add_manifest("base", 3, 10);
+	add_policy("p",
+	    arena_printf(arena, "{\"components\": [{\"manifest\": \"%s\"}]}",
+	        digest_text(1)));
+	policy_add_revocation(builder, 7, SLICE_LIT("base"), slice_none());
+	set = build();
+	ck_assert(policy_is_revoked(set,
+	    policy_find_manifest(set, SLICE_OF(digests[1]))));
+	policy_decide(set, &facts, arena, &d);
+	ck_assert_uint_eq(d.n_manifests, 0);
+	ck_assert_uint_eq(d.n_shown, 1);
+	ck_assert_uint_eq(d.n_unlinks, 3);
+	policy_set_unref(set);
+}
+END_TEST
+
 /* One rule of each sort for the same class, each with a manifest of its own. */
 static const struct {
 	enum policy_attestation attestation;
@@ -473,6 +543,8 @@ main(void)
 	tcase_add_test(tc, the_rule_of_higher_priority_speaks_first);
 	tcase_add_test(tc, a_revocation_outranks_every_rule);
 	tcase_add_test(tc, a_revoked_manifest_is_replaced_by_another_of_its_id);
+	tcase_add_test(tc, what_others_depend_on_is_sent_first);
+	tcase_add_test(tc, a_revocation_reaches_what_depends_on_its_target);
 	tcase_add_loop_test(tc, attestation_says_which_rules_count, 0, 3);
 	tcase_add_test(tc, an_update_stays_within_the_devices_size);
 	tcase_add_test(tc, a_device_gets_on_request_what_it_asks_for);
