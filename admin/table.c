@@ -25,6 +25,22 @@ const struct api_field api_profile_fields[] = {{"is_default", TYPE_BOOLEAN,
         "current, or two-integers as old drafts had them"},
     {0}};
 
+const struct api_field api_domain_fields[] = {{"enrol", TYPE_STRING, false,
+                                                  "closed, or attested: a "
+                                                  "Verifier vouches for new "
+                                                  "devices"},
+    {"enrol_status", TYPE_STRING, false, "pending or active: of new devices"},
+    {"enrol_class", TYPE_STRING, false, "class of new devices"},
+    {"rekey", TYPE_STRING, false,
+        "refuse, pending or auto: a new key of a known identity"},
+    {"teep_profile", TYPE_STRING, false, "eat_profile of attestation results"},
+    {0}};
+
+const struct api_field api_rekey_fields[] = {{"thumbprint", TYPE_STRING, true,
+                                                 "of the new key, hex"},
+    {"take", TYPE_BOOLEAN, true, "true: it replaces the old keys"},
+    {"reason", TYPE_STRING, true, "why; for the audit log"}, {0}};
+
 const struct api_field api_verifier_fields[] = {{"public_key", TYPE_STRING,
                                                     true,
                                                     "PEM of its signing key"},

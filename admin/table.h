@@ -100,6 +100,14 @@ struct api_field {
 	X(payload_delete, "DELETE", "/v1/payloads/{digest}",                   \
 	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "payload", "delete",    \
 	    "", "Host a binary no longer")                                     \
+	X(domain_get, "GET", "/v1/domain", ROLE_ANY, BODY_NONE, NULL,          \
+	    "domain", "get", "", "Show how the domain takes devices in")       \
+	X(domain_patch, "PATCH", "/v1/domain", ROLE_SECURITY | ROLE_ADMIN,     \
+	    BODY_JSON, api_domain_fields, "domain", "set", "",                 \
+	    "Change how the domain takes devices in")                          \
+	X(device_rekey, "POST", "/v1/devices/{name}/rekey",                    \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_rekey_fields, "device", \
+	    "rekey", "", "Take or refuse a new key that waits for a decision") \
 	X(verifier_list, "GET", "/v1/verifiers", ROLE_ANY, BODY_NONE, NULL,    \
 	    "verifier", "list", "name,curve,thumbprint,worst_tier,url",        \
 	    "List whose attestation results are believed")                     \
@@ -168,6 +176,8 @@ extern const struct api_route api_routes[API_ROUTE_COUNT];
 
 extern const struct api_field api_anchor_fields[];
 extern const struct api_field api_profile_fields[];
+extern const struct api_field api_domain_fields[];
+extern const struct api_field api_rekey_fields[];
 extern const struct api_field api_verifier_fields[];
 extern const struct api_field api_device_fields[];
 extern const struct api_field api_revocation_fields[];

@@ -24,12 +24,16 @@ static const char ear_format[] =
 
 /* RFC 9711, 4.2.1: a RAND ueid; the same agent has the same. */
 static struct slice
-ueid_of(const struct agent *a, struct arena *arena)
+ueid_of(const struct fleet_world *w, const struct agent *a, struct arena *arena)
 {
 	uint8_t *ueid = arena_alloc(arena, UEID_SIZE);
+	struct agent other = *a;
+
+	if (w->ueid_seed.n > 0)
+		agent_init(&other, a->number, a->curve, w->ueid_seed);
 
 	ueid[0] = 0x01;
-	memcpy(ueid + 1, a->thumbprint, UEID_SIZE - 1);
+	memcpy(ueid + 1, other.thumbprint, UEID_SIZE - 1);
 	return (struct slice){ueid, UEID_SIZE};
 }
 
@@ -89,7 +93,7 @@ fill_claims(struct fleet_world *w, const struct agent *a,
 	    .has_cnf = true,
 	    .cnf_whole = w->whole_key,
 	    .cnf_key = key_of(a),
-	    .ueid = ueid_of(a, arena),
+	    .ueid = ueid_of(w, a, arena),
 	    .oemid = SLICE_LIT("\x89\x48\x23"),
 	    .hwmodel = SLICE_LIT("tamfleet"),
 	    .hwversion = SLICE_LIT("1.3.4"),

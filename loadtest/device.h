@@ -70,7 +70,8 @@ struct fleet_world {
 	struct manifest_blob *blobs;
 	bool deprecated_algs; /* sign with -7 and -8 */
 	struct attest_plan attest;
-	bool whole_key; /* results name the agent's key itself */
+	bool whole_key;         /* results name the agent's key itself */
+	struct slice ueid_seed; /* the identities are those of this fleet */
 	struct agent_play play;
 	struct journal *journal;
 };

@@ -25,7 +25,7 @@ const char options_usage[] =
     "           [--attest-fault nonce|key|expired|forged|worthless|absent]\n"
     "           [--encrypt-to PEM] [--encrypt ctr|gcm|chacha] [--whole-key]\n"
     "           [--play WHAT[=N]]... [--outcome NAME]\n"
-    "           [--device-key PEM]... [--lenient]\n";
+    "           [--device-key PEM]... [--lenient] [--ueid-of SEED]\n";
 
 static struct slice
 read_file(struct arena *arena, const char *path)
@@ -167,6 +167,7 @@ enum option_id {
 	O_PLAY,
 	O_OUTCOME,
 	O_DEVICE_KEY,
+	O_UEID_OF,
 	O_LENIENT
 };
 
@@ -203,6 +204,7 @@ static const struct option long_options[] = {{"agents", required_argument, NULL,
     {"encrypt", required_argument, NULL, O_ENCRYPT},
     {"whole-key", no_argument, NULL, O_WHOLE_KEY},
     {"play", required_argument, NULL, O_PLAY},
+    {"ueid-of", required_argument, NULL, O_UEID_OF},
     {"device-key", required_argument, NULL, O_DEVICE_KEY},
     {"lenient", no_argument, NULL, O_LENIENT},
     {"outcome", required_argument, NULL, O_OUTCOME}, {NULL, 0, NULL, 0}};
@@ -319,6 +321,9 @@ set_attest(struct options *o, int c, char *arg)
 		break;
 	case O_PLAY:
 		set_play(&o->world.play, arg);
+		break;
+	case O_UEID_OF:
+		o->world.ueid_seed = slice_str(arg);
 		break;
 	case O_DEVICE_KEY:
 		add_device_key(o, arg);

@@ -114,6 +114,8 @@ load_domains(struct loading *l)
 		d->epoch = sql_int(rows, r, 3);
 		(void)snprintf(d->teep_profile, sizeof(d->teep_profile), "%s",
 		    sql_text(rows, r, 5));
+		d->enrols_attested =
+		    strcmp(sql_text(rows, r, 6), "attested") == 0;
 	}
 	sql_result_free(rows);
 	return TAM_OK;

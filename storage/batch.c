@@ -35,6 +35,7 @@ static const char *const columns[DB_STATEMENTS] = {
     [DB_ANSWER_UPDATE] = "iiiiiiiiit",
     [DB_ATTESTED] = "iiiiitttibbbt",
     [DB_PAYLOAD] = "ib",
+    [DB_ENROL] = "ibtbbbi",
 };
 
 struct batch_call {

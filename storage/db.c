@@ -35,6 +35,7 @@ static const char *const statement_texts[DB_STATEMENTS] = {
     [DB_ANSWER_UPDATE] = SQL_WIRE_ANSWER_UPDATE,
     [DB_ATTESTED] = SQL_WIRE_ATTESTED,
     [DB_PAYLOAD] = SQL_WIRE_PAYLOAD,
+    [DB_ENROL] = SQL_WIRE_ENROL,
 };
 
 static const char *const statement_names[DB_STATEMENTS] = {
@@ -45,6 +46,7 @@ static const char *const statement_names[DB_STATEMENTS] = {
     [DB_ANSWER_UPDATE] = "answer_update",
     [DB_ATTESTED] = "attested",
     [DB_PAYLOAD] = "payload",
+    [DB_ENROL] = "enrol",
 };
 
 enum state {

@@ -29,6 +29,7 @@ enum db_statement {
 	DB_ANSWER_UPDATE,
 	DB_ATTESTED,
 	DB_PAYLOAD,
+	DB_ENROL,
 	DB_STATEMENTS
 };
 

@@ -436,6 +436,55 @@ device_attested(struct batch *batch, const struct store_attestation *a)
 	           on_attested, (struct batch_caller){.arg = NULL}) != NULL;
 }
 
+static enum store_enrolled
+enrolled_of(struct slice name)
+{
+	static const char *const names[] = {[STORE_ENROL_KNOWN] = "known",
+	    [STORE_ENROL_CREATED] = "created",
+	    [STORE_ENROL_REKEYED] = "rekeyed",
+	    [STORE_ENROL_PENDING] = "pending"};
+
+	for (int i = STORE_ENROL_KNOWN; i <= STORE_ENROL_PENDING; i++) {
+		if (slice_is(name, names[i]))
+			return (enum store_enrolled)i;
+	}
+	return STORE_ENROL_REFUSED;
+}
+
+static void
+on_enrolled(enum tam_err err, const struct db_rows *rows, size_t row,
+    const struct batch_caller *w)
+{
+	device_enrol_cb cb = (device_enrol_cb)w->cb;
+
+	if (err == TAM_OK && rows == NULL)
+		err = TAM_DATABASE_ERROR;
+	cb(err,
+	    err == TAM_OK ? enrolled_of(db_bytes(rows, row, 1))
+	                  : STORE_ENROL_REFUSED,
+	    w->arg);
+}
+
+struct batch_call *
+device_enrol(struct batch *batch, const struct store_enrol *e,
+    int64_t deadline_us, device_enrol_cb cb, void *arg)
+{
+	struct row r = {.n = 0};
+	int64_t key;
+
+	memcpy(&key, e->thumbprint, sizeof(key));
+	add_int(&r, e->domain_id);
+	add_slice(&r, (struct slice){e->thumbprint, STORE_THUMBPRINT_SIZE});
+	add_slice(&r, e->p256 ? SLICE_LIT("p256") : SLICE_LIT("ed25519"));
+	add_slice(&r, e->public_key);
+	add_slice(&r, not_null(e->oemid));
+	add_slice(&r, not_null(e->ueid));
+	add_int(&r, e->now_us);
+	return batch_add(batch, DB_ENROL, key, r.values, deadline_us,
+	    on_enrolled,
+	    (struct batch_caller){.cb = (void (*)(void))cb, .arg = arg});
+}
+
 static void
 on_update_answered(enum tam_err err, const struct db_rows *rows, size_t row,
     const struct batch_caller *w)

@@ -168,6 +168,27 @@ struct store_attestation {
 /* Written behind: nobody waits.  False when the queue is full. */
 bool device_attested(struct batch *, const struct store_attestation *);
 
+/* A key a Verifier vouched for, and the identity it found. */
+struct store_enrol {
+	int32_t domain_id;
+	const uint8_t *thumbprint;
+	bool p256;
+	struct slice public_key, oemid, ueid;
+	int64_t now_us;
+};
+
+enum store_enrolled {
+	STORE_ENROL_KNOWN, /* the key is a device's already */
+	STORE_ENROL_CREATED,
+	STORE_ENROL_REKEYED, /* it took the place of the identity's old one */
+	STORE_ENROL_PENDING, /* it waits for somebody to say so */
+	STORE_ENROL_REFUSED
+};
+
+typedef void (*device_enrol_cb)(enum tam_err, enum store_enrolled, void *);
+struct batch_call *device_enrol(struct batch *, const struct store_enrol *,
+    int64_t deadline_us, device_enrol_cb, void *);
+
 /* A Success or an Error. */
 struct store_outcome {
 	int32_t domain_id;

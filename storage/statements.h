@@ -85,14 +85,21 @@
 	" $3::bytea[]) AS e (n, domain, digest) JOIN payload p ON " \
 	" p.domain_id = e.domain::int AND p.digest = e.digest"
 
-/* The last appraisal; an older answer does not overwrite a newer one. */
+/*
+ * The last appraisal; an older answer does not overwrite a newer one.  An
+ * identity that was affirmed is this device's from then on.
+ */
 #define SQL_WIRE_ATTESTED                                                      \
+	"WITH x AS (SELECT * FROM unnest($1::int8[], "                         \
+	" $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], "        \
+	" $7::text[], $8::text[], $9::text[], $10::int8[], $11::bytea[], "     \
+	" $12::bytea[], $13::bytea[], $14::text[]) "                           \
+	"AS x (n, a, b, c, e, f, g, h, i, j, k, l, m, o)), "                   \
+	"identity AS (INSERT INTO device_identity SELECT a::int, k, l, b "     \
+	" FROM x WHERE g = 'affirmed' AND k <> '' AND l <> '' "                \
+	" ON CONFLICT DO NOTHING) "                                            \
 	"INSERT INTO device_attestation AS d SELECT a::int, b, c, e, f, g, "   \
-	" h, i, j::int, k, l, m, o FROM unnest($1::int8[], $2::int8[], "       \
-	" $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::text[], "        \
-	" $8::text[], $9::text[], $10::int8[], $11::bytea[], $12::bytea[], "   \
-	" $13::bytea[], $14::text[]) "                                         \
-	"AS x (n, a, b, c, e, f, g, h, i, j, k, l, m, o) "                     \
+	" h, i, j::int, k, l, m, o FROM x "                                    \
 	"ON CONFLICT (domain_id, device_id) DO UPDATE SET "                    \
 	"stamp_epoch = EXCLUDED.stamp_epoch, stamp_us = EXCLUDED.stamp_us, "   \
 	"at_us = EXCLUDED.at_us, result = EXCLUDED.result, "                   \
@@ -102,14 +109,20 @@
 	"WHERE (d.stamp_epoch, d.stamp_us) < "                                 \
 	" (EXCLUDED.stamp_epoch, EXCLUDED.stamp_us)"
 
+#define SQL_WIRE_ENROL                                                      \
+	"SELECT e.n, r.verdict FROM unnest($1::int8[], $2::int8[], "        \
+	" $3::bytea[], $4::text[], $5::bytea[], $6::bytea[], $7::bytea[], " \
+	" $8::int8[]) AS e (n, a, b, c, d, f, g, h), LATERAL "              \
+	"wire_enrol(a::int, b, c, d, f, g, h) r"
+
 /* --- the control thread ---------------------------------------------------- */
 
 #define SQL_CLOCK "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::int8"
 
-#define SQL_DOMAINS                                                             \
-	"SELECT domain_id, name, incarnation, epoch, "                          \
-	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key), teep_profile " \
-	"FROM domain ORDER BY domain_id"
+#define SQL_DOMAINS                                                              \
+	"SELECT domain_id, name, incarnation, epoch, "                           \
+	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key), teep_profile, " \
+	"enrol FROM domain ORDER BY domain_id"
 
 #define SQL_VERIFIERS                                             \
 	"SELECT domain_id, name, curve, public_key, worst_tier, " \

@@ -41,6 +41,8 @@
 	X(attestations, "Attestation results accepted")                      \
 	X(attestations_cached, "of them, results whose signature was known") \
 	X(attestations_failed, "Attestation payloads refused")               \
+	X(enrolments, "Keys a Verifier vouched for, taken")                  \
+	X(enrolments_refused, "and refused, or waiting for a decision")      \
 	X(verifier_calls, "Evidence given to a Verifier")                    \
 	X(verifier_failures, "Appraisals no Verifier completed")             \
 	X(verify_requests, "Verifying QueryRequests sent after a Success")   \

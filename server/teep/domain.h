@@ -76,6 +76,7 @@ struct tam_domain {
 	size_t n_agree; /* keys to decrypt with */
 	struct ecdh_private agree[DOMAIN_AGREE_KEYS_MAX];
 	char teep_profile[DOMAIN_URL_MAX]; /* of attestation results */
+	bool enrols_attested; /* keys a Verifier vouches for become devices */
 	size_t n_verifiers;
 	struct verifier verifiers[DOMAIN_VERIFIERS_MAX];
 	struct policy_set *policy;

@@ -20,6 +20,7 @@
  *	receive             COSE and TEEP opened, the token checked
  *	identify            the key: from the cache, or on_identified by rows;
  *	                    without a kid the few keys of the domain in turn
+ *	enrol               or a Verifier vouches for a key nobody knows
  *	verify              the signature; from here on the peer is a device
  *	QueryResponse:
  *	  attest            what was presented is appraised, if it was asked for
@@ -47,8 +48,8 @@ set_state(struct session *s, enum session_state next)
 {
 	static const unsigned allowed_from[] = {
 	    [SESSION_RECEIVED] = 0,
-	    [SESSION_IDENTIFYING] =
-	        1u << SESSION_RECEIVED | 1u << SESSION_IDENTIFYING,
+	    [SESSION_IDENTIFYING] = 1u << SESSION_RECEIVED |
+	        1u << SESSION_IDENTIFYING | 1u << SESSION_ATTESTING,
 	    [SESSION_ATTESTING] =
 	        1u << SESSION_RECEIVED | 1u << SESSION_IDENTIFYING,
 	    [SESSION_LOADING] = 1u << SESSION_RECEIVED |

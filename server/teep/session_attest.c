@@ -15,7 +15,7 @@
  *
  *	session_attest        was it asked for, is it there
  *	session_open_payload  decrypted, once
- *	appraise              a result: who signed it, and what it says
+ *	session_appraise      a result: who signed it, and what it says
  *	affirm, fail          the outcome; policy decides what follows from it
  */
 
@@ -144,8 +144,10 @@ check_signer(const struct session *s, struct slice result,
 	return err;
 }
 
-static void
-appraise(struct session *s, struct slice result, enum eat_kind kind)
+enum tam_err
+session_appraise(struct session *s, struct slice result, enum eat_kind kind,
+    const uint8_t *presenter, struct eat_claims *claims,
+    const struct verifier **by)
 {
 	struct eat_token *t = arena_new(s->arena, struct eat_token);
 	const struct verifier *v;
@@ -154,14 +156,14 @@ appraise(struct session *s, struct slice result, enum eat_kind kind)
 
 	if (err == TAM_OK)
 		err = check_signer(s, result, t, &which);
-	if (err != TAM_OK) {
-		fail(s, err);
-		return;
-	}
+	if (err != TAM_OK)
+		return err;
 	v = &s->domain->verifiers[which];
-	err = eat_judge(&t->claims,
+	*by = v;
+	*claims = t->claims;
+	return eat_judge(claims,
 	    &(struct eat_expect){.teep_profile = s->domain->teep_profile,
-	        .presenter = s->key.thumbprint,
+	        .presenter = presenter,
 	        .n_nonces = 1,
 	        .nonces = {s->handle},
 	        .max_age_s = v->max_age_s,
@@ -169,8 +171,18 @@ appraise(struct session *s, struct slice result, enum eat_kind kind)
 	        .skew_s = CLOCK_SKEW_S,
 	        .worst = v->worst,
 	        .unbound_ear = v->unbound});
+}
+
+static void
+appraise(struct session *s, struct slice result, enum eat_kind kind)
+{
+	struct eat_claims *claims = arena_new(s->arena, struct eat_claims);
+	const struct verifier *v = NULL;
+	enum tam_err err =
+	    session_appraise(s, result, kind, s->key.thumbprint, claims, &v);
+
 	if (err == TAM_OK)
-		affirm(s, v, &t->claims);
+		affirm(s, v, claims);
 	else
 		fail(s, err);
 }
@@ -226,20 +238,27 @@ verifier_for_evidence(const struct tam_domain *d)
 	return NULL;
 }
 
+struct verifier_call *
+session_ask_verifier(struct session *s, verifier_cb cb)
+{
+	const struct verifier *v = verifier_for_evidence(s->domain);
+
+	if (v == NULL)
+		return NULL;
+	return verifier_appraise(s->worker,
+	    &(struct verifier_ask){.verifier = v,
+	        .nonce = s->handle,
+	        .evidence = s->message.payload,
+	        .media_type = media_type_of(s),
+	        .arena = s->arena},
+	    cb, s);
+}
+
 static void
 ask_verifier(struct session *s)
 {
-	const struct verifier *v = verifier_for_evidence(s->domain);
-	struct verifier_call *call = NULL;
+	struct verifier_call *call = session_ask_verifier(s, on_appraised);
 
-	if (v != NULL)
-		call = verifier_appraise(s->worker,
-		    &(struct verifier_ask){.verifier = v,
-		        .nonce = s->handle,
-		        .evidence = s->message.payload,
-		        .media_type = media_type_of(s),
-		        .arena = s->arena},
-		    on_appraised, s);
 	if (call == NULL)
 		no_verifier(s);
 	else

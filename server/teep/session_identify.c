@@ -13,7 +13,6 @@
  */
 
 static void verify(struct session *);
-static enum tam_err check_signature(struct session *);
 
 /* --- identifying ------------------------------------------------------------------ */
 
@@ -46,6 +45,10 @@ on_identified(enum tam_err err, const struct store_device *device, void *arg)
 	struct session *s = arg;
 
 	s->pending = NULL;
+	if (err == TAM_OK && device == NULL && session_may_enrol(s)) {
+		session_enrol(s);
+		return;
+	}
 	if (err == TAM_OK && device == NULL) {
 		session_strike(s);
 		err = TAM_UNKNOWN_KEY;
@@ -84,7 +87,7 @@ on_candidate(enum tam_err err, const struct store_device *device, void *arg)
 	if (device == NULL || !device->active ||
 	    cose_key_make(&s->key, device->p256 ? COSE_P256 : COSE_ED25519,
 	        device->public_key) != TAM_OK ||
-	    check_signature(s) != TAM_OK) {
+	    session_check_signature(s) != TAM_OK) {
 		try_candidate(s);
 		return;
 	}
@@ -147,12 +150,23 @@ find_candidates(struct session *s)
 	session_wait(s, SESSION_IDENTIFYING, call);
 }
 
+static void
+load_by_key(struct session *s, const uint8_t *thumbprint, device_load_cb cb)
+{
+	struct batch_call *call = device_load(s->worker->batch, s->arena,
+	    s->domain->id, thumbprint, session_deadline(s), cb, s);
+
+	if (call == NULL)
+		session_refuse(s, TAM_DATABASE_BUSY);
+	else
+		session_wait(s, SESSION_IDENTIFYING, call);
+}
+
 void
 session_identify(struct session *s)
 {
 	struct slice kid = s->cose.signatures[0].kid;
 	const struct cached_device *known;
-	struct batch_call *call;
 
 	if (kid.n != COSE_THUMBPRINT_SIZE) {
 		find_candidates(s);
@@ -170,19 +184,34 @@ session_identify(struct session *s)
 		session_refuse(s, TAM_BUDGET_SPENT);
 		return;
 	}
-	call = device_load(s->worker->batch, s->arena, s->domain->id, kid.p,
-	    session_deadline(s), on_identified, s);
-	if (call == NULL) {
-		session_refuse(s, TAM_DATABASE_BUSY);
+	load_by_key(s, kid.p, on_identified);
+}
+
+/* Enrolled a moment ago, or not active after all. */
+static void
+on_identified_again(enum tam_err err, const struct store_device *device,
+    void *arg)
+{
+	struct session *s = arg;
+
+	if (err == TAM_OK && device == NULL) {
+		s->pending = NULL;
+		session_refuse(s, TAM_UNKNOWN_KEY);
 		return;
 	}
-	session_wait(s, SESSION_IDENTIFYING, call);
+	on_identified(err, device, arg);
+}
+
+void
+session_identify_again(struct session *s)
+{
+	load_by_key(s, s->key.thumbprint, on_identified_again);
 }
 
 /* --- verifying --------------------------------------------------------------------- */
 
-static enum tam_err
-check_signature(struct session *s)
+enum tam_err
+session_check_signature(struct session *s)
 {
 	enum tam_err err = TAM_BAD_SIGNATURE;
 
@@ -207,7 +236,7 @@ verify_within_budget(struct session *s)
 
 	if (!session_may_fail(s))
 		return TAM_BUDGET_SPENT;
-	err = check_signature(s);
+	err = session_check_signature(s);
 	if (err != TAM_OK)
 		session_strike(s);
 	return err;

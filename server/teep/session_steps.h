@@ -91,10 +91,23 @@ void session_strike(struct session *);
 
 /* session_identify.c: finds the key, verifies, goes on by kind. */
 void session_identify(struct session *);
+/* By rows, now that they are there. */
+void session_identify_again(struct session *);
+enum tam_err session_check_signature(struct session *);
+/* session_enrol.c: a key nobody knows */
+bool session_may_enrol(const struct session *);
+void session_enrol(struct session *);
 /* session_attest.c: appraises, goes on to session_query_response(). */
 void session_attest(struct session *);
 /* Decrypts the attestation payload, once; TAM_OK when it is not encrypted. */
 enum tam_err session_open_payload(struct session *);
+/* Who signed a result and what it says, presented by the key with this
+ * thumbprint, or by one that is not known yet. */
+enum tam_err session_appraise(struct session *, struct slice result,
+    enum eat_kind, const uint8_t *presenter, struct eat_claims *,
+    const struct verifier **);
+/* Evidence on its way; NULL: no Verifier takes it now. */
+struct verifier_call *session_ask_verifier(struct session *, verifier_cb);
 /* It was not asked for proof yet, and could be. */
 bool session_may_attest(const struct session *);
 /* session_query.c */

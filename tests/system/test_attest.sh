@@ -149,5 +149,65 @@ if "$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/t
     --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
     --uri $new "${passport[@]}" >fleet.out 2>&1; then :; else die "five rounds: $(cat fleet.out)"; fi
 [ "$(metric "$admin_1" tam_polls_cached_total)" -ge $((was + 16)) ] || die "attested polls are not cached"
+
+# --- first contact: keys nobody knows, vouched for by a Verifier
+policy any
+"$tamctl" verifier put one public_key=@verifier.pub >/dev/null
+settle
+first=(--seed first --whole-key)
+devices() { sql "SELECT count(*) FROM device WHERE $1"; }
+play quiet $new "${passport[@]}" "${first[@]}"
+[ "$(devices true)" = 8 ] || die "a closed domain took a device"
+"$tamctl" domain set enrol=attested enrol_class=cam >/dev/null
+settle
+# Pending: known, and refused until somebody says active.
+play quiet $new "${passport[@]}" "${first[@]}"
+[ "$(devices "status = 'pending' AND class = 'cam'")" = 8 ] || die "no pending devices"
+[ "$(metric "$admin_1" tam_enrolments_total)" = 8 ] || die "enrolments are not counted"
+play quiet $new "${passport[@]}" "${first[@]}"
+[ "$(devices true)" = 16 ] || die "enrolled twice"
+sql "UPDATE device SET status = 'active'" >/dev/null
+play updated $new "${passport[@]}" "${first[@]}"
+# Active: in its first session; but not by a result that names no key, that
+# another Verifier signed, that is about another key, or that says not who.
+"$tamctl" domain set enrol_status=active >/dev/null
+settle
+play quiet $new "${passport[@]}" --seed second
+play quiet $new --attest eat --verifier-key stranger.pem --seed second --whole-key
+play quiet $new "${passport[@]}" --seed second --whole-key --attest-fault key
+play quiet $new --attest ear --verifier-key verifier.pem --seed second
+play quiet $new "${passport[@]}" --seed second --whole-key --attest-fault expired
+[ "$(devices true)" = 16 ] || die "somebody nobody vouched for is enrolled"
+play updated $new "${passport[@]}" --seed second --whole-key
+[ "$(devices true)" = 24 ] || die "not enrolled at first contact"
+
+# A new key for an identity that is known: refused, waiting, or taken; and never
+# where the identity is quarantined.
+rekeyed=("${passport[@]}" --seed third --whole-key --ueid-of second)
+play quiet $new "${rekeyed[@]}"
+[ "$(metric "$admin_1" tam_enrolments_refused_total)" = 8 ] || die "a new key was not refused"
+"$tamctl" domain set rekey=pending >/dev/null
+settle
+play quiet $new "${rekeyed[@]}"
+[ "$(sql 'SELECT count(*) FROM device_rekey')" = 8 ] || die "no key waits"
+read -r name key <<<"$(sql "SELECT d.name, encode(r.thumbprint, 'hex') FROM device_rekey r JOIN device d USING (device_id) LIMIT 1" | tr '|' ' ')"
+if "$tamctl" device rekey "$name" thumbprint=00 take=true reason=test 2>/dev/null; then die "another key was taken"; fi
+"$tamctl" device rekey "$name" "thumbprint=$key" take=true reason=test >/dev/null
+[ "$(sql "SELECT count(*) FROM device_key WHERE encode(thumbprint, 'hex') = '$key'")" = 1 ] || die "the key was not taken"
+[ "$(sql 'SELECT count(*) FROM device_rekey')" = 7 ] || die "it still waits"
+"$tamctl" domain set rekey=auto >/dev/null
+settle
+sql "UPDATE device SET status = 'quarantined' WHERE device_id IN (SELECT device_id FROM device_rekey ORDER BY device_id LIMIT 2)" >/dev/null
+was=$(sql 'SELECT count(*) FROM device_key')
+reset
+"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 8 \
+    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+    --uri $new "${rekeyed[@]}" -o json >fleet.out 2>&1 || true
+grep -q '"quiet": 2, "updated": 6' fleet.out || die "rekeyed: $(grep outcomes fleet.out)"
+[ "$(sql 'SELECT count(*) FROM device_key')" = "$was" ] || die "a device has two keys"
+"$tamctl" domain set rekey=refuse >/dev/null
+settle
+[ "$(sql 'SELECT count(*) FROM device_key')" = 24 ] || die "keys: $(sql 'SELECT count(*) FROM device_key')"
 stop_node 1
 
