@@ -117,6 +117,7 @@ main(int argc, char **argv)
 	    {"no-token", no_argument, NULL, 'n'},
 	    {"bad-signature", no_argument, NULL, 'b'},
 	    {"no-kid", no_argument, NULL, 'k'},
+	    {"selected-version", required_argument, NULL, 'v'},
 	    {"request", required_argument, NULL, 'q'},
 	    {"nonce", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0}};
 	struct teep_message m = {0}, in;
@@ -155,6 +156,10 @@ main(int argc, char **argv)
 			break;
 		case 'k':
 			no_kid = true;
+			break;
+		case 'v':
+			m.present |= 1u << TEEP_OPT_SELECTED_VERSION;
+			m.selected_version = strtoull(optarg, NULL, 10);
 			break;
 		case 'q':
 			if (!suit_component_parse(arena, optarg,

@@ -113,6 +113,9 @@ expect 201
 [ "$(sql 'SELECT count(*) FROM manifest')" = 1 ] || die "not one manifest"
 "$tamctl" manifest download "$draft_digest" >"$work/downloaded"
 cmp "$work/downloaded" "$top/tests/vectors/teep-suit/suit_uri.cbor" || die "download differs"
+# Another manifest of the same id and sequence number (U11).
+api POST /v1/manifests --data-binary "@$top/tests/vectors/teep-suit/suit_integrated.cbor"
+expect 409 suit_sequence
 "$tamctl" trust-anchor delete demo >/dev/null
 "$tamctl" trust-anchor put narrow "public_key=@$work/keys/signer.pub" 'prefixes=["vendor/one"]' >/dev/null
 if make_component vendor/two 1 text >/dev/null 2>"$work/err"; then die "a signer wrote beyond its prefix"; fi

@@ -83,6 +83,8 @@ counted bad_signature "a Success with a bad signature"
 "$peer" --agent 0 --nonce 1234567890 success u2 s_nonce
 post "$port" s_nonce x
 counted report_nonce "a report with another nonce"
+post "$port" o1 x
+counted wrong_direction "the TAM's own QueryRequest"
 "$peer" --agent 0 --no-token success u2 s_none
 post "$port" s_none x
 counted token_missing "a Success without a token"
@@ -217,4 +219,11 @@ opener "$port" o10
 post "$port" a10 x
 [ "$code" = 204 ] || die "a compliant device: $code"
 [[ $("$tamctl" -o json device get agent-000001) == *'"source":"reported"'* ]] || die "inventory is not shown"
+# A version that was not offered is answered with what is wrong.
+opener "$port" o_version
+"$peer" --agent 3 --selected-version 7 query-response o_version a_version
+post "$port" a_version u_version
+[ "$code" = 200 ] || die "another version: $code"
+"$tamctl" inspect --key keys/tam-p256.pub u_version >version.json || die "$(cat version.json)"
+grep -q '"err-name": "unsupported_msg_version"' version.json || die "another version: $(cat version.json)"
 stop_node 1
