@@ -33,6 +33,8 @@ const struct api_field api_domain_fields[] = {{"enrol", TYPE_STRING, false,
     {"enrol_class", TYPE_STRING, false, "class of new devices"},
     {"rekey", TYPE_STRING, false,
         "refuse, pending or auto: a new key of a known identity"},
+    {"passport_s", TYPE_INTEGER, false,
+        "how long a result we pass back is good; 0: none is"},
     {"teep_profile", TYPE_STRING, false, "eat_profile of attestation results"},
     {0}};
 
@@ -40,6 +42,21 @@ const struct api_field api_rekey_fields[] = {{"thumbprint", TYPE_STRING, true,
                                                  "of the new key, hex"},
     {"take", TYPE_BOOLEAN, true, "true: it replaces the old keys"},
     {"reason", TYPE_STRING, true, "why; for the audit log"}, {0}};
+
+const struct api_field api_endorsement_fields[] =
+    {{"public_key", TYPE_STRING, true, "PEM of the attestation key"},
+        {"hwmodel", TYPE_STRING, false, "hex: Evidence of this model only"},
+        {0}};
+
+const struct api_field api_reference_fields[] = {{"hwmodel", TYPE_STRING, true,
+                                                     "hex"},
+    {"hwversion", TYPE_STRING, false, "absent: any"},
+    {"dbgstat", TYPE_INTEGER, false,
+        "at least: 0 enabled to 4 disabled for good"},
+    {"oemboot", TYPE_BOOLEAN, false, "true: it must be"},
+    {"manifests", TYPE_STRINGS, false,
+        "digests, hex: the only ones it may run; absent: any"},
+    {0}};
 
 const struct api_field api_verifier_fields[] = {{"public_key", TYPE_STRING,
                                                     true,

@@ -108,6 +108,26 @@ struct api_field {
 	X(device_rekey, "POST", "/v1/devices/{name}/rekey",                    \
 	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_rekey_fields, "device", \
 	    "rekey", "", "Take or refuse a new key that waits for a decision") \
+	X(endorsement_list, "GET", "/v1/endorsements", ROLE_ANY, BODY_NONE,    \
+	    NULL, "endorsement", "list", "name,curve,thumbprint,hwmodel",      \
+	    "List the keys that may sign Evidence for our own Verifier")       \
+	X(endorsement_put, "PUT", "/v1/endorsements/{name}",                   \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_endorsement_fields,     \
+	    "endorsement", "put", "", "Endorse an attestation key")            \
+	X(endorsement_delete, "DELETE", "/v1/endorsements/{name}",             \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "endorsement",        \
+	    "delete", "", "Endorse an attestation key no longer")              \
+	X(reference_list, "GET", "/v1/reference-values", ROLE_ANY, BODY_NONE,  \
+	    NULL, "reference-value", "list",                                   \
+	    "name,hwmodel,hwversion,dbgstat,oemboot",                          \
+	    "List what our own Verifier accepts")                              \
+	X(reference_put, "PUT", "/v1/reference-values/{name}",                 \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_reference_fields,       \
+	    "reference-value", "put", "",                                      \
+	    "Accept devices that look like this")                              \
+	X(reference_delete, "DELETE", "/v1/reference-values/{name}",           \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "reference-value",    \
+	    "delete", "", "Accept devices that look like this no longer")      \
 	X(verifier_list, "GET", "/v1/verifiers", ROLE_ANY, BODY_NONE, NULL,    \
 	    "verifier", "list", "name,curve,thumbprint,worst_tier,url",        \
 	    "List whose attestation results are believed")                     \
@@ -178,6 +198,8 @@ extern const struct api_field api_anchor_fields[];
 extern const struct api_field api_profile_fields[];
 extern const struct api_field api_domain_fields[];
 extern const struct api_field api_rekey_fields[];
+extern const struct api_field api_endorsement_fields[];
+extern const struct api_field api_reference_fields[];
 extern const struct api_field api_verifier_fields[];
 extern const struct api_field api_device_fields[];
 extern const struct api_field api_revocation_fields[];

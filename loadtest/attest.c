@@ -206,6 +206,13 @@ attest_fill(struct fleet_world *w, const struct agent *a,
 
 	if (p->fault == ATTEST_ABSENT)
 		return;
+	/* Its nonce is an old challenge: only a token tells what it answers. */
+	if (a->passport_n > 0 && p->form == ATTEST_EVIDENCE &&
+	    teep_has(request, TEEP_OPT_TOKEN)) {
+		response->present |= 1u << TEEP_OPT_PAYLOAD;
+		response->payload = (struct slice){a->passport, a->passport_n};
+		return;
+	}
 	fill_claims(w, a, request, arena, c);
 	buf_init(&b, PAYLOAD_MAX);
 	if (p->form == ATTEST_EAR)

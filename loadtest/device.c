@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "lib/codec/crypto.h"
 
@@ -35,6 +36,7 @@ agent_init(struct agent *a, uint32_t number, enum cose_curve curve,
 void
 agent_fini(struct agent *a)
 {
+	free(a->passport);
 	free(a->components);
 	a->components = NULL;
 	a->n_components = 0;
@@ -552,17 +554,83 @@ process_update(struct fleet_world *w, struct agent *a,
 /* --- messages in ------------------------------------------------------------------------------ */
 
 /* CONFORMANCE A6: one signature that verifies under a trusted key suffices. */
-static bool
-from_tam(struct fleet_world *w, const struct cose_message *m)
+static const struct cose_key *
+tam_of(struct fleet_world *w, const struct cose_message *m)
 {
 	for (size_t i = 0; i < m->n; i++) {
 		for (size_t k = 0; k < w->n_tam_keys; k++) {
 			if (cose_verify(w->crypto, m, i, &w->tam_keys[k],
 			        (struct slice){0}) == TAM_OK)
-				return true;
+				return &w->tam_keys[k];
 		}
 	}
-	return false;
+	return NULL;
+}
+
+/* CONFORMANCE A10: a result about the TAM is of its key, fresh for our
+ * challenge, and by a Verifier we believe. */
+static bool
+believes_tam(struct fleet_world *w, const struct agent *a,
+    const struct cose_key *tam, const struct teep_message *m,
+    struct arena *arena)
+{
+	struct eat_token *t = arena_new(arena, struct eat_token);
+
+	if (!w->has_tam_verifier)
+		return true;
+	return teep_has(m, TEEP_OPT_PAYLOAD) &&
+	    eat_open(m->payload, EAT_RESULT, arena, t) == TAM_OK &&
+	    eat_verify(w->crypto, t, &w->tam_verifier, 1) == TAM_OK &&
+	    eat_judge(&t->claims,
+	        &(struct eat_expect){.teep_profile = EAT_TEEP_PROFILE,
+	            .presenter = tam->thumbprint,
+	            .n_nonces = 1,
+	            .nonces = {SLICE_OF(a->thumbprint)},
+	            .now_s = clock_wall_us() / CLOCK_SECOND,
+	            .skew_s = 60}) == TAM_OK;
+}
+
+static void
+keep_passport(struct agent *a, struct slice passport)
+{
+	free(a->passport);
+	a->passport = mem_calloc(1, passport.n + 1);
+	memcpy(a->passport, passport.p, passport.n);
+	a->passport_n = (uint32_t)passport.n;
+}
+
+static void
+answer_request(struct fleet_world *w, struct agent *a,
+    const struct cose_key *tam, const struct teep_message *m, bool first,
+    struct arena *arena, struct agent_reply *reply)
+{
+	if (first && w->play.query_error != 0)
+		answer_with_error(w, a, m, arena, reply);
+	else if (w->play.query_error == TEEP_ERR_ATTESTATION_REQUIRED &&
+	    !believes_tam(w, a, tam, m, arena))
+		reply->did = AGENT_REFUSED;
+	else if (cannot_attest(w, m))
+		refuse_to_attest(w, a, m, arena, reply);
+	else
+		answer_query(w, a, m, arena, reply);
+}
+
+static void
+take_update(struct fleet_world *w, struct agent *a,
+    const struct teep_message *m, struct arena *arena,
+    struct agent_reply *reply)
+{
+	if (m->n_manifests + m->n_unneeded > 0) {
+		process_update(w, a, m, arena, reply);
+	} else if (teep_has(m, TEEP_OPT_ERR_CODE)) {
+		reply->did = AGENT_WAS_TOLD;
+		reply->told = m->err_code;
+	} else if (teep_has(m, TEEP_OPT_PAYLOAD)) {
+		reply->did = AGENT_GOT_PASSPORT;
+		keep_passport(a, m->payload);
+	} else {
+		reply->did = AGENT_HAS_NO_ANSWER;
+	}
 }
 
 void
@@ -570,11 +638,14 @@ agent_handle(struct fleet_world *w, struct agent *a,
     enum teep_numbering numbering, struct slice bytes, bool first,
     struct arena *arena, struct agent_reply *reply)
 {
+	const struct cose_key *tam = NULL;
 	struct cose_message cose;
 	struct teep_message m;
 
 	*reply = (struct agent_reply){.did = AGENT_REFUSED};
-	if (cose_decode(bytes, arena, &cose) != TAM_OK || !from_tam(w, &cose) ||
+	if (cose_decode(bytes, arena, &cose) == TAM_OK)
+		tam = tam_of(w, &cose);
+	if (tam == NULL ||
 	    teep_decode(cose.payload, arena, numbering, &m) != TAM_OK)
 		return;
 	/* Old agents speak one numbering only: a TAM URI of theirs that
@@ -582,17 +653,8 @@ agent_handle(struct fleet_world *w, struct agent *a,
 	if (m.numbering_shown && m.numbering != numbering)
 		return;
 	m.numbering = numbering;
-	if (m.kind == TEEP_QUERY_REQUEST && first && w->play.query_error != 0)
-		answer_with_error(w, a, &m, arena, reply);
-	else if (m.kind == TEEP_QUERY_REQUEST && cannot_attest(w, &m))
-		refuse_to_attest(w, a, &m, arena, reply);
-	else if (m.kind == TEEP_QUERY_REQUEST)
-		answer_query(w, a, &m, arena, reply);
-	else if (m.kind == TEEP_UPDATE && m.n_manifests + m.n_unneeded > 0)
-		process_update(w, a, &m, arena, reply);
-	else if (m.kind == TEEP_UPDATE && teep_has(&m, TEEP_OPT_ERR_CODE)) {
-		reply->did = AGENT_WAS_TOLD;
-		reply->told = m.err_code;
-	} else if (m.kind == TEEP_UPDATE)
-		reply->did = AGENT_HAS_NO_ANSWER;
+	if (m.kind == TEEP_QUERY_REQUEST)
+		answer_request(w, a, tam, &m, first, arena, reply);
+	else if (m.kind == TEEP_UPDATE)
+		take_update(w, a, &m, arena, reply);
 }

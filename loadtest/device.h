@@ -48,6 +48,8 @@ struct agent {
 	uint8_t n_components;
 	struct agent_component *components;
 	uint32_t sessions;
+	uint8_t *passport; /* a result the TAM passed back */
+	uint32_t passport_n;
 };
 
 /* How the agents of this fleet are odd; all zero: they are not. */
@@ -64,6 +66,8 @@ struct agent_play {
 
 struct fleet_world {
 	struct cose_crypto *crypto;
+	bool has_tam_verifier; /* whose results about the TAM are believed */
+	struct cose_key tam_verifier;
 	size_t n_tam_keys, n_signers;
 	struct cose_key tam_keys[FLEET_KEYS_MAX], signers[FLEET_KEYS_MAX];
 	struct suit_world suit;
@@ -82,8 +86,9 @@ enum agent_did {
 	AGENT_UPDATED,       /* a Success goes back */
 	AGENT_FAILED_UPDATE, /* an Error goes back */
 	AGENT_HAS_NO_ANSWER,
-	AGENT_WAS_TOLD, /* an Update with an error code and nothing else */
-	AGENT_REFUSED   /* not from a TAM it trusts, or not TEEP */
+	AGENT_GOT_PASSPORT, /* a result to show next time */
+	AGENT_WAS_TOLD,     /* an Update with an error code and nothing else */
+	AGENT_REFUSED       /* not from a TAM it trusts, or not TEEP */
 };
 
 struct agent_reply {

@@ -241,6 +241,7 @@ handle(struct slot *s, struct slice body)
 	}
 	s->failed |= reply.did == AGENT_FAILED_UPDATE;
 	f->result->updates += reply.did == AGENT_UPDATED;
+	f->result->passports += reply.did == AGENT_GOT_PASSPORT;
 	if (reply.did == AGENT_WAS_TOLD) {
 		s->told = reply.told;
 		f->result->told[s->told < FLEET_TOLD_MAX ? s->told : 0]++;

@@ -59,6 +59,7 @@ struct fleet_plan {
 struct fleet_result {
 	uint64_t outcomes[OUTCOME_COUNT];
 	uint64_t told[FLEET_TOLD_MAX];
+	uint64_t passports; /* results passed back */
 	uint64_t sessions, requests, retries, connects, updates;
 	struct hist latency; /* from the planned start */
 	struct hist service; /* from the real one */

@@ -25,7 +25,7 @@ const char options_usage[] =
     "           [--attest-fault nonce|key|expired|forged|worthless|absent]\n"
     "           [--encrypt-to PEM] [--encrypt ctr|gcm|chacha] [--whole-key]\n"
     "           [--play WHAT[=N]]... [--outcome NAME]\n"
-    "           [--device-key PEM]... [--lenient] [--ueid-of SEED]\n";
+    "           [--device-key PEM]... [--lenient] [--ueid-of SEED] [--tam-verifier PEM]\n";
 
 static struct slice
 read_file(struct arena *arena, const char *path)
@@ -168,6 +168,7 @@ enum option_id {
 	O_OUTCOME,
 	O_DEVICE_KEY,
 	O_UEID_OF,
+	O_TAM_VERIFIER,
 	O_LENIENT
 };
 
@@ -205,6 +206,7 @@ static const struct option long_options[] = {{"agents", required_argument, NULL,
     {"whole-key", no_argument, NULL, O_WHOLE_KEY},
     {"play", required_argument, NULL, O_PLAY},
     {"ueid-of", required_argument, NULL, O_UEID_OF},
+    {"tam-verifier", required_argument, NULL, O_TAM_VERIFIER},
     {"device-key", required_argument, NULL, O_DEVICE_KEY},
     {"lenient", no_argument, NULL, O_LENIENT},
     {"outcome", required_argument, NULL, O_OUTCOME}, {NULL, 0, NULL, 0}};
@@ -321,6 +323,12 @@ set_attest(struct options *o, int c, char *arg)
 		break;
 	case O_PLAY:
 		set_play(&o->world.play, arg);
+		break;
+	case O_TAM_VERIFIER:
+		o->world.has_tam_verifier = true;
+		if (cose_key_from_pem(read_file(o->arena, arg),
+		        &o->world.tam_verifier) != TAM_OK)
+			errx(2, "%s: not a public key in PEM", arg);
 		break;
 	case O_UEID_OF:
 		o->world.ueid_seed = slice_str(arg);

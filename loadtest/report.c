@@ -58,15 +58,16 @@ report_json(const struct fleet_plan *p, const struct fleet_result *r, FILE *to)
 	    "  \"loop\": \"%s\",\n  \"rate\": %g,\n  \"seconds\": %.3f,\n"
 	    "  \"cpu_seconds\": %.3f,\n  \"sessions\": %llu,\n"
 	    "  \"sessions_per_second\": %.1f,\n  \"requests\": %llu,\n"
-	    "  \"updates\": %llu,\n  \"retries\": %llu,\n"
+	    "  \"updates\": %llu,\n  \"passports\": %llu,\n"
+	    "  \"retries\": %llu,\n"
 	    "  \"connects\": %llu,\n  \"late_starts\": %llu,\n"
 	    "  \"outcomes\": {",
 	    p->agents, p->rate > 0 ? "open" : "closed", p->rate, r->seconds,
 	    r->cpu_seconds, (unsigned long long)r->sessions,
 	    r->seconds > 0 ? (double)r->sessions / r->seconds : 0,
 	    (unsigned long long)r->requests, (unsigned long long)r->updates,
-	    (unsigned long long)r->retries, (unsigned long long)r->connects,
-	    (unsigned long long)r->late);
+	    (unsigned long long)r->passports, (unsigned long long)r->retries,
+	    (unsigned long long)r->connects, (unsigned long long)r->late);
 	for (int i = 0; i < OUTCOME_COUNT; i++)
 		(void)fprintf(to, "%s\"%s\": %llu", i == 0 ? "" : ", ",
 		    outcome_names[i], (unsigned long long)r->outcomes[i]);

@@ -114,6 +114,7 @@ load_domains(struct loading *l)
 		d->epoch = sql_int(rows, r, 3);
 		(void)snprintf(d->teep_profile, sizeof(d->teep_profile), "%s",
 		    sql_text(rows, r, 5));
+		d->passport_s = sql_int(rows, r, 7);
 		d->enrols_attested =
 		    strcmp(sql_text(rows, r, 6), "attested") == 0;
 	}
@@ -202,6 +203,39 @@ take_signing_key(struct tam_domain *d, struct slice pem,
 	return err;
 }
 
+/* Believed like any Verifier's, for as long as its passports are good; the
+ * newest key speaks, those before it are believed. */
+static void
+believe_ourselves(struct tam_domain *d)
+{
+	struct verifier *v = &d->verifiers[d->n_verifiers];
+
+	if (d->n_verifiers == DOMAIN_VERIFIERS_MAX)
+		return;
+	(void)snprintf(v->name, sizeof(v->name), "builtin");
+	v->key = d->verify_key.key;
+	v->worst = EAR_AFFIRMING;
+	v->max_age_s = d->passport_s;
+	v->ca = mem_strdup("");
+	d->n_verifiers++;
+}
+
+static enum tam_err
+take_verify_key(struct tam_domain *d, struct slice pem, struct slice thumbprint,
+    const char *uri)
+{
+	struct cose_private priv;
+	enum tam_err err = cose_private_from_pem(pem, &priv);
+
+	if (err == TAM_OK && is_the_key(thumbprint, priv.key.thumbprint, uri)) {
+		d->verify_key = priv;
+		d->has_verify_key = true;
+		believe_ourselves(d);
+	}
+	cose_private_wipe(&priv);
+	return err;
+}
+
 static enum tam_err
 take_agreement_key(struct tam_domain *d, struct slice pem,
     struct slice thumbprint, const char *uri)
@@ -233,6 +267,9 @@ load_tam_key(struct loading *l, const struct sql_result *rows, size_t r)
 	if (err == TAM_OK && strcmp(sql_text(rows, r, 3), "agree") == 0)
 		err = take_agreement_key(d, (struct slice){pem, n}, thumbprint,
 		    uri);
+	else if (err == TAM_OK && strcmp(sql_text(rows, r, 3), "verify") == 0)
+		err =
+		    take_verify_key(d, (struct slice){pem, n}, thumbprint, uri);
 	else if (err == TAM_OK)
 		err = take_signing_key(d, (struct slice){pem, n}, thumbprint,
 		    uri);
@@ -292,6 +329,90 @@ load_verifiers(struct loading *l)
 	if (err == TAM_OK)
 		sql_result_free(rows);
 	return err;
+}
+
+/* --- the Verifier of our own ------------------------------------------------------- */
+
+static size_t
+copy_bounded(uint8_t *to, size_t room, struct slice from)
+{
+	size_t n = from.n < room ? from.n : room;
+
+	if (n > 0)
+		memcpy(to, from.p, n);
+	return n;
+}
+
+static enum tam_err
+load_endorsements(struct loading *l, struct tam_domain *d, const char *domain)
+{
+	struct sql_result *rows;
+	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_ENDORSEMENTS, domain);
+
+	if (err != TAM_OK)
+		return err;
+	d->endorsements =
+	    mem_calloc(sql_rows(rows) + 1, sizeof(*d->endorsements));
+	for (size_t r = 0; r < sql_rows(rows); r++) {
+		struct endorsement *e = &d->endorsements[d->n_endorsements];
+
+		if (cose_key_make(&e->key,
+		        strcmp(sql_text(rows, r, 0), "p256") == 0
+		            ? COSE_P256
+		            : COSE_ED25519,
+		        sql_bytes(rows, r, 1, l->arena)) != TAM_OK)
+			continue;
+		e->hwmodel_n = copy_bounded(e->hwmodel, sizeof(e->hwmodel),
+		    sql_bytes(rows, r, 2, l->arena));
+		d->n_endorsements++;
+	}
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+static void
+load_reference(struct loading *l, const struct sql_result *rows, size_t r,
+    struct reference_value *v)
+{
+	const char *manifests = sql_text(rows, r, 4);
+	size_t n = strlen(manifests) / 64, got = 0;
+
+	v->hwmodel_n = copy_bounded(v->hwmodel, sizeof(v->hwmodel),
+	    sql_bytes(rows, r, 0, l->arena));
+	(void)snprintf(v->hwversion, sizeof(v->hwversion), "%s",
+	    sql_text(rows, r, 1));
+	v->dbgstat = (uint64_t)sql_int(rows, r, 2);
+	v->oemboot = sql_int(rows, r, 3) != 0;
+	v->manifests = mem_calloc(n + 1, sizeof(*v->manifests));
+	if (hex_decode(manifests, n * 64, v->manifests[0], n * 32, &got))
+		v->n_manifests = got / 32;
+}
+
+static enum tam_err
+load_references(struct loading *l, struct tam_domain *d, const char *domain)
+{
+	struct sql_result *rows;
+	enum tam_err err =
+	    SQL_EXEC(l->sql, &rows, SQL_REFERENCE_VALUES, domain);
+
+	if (err != TAM_OK)
+		return err;
+	d->references = mem_calloc(sql_rows(rows) + 1, sizeof(*d->references));
+	for (size_t r = 0; r < sql_rows(rows); r++)
+		load_reference(l, rows, r, &d->references[d->n_references++]);
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+static enum tam_err
+load_builtin(struct loading *l, struct tam_domain *d)
+{
+	char domain[16];
+	enum tam_err err;
+
+	(void)snprintf(domain, sizeof(domain), "%d", d->id);
+	err = load_endorsements(l, d, domain);
+	return err == TAM_OK ? load_references(l, d, domain) : err;
 }
 
 static void
@@ -453,6 +574,8 @@ load_all(struct loading *l)
 		err = load_verifiers(l);
 	if (err == TAM_OK)
 		err = load_token_keys(l);
+	for (size_t i = 0; err == TAM_OK && i < l->out->n; i++)
+		err = load_builtin(l, &l->out->domains[i]);
 	for (size_t i = 0; err == TAM_OK && i < l->out->n; i++)
 		err = load_policy(l, &l->out->domains[i]);
 	return err;

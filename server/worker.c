@@ -61,8 +61,8 @@ free_signers(struct worker *w)
 	size_t n = w->snapshot == NULL ? 0 : w->snapshot->n;
 
 	for (size_t i = 0; i < n; i++) {
-		cose_signer_free(w->signers[i][COSE_P256]);
-		cose_signer_free(w->signers[i][COSE_ED25519]);
+		for (int k = 0; k < WORKER_SIGNERS; k++)
+			cose_signer_free(w->signers[i][k]);
 	}
 	free(w->signers);
 	w->signers = NULL;
@@ -81,6 +81,9 @@ take_snapshot(struct worker *w, struct tam_snapshot *snapshot)
 				w->signers[i][c] = cose_signer_new(
 				    &snapshot->domains[i].keys[c]);
 		}
+		if (snapshot->domains[i].has_verify_key)
+			w->signers[i][SIGNER_VERIFIER] =
+			    cose_signer_new(&snapshot->domains[i].verify_key);
 	}
 }
 

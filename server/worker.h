@@ -30,6 +30,11 @@ struct teep_limits;
 struct token_burns;
 struct verifier_peers;
 
+enum {
+	WORKER_SIGNERS = 3,
+	SIGNER_VERIFIER = 2
+};
+
 /* A rate with a burst; one thread's. */
 struct budget {
 	double tokens, per_second, burst;
@@ -53,8 +58,9 @@ struct worker {
 	struct counters counters;
 
 	struct tam_snapshot *snapshot; /* a reference; NULL before the first */
-	/* By place of the domain in the snapshot: P-256, Ed25519. */
-	struct cose_signer *(*signers)[2];
+	/* By place of the domain in the snapshot: P-256, Ed25519, and the
+	 * Verifier's of our own. */
+	struct cose_signer *(*signers)[WORKER_SIGNERS];
 
 	/* Until when this node may answer, monotonic; the control thread's. */
 	const _Atomic int64_t *lease_until_us;

@@ -176,20 +176,21 @@
 
 /* --- the domain ------------------------------------------------------------------------- */
 
-#define SQL_DOMAIN_JSON                                                       \
-	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "    \
-	"'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
+#define SQL_DOMAIN_JSON                                                                                 \
+	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                              \
+	"'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
 	"rekey, 'teep_profile', teep_profile)"
 
 #define SQL_DOMAIN_GET \
 	"SELECT " SQL_DOMAIN_JSON " FROM domain WHERE domain_id = $1::int"
 
-#define SQL_DOMAIN_SET                                                \
-	"UPDATE domain SET enrol = coalesce(d->>'enrol', enrol), "    \
-	"enrol_status = coalesce(d->>'enrol_status', enrol_status), " \
-	"enrol_class = coalesce(d->>'enrol_class', enrol_class), "    \
-	"rekey = coalesce(d->>'rekey', rekey), "                      \
-	"teep_profile = coalesce(d->>'teep_profile', teep_profile) "  \
+#define SQL_DOMAIN_SET                                                 \
+	"UPDATE domain SET enrol = coalesce(d->>'enrol', enrol), "     \
+	"enrol_status = coalesce(d->>'enrol_status', enrol_status), "  \
+	"enrol_class = coalesce(d->>'enrol_class', enrol_class), "     \
+	"rekey = coalesce(d->>'rekey', rekey), "                       \
+	"passport_s = coalesce((d->>'passport_s')::int, passport_s), " \
+	"teep_profile = coalesce(d->>'teep_profile', teep_profile) "   \
 	"FROM (SELECT $2::jsonb AS d) x WHERE domain_id = $1::int"
 
 #define SQL_DEVICE_REKEY                                                     \
@@ -202,6 +203,46 @@
 	"DELETE FROM device_rekey r USING device d WHERE "             \
 	"d.domain_id = r.domain_id AND d.device_id = r.device_id AND " \
 	"d.name = $1 AND encode(r.thumbprint, 'hex') = $2"
+
+/* --- our own Verifier ---------------------------------------------------------------------- */
+
+#define SQL_ENDORSEMENT_LIST                                              \
+	"SELECT json_build_object('name', name, 'curve', curve, "         \
+	"'thumbprint', encode(thumbprint, 'hex'), 'hwmodel', "            \
+	"encode(hwmodel, 'hex')), name FROM endorsement WHERE name > $1 " \
+	"ORDER BY name LIMIT $2::int"
+
+#define SQL_ENDORSEMENT_PUT                                                 \
+	"INSERT INTO endorsement VALUES ($1::int, $2, $3, $4::bytea, "      \
+	"$5::bytea, decode($6, 'hex')) ON CONFLICT (domain_id, name) DO "   \
+	"UPDATE SET curve = EXCLUDED.curve, public_key = "                  \
+	"EXCLUDED.public_key, thumbprint = EXCLUDED.thumbprint, hwmodel = " \
+	"EXCLUDED.hwmodel"
+
+#define SQL_ENDORSEMENT_DELETE "DELETE FROM endorsement WHERE name = $1"
+
+#define SQL_REFERENCE_LIST                                                        \
+	"SELECT json_build_object('name', name, 'hwmodel', "                      \
+	"encode(hwmodel, 'hex'), 'hwversion', hwversion, 'dbgstat', dbgstat, "    \
+	"'oemboot', oemboot, 'manifests', (SELECT "                               \
+	"coalesce(json_agg(encode(m, 'hex')), '[]') FROM unnest(manifests) m)), " \
+	"name FROM reference_value WHERE name > $1 ORDER BY name "                \
+	"LIMIT $2::int"
+
+#define SQL_REFERENCE_PUT                                                \
+	"INSERT INTO reference_value SELECT $1::int, $2, "               \
+	"decode(d->>'hwmodel', 'hex'), coalesce(d->>'hwversion', ''), "  \
+	"coalesce((d->>'dbgstat')::int, 0), "                            \
+	"coalesce((d->>'oemboot')::boolean, false), "                    \
+	"array(SELECT decode(m, 'hex') FROM "                            \
+	" jsonb_array_elements_text(coalesce(d->'manifests', '[]')) m) " \
+	"FROM (SELECT $3::jsonb AS d) x "                                \
+	"ON CONFLICT (domain_id, name) DO UPDATE SET hwmodel = "         \
+	"EXCLUDED.hwmodel, hwversion = EXCLUDED.hwversion, dbgstat = "   \
+	"EXCLUDED.dbgstat, oemboot = EXCLUDED.oemboot, manifests = "     \
+	"EXCLUDED.manifests"
+
+#define SQL_REFERENCE_DELETE "DELETE FROM reference_value WHERE name = $1"
 
 /* --- Verifiers and TAM keys ------------------------------------------------------------- */
 

@@ -122,7 +122,17 @@
 #define SQL_DOMAINS                                                              \
 	"SELECT domain_id, name, incarnation, epoch, "                           \
 	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key), teep_profile, " \
-	"enrol FROM domain ORDER BY domain_id"
+	"enrol, passport_s FROM domain ORDER BY domain_id"
+
+#define SQL_ENDORSEMENTS                                      \
+	"SELECT curve, public_key, hwmodel FROM endorsement " \
+	"WHERE domain_id = $1::int ORDER BY thumbprint"
+
+#define SQL_REFERENCE_VALUES                                           \
+	"SELECT hwmodel, hwversion, dbgstat, oemboot::int, "           \
+	"(SELECT coalesce(string_agg(encode(m, 'hex'), ''), '') FROM " \
+	" unnest(manifests) m) FROM reference_value "                  \
+	"WHERE domain_id = $1::int ORDER BY name"
 
 #define SQL_VERIFIERS                                             \
 	"SELECT domain_id, name, curve, public_key, worst_tier, " \

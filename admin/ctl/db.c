@@ -184,11 +184,15 @@ make_domain(struct bootstrap *b, enum tam_err *err)
 }
 
 static bool
-make_key(struct bootstrap *b, enum cose_curve curve, enum tam_err *err)
+make_key(struct bootstrap *b, enum cose_curve curve, const char *use,
+    enum tam_err *err)
 {
 	const char *name = curve == COSE_P256 ? "p256" : "ed25519";
-	const char *path =
-	    arena_printf(b->arena, "%s/%s-%s.pem", b->key_dir, b->domain, name);
+	const char *path = strcmp(use, "sign") == 0
+	    ? arena_printf(b->arena, "%s/%s-%s.pem", b->key_dir, b->domain,
+	          name)
+	    : arena_printf(b->arena, "%s/%s-%s.pem", b->key_dir, b->domain,
+	          use);
 	struct cose_private priv;
 	struct buf pem;
 	bool ok;
@@ -204,9 +208,9 @@ make_key(struct bootstrap *b, enum cose_curve curve, enum tam_err *err)
 		*err = SQL_EXEC(b->sql, NULL, SQL_BOOTSTRAP_KEY, b->domain_id,
 		    sql_bytea(b->arena, SLICE_OF(priv.key.thumbprint)), name,
 		    sql_bytea(b->arena, cose_key_pub(&priv.key)),
-		    arena_printf(b->arena, "file:%s", path), "sign");
+		    arena_printf(b->arena, "file:%s", path), use);
 	if (*err == TAM_OK)
-		(void)fprintf(stderr, "TAM key %s %s\n", name,
+		(void)fprintf(stderr, "TAM key to %s, %s %s\n", use, name,
 		    hex_dup(b->arena, SLICE_OF(priv.key.thumbprint)));
 	cose_private_wipe(&priv);
 	return *err == TAM_OK;
@@ -279,7 +283,9 @@ bootstrap(struct bootstrap *b)
 		return CTL_FAILED;
 	err = sql_script(b->sql, "BEGIN");
 	if (err == TAM_OK && make_domain(b, &err) &&
-	    make_key(b, COSE_P256, &err) && make_key(b, COSE_ED25519, &err) &&
+	    make_key(b, COSE_P256, "sign", &err) &&
+	    make_key(b, COSE_ED25519, "sign", &err) &&
+	    make_key(b, COSE_P256, "verify", &err) &&
 	    make_agreement_key(b, ECDH_P256, &err) &&
 	    make_agreement_key(b, ECDH_X25519, &err) &&
 	    make_administrator(b, token, &err))

@@ -36,6 +36,7 @@
 	X(updates_committed, "Updates committed")                            \
 	X(updates_withdrawn, "Updates withdrawn because the epoch moved")    \
 	X(query_errors, "Errors that answered a QueryRequest")               \
+	X(passports, "Results passed back to the agent")                     \
 	X(payloads, "Hosted binaries served, whole or in part")              \
 	X(error_updates, "Updates that only say what is wrong")              \
 	X(attestations, "Attestation results accepted")                      \

@@ -31,6 +31,11 @@ domain_fini(struct tam_domain *d)
 	policy_set_unref(d->policy);
 	for (size_t i = 0; i < d->n_verifiers; i++)
 		free(d->verifiers[i].ca);
+	for (size_t i = 0; i < d->n_references; i++)
+		free(d->references[i].manifests);
+	free(d->references);
+	free(d->endorsements);
+	crypto_zero(&d->verify_key, sizeof(d->verify_key));
 	crypto_zero(d->keys, sizeof(d->keys));
 	crypto_zero(d->agree, sizeof(d->agree));
 }

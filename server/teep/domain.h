@@ -16,6 +16,7 @@
 #include "lib/codec/ecdh.h"
 #include "lib/codec/teep.h"
 #include "policy/policy.h"
+#include "server/teep/builtin.h"
 #include "server/teep/token.h"
 
 enum {
@@ -77,6 +78,14 @@ struct tam_domain {
 	struct ecdh_private agree[DOMAIN_AGREE_KEYS_MAX];
 	char teep_profile[DOMAIN_URL_MAX]; /* of attestation results */
 	bool enrols_attested; /* keys a Verifier vouches for become devices */
+	/* The Verifier of our own: keys that sign Evidence, by thumbprint, and
+	 * what may be found.  It speaks when it has a key. */
+	size_t n_endorsements, n_references;
+	struct endorsement *endorsements;
+	struct reference_value *references;
+	bool has_verify_key;
+	struct cose_private verify_key;
+	int64_t passport_s;
 	size_t n_verifiers;
 	struct verifier verifiers[DOMAIN_VERIFIERS_MAX];
 	struct policy_set *policy;

@@ -12,16 +12,28 @@ enum {
 	OPENER_MAX = 1024
 };
 
-struct cose_signer *
-worker_signer(struct worker *w, const struct tam_domain *domain,
-    enum cose_curve curve)
+static struct cose_signer *
+signer_at(struct worker *w, const struct tam_domain *domain, int which)
 {
 	/* The caller may hold an older snapshot than the worker. */
 	for (size_t i = 0; i < w->snapshot->n; i++) {
 		if (w->snapshot->domains[i].id == domain->id)
-			return w->signers[i][curve];
+			return w->signers[i][which];
 	}
 	return NULL;
+}
+
+struct cose_signer *
+worker_signer(struct worker *w, const struct tam_domain *domain,
+    enum cose_curve curve)
+{
+	return signer_at(w, domain, (int)curve);
+}
+
+struct cose_signer *
+worker_verifier(struct worker *w, const struct tam_domain *domain)
+{
+	return signer_at(w, domain, SIGNER_VERIFIER);
 }
 
 static int
@@ -111,7 +123,7 @@ fill_request(struct teep_message *m, const struct wire_profile *profile,
 
 	m->kind = TEEP_QUERY_REQUEST;
 	m->data_items = items;
-	m->present = 1u << TEEP_OPT_VERSIONS;
+	m->present |= 1u << TEEP_OPT_VERSIONS;
 	m->n_versions = 1;
 	teep_mandatory_suites(m);
 	if (profile->two_integers)
@@ -161,6 +173,10 @@ opener_make(struct worker *w, const struct http_exchange *x,
 	if (ask->attest)
 		challenges_add(x, SLICE_OF(token));
 	m.numbering = form.numbering;
+	if (ask->own_result.n > 0) {
+		m.present |= 1u << TEEP_OPT_PAYLOAD;
+		m.payload = ask->own_result;
+	}
 	fill_request(&m, profile, t.items, SLICE_OF(token));
 	if (profile->opener == OPENER_SIGN && ask->known == NULL)
 		return sign_all(w, x->arena, domain, profile, &m, out);

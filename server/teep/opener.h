@@ -24,6 +24,7 @@ struct reply_form {
 struct opener_ask {
 	uint8_t hop; /* as in token.h */
 	bool attest;
+	struct slice own_result; /* about the TAM, for an agent that asked */
 	const struct reply_form *known; /* the device's; NULL: nobody's yet */
 };
 
@@ -42,5 +43,7 @@ enum tam_err reply_sign(struct worker *, struct arena *,
 
 struct cose_signer *worker_signer(struct worker *, const struct tam_domain *,
     enum cose_curve);
+/* Of the Verifier of our own; NULL: there is none. */
+struct cose_signer *worker_verifier(struct worker *, const struct tam_domain *);
 
 #endif

@@ -224,7 +224,7 @@ open_session(struct session *s)
 
 /* One QueryRequest more in the same HTTP session; at the last hop it ends. */
 void
-session_ask(struct session *s, bool attest)
+session_ask(struct session *s, bool attest, struct slice own_result)
 {
 	struct slice message;
 	enum tam_err err;
@@ -236,6 +236,7 @@ session_ask(struct session *s, bool attest)
 	err = opener_make(s->worker, s->exchange, s->domain, s->profile,
 	    &(struct opener_ask){.hop = (uint8_t)(s->token.hop + 1),
 	        .attest = attest,
+	        .own_result = own_result,
 	        .known = &s->form},
 	    clock_wall_us(), &message);
 	if (err != TAM_OK)
@@ -244,36 +245,59 @@ session_ask(struct session *s, bool attest)
 		session_answer_message(s, message);
 }
 
-/* Section 7.1.1: what is wrong with a QueryResponse, told in an Update.  It
- * promises nothing, so it is no row; an answer to it matches none. */
-void
-session_answer_error(struct session *s, uint64_t code, const char *text)
+/* An Update that promises nothing, so it is no row; an answer to it matches
+ * none. */
+static void
+answer_without_promise(struct session *s, struct teep_message *m)
 {
 	struct token t = {.hop = s->token.hop,
 	    .wire_id = s->profile->wire_id,
 	    .epoch = s->domain->epoch};
-	struct teep_message m = {.kind = TEEP_UPDATE,
-	    .numbering = s->form.numbering,
-	    .present = 1u << TEEP_OPT_TOKEN | 1u << TEEP_OPT_ERR_CODE |
-	        1u << TEEP_OPT_ERR_MSG | 1u << TEEP_OPT_ERR_LANG,
-	    .err_code = code,
-	    .err_msg = slice_str(text),
-	    .err_lang = SLICE_LIT("en")};
 	uint8_t token[TOKEN_SIZE];
 	struct slice message;
 	enum tam_err err = token_mint_update(&s->snapshot->tokens,
 	    session_scope(s), &t, session_new_id(), clock_wall_us(), token);
 
-	m.token = SLICE_OF(token);
+	m->kind = TEEP_UPDATE;
+	m->numbering = s->form.numbering;
+	m->present |= 1u << TEEP_OPT_TOKEN;
+	m->token = SLICE_OF(token);
 	if (err == TAM_OK)
-		err = reply_sign(s->worker, s->arena, s->domain, &s->form, &m,
+		err = reply_sign(s->worker, s->arena, s->domain, &s->form, m,
 		    &message);
-	if (err != TAM_OK) {
+	if (err != TAM_OK)
 		session_refuse(s, err);
+	else
+		session_answer_message(s, message);
+}
+
+/* Section 7.1.1: what is wrong with a QueryResponse, told in an Update. */
+void
+session_answer_error(struct session *s, uint64_t code, const char *text)
+{
+	struct teep_message m = {.present = 1u << TEEP_OPT_ERR_CODE |
+	        1u << TEEP_OPT_ERR_MSG | 1u << TEEP_OPT_ERR_LANG,
+	    .err_code = code,
+	    .err_msg = slice_str(text),
+	    .err_lang = SLICE_LIT("en")};
+
+	COUNT(&s->worker->counters, error_updates);
+	answer_without_promise(s, &m);
+}
+
+/* T40: what the Verifier made of the Evidence, for the agent to show again. */
+void
+session_answer_quiet(struct session *s)
+{
+	struct teep_message m = {.present = 1u << TEEP_OPT_PAYLOAD,
+	    .payload = s->passport};
+
+	if (s->passport.n == 0) {
+		session_answer_nothing(s);
 		return;
 	}
-	COUNT(&s->worker->counters, error_updates);
-	session_answer_message(s, message);
+	COUNT(&s->worker->counters, passports);
+	answer_without_promise(s, &m);
 }
 
 void

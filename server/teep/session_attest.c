@@ -28,7 +28,7 @@ session_may_attest(const struct session *s)
 {
 	return s->token.hop == 0 &&
 	    (s->token.items & TEEP_ITEM_ATTESTATION) == 0 &&
-	    s->domain->n_verifiers > 0;
+	    (s->domain->n_verifiers > 0 || s->domain->n_endorsements > 0);
 }
 
 /* --- the outcome ------------------------------------------------------------------- */
@@ -254,6 +254,32 @@ session_ask_verifier(struct session *s, verifier_cb cb)
 	    cb, s);
 }
 
+/* The result is ours; the agent gets one too, to show next time. */
+static void
+appraise_ourselves(struct session *s)
+{
+	struct cose_signer *verifier = worker_verifier(s->worker, s->domain);
+	struct eat_claims *c = arena_new(s->arena, struct eat_claims);
+	struct verifier by = {.name = "builtin"};
+	struct eat_expect expect = {.presenter = s->key.thumbprint,
+	    .n_nonces = 1,
+	    .nonces = {s->handle},
+	    .now_s = s->now_us / CLOCK_SECOND,
+	    .skew_s = CLOCK_SKEW_S};
+	enum tam_err err = builtin_appraise(s->worker->crypto, s->domain,
+	    s->message.payload, s->arena, &expect, c);
+
+	if (err != TAM_OK) {
+		fail(s, err);
+		return;
+	}
+	if (verifier != NULL && s->domain->passport_s > 0)
+		s->passport =
+		    builtin_result(s->worker->crypto, verifier, s->domain, c,
+		        s->handle, s->now_us / CLOCK_SECOND, s->arena);
+	affirm(s, &by, c);
+}
+
 static void
 ask_verifier(struct session *s)
 {
@@ -309,6 +335,9 @@ session_attest(struct session *s)
 	kind = eat_kind_of(s->message.payload_format, s->domain->teep_profile);
 	if (err != TAM_OK)
 		fail(s, err);
+	else if (kind == EAT_EVIDENCE &&
+	    builtin_takes(s->domain, s->message.payload_format))
+		appraise_ourselves(s);
 	else if (kind == EAT_EVIDENCE)
 		ask_verifier(s);
 	else

@@ -2,6 +2,7 @@
 
 #include "server/teep/session_steps.h"
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "server/http/exchange.h"
 #include "server/worker.h"
@@ -12,6 +13,7 @@
  * hop number in the token ends every loop.
  *
  *	negotiation         freshness, version, suites: in common, or given up
+ *	show_ourselves      a result about the TAM, for an agent that asks
  *	attest to plain     an agent that cannot attest may be known without
  *	all others          counted and logged; the agent comes again
  */
@@ -86,6 +88,37 @@ is_our_key(uint64_t code)
 	    code == TEEP_ERR_CERTIFICATE_EXPIRED;
 }
 
+/*
+ * T53: the agent wants to know whom it talks to.  A result about this TAM's
+ * key, by the Verifier of our own, with the agent's challenge; without one
+ * there is nothing to show, and the session ends.
+ */
+static void
+show_ourselves(struct session *s)
+{
+	struct cose_signer *tam =
+	    worker_signer(s->worker, s->domain, s->form.curve);
+	struct cose_signer *verifier = worker_verifier(s->worker, s->domain);
+	struct eat_claims *c = arena_new(s->arena, struct eat_claims);
+	uint8_t ueid[33] = {0x01};
+
+	if (tam == NULL || verifier == NULL) {
+		session_answer_nothing(s);
+		return;
+	}
+	memcpy(ueid + 1, cose_signer_key(tam)->thumbprint, 32);
+	c->has_cnf = true;
+	memcpy(c->cnf_thumbprint, cose_signer_key(tam)->thumbprint,
+	    sizeof(c->cnf_thumbprint));
+	c->ueid = SLICE_OF(ueid);
+	c->oemid = SLICE_LIT("tam");
+	c->hwmodel = SLICE_LIT("tamd");
+	c->hwversion = SLICE_LIT(PACKAGE_VERSION);
+	session_ask(s, asked_for_attestation(s),
+	    builtin_result(s->worker->crypto, verifier, s->domain, c,
+	        s->message.challenge, s->now_us / CLOCK_SECOND, s->arena));
+}
+
 void
 session_query_error(struct session *s)
 {
@@ -96,12 +129,14 @@ session_query_error(struct session *s)
 	log_peer(is_our_key(code) ? LOG_LEVEL_WARN : LOG_LEVEL_INFO,
 	    "device_error", "device=%lld code=%s", (long long)s->device_id,
 	    teep_err_code_name(code));
-	if (is_negotiation(code) && negotiate(s))
-		session_ask(s, asked_for_attestation(s));
+	if (code == TEEP_ERR_ATTESTATION_REQUIRED)
+		show_ourselves(s);
+	else if (is_negotiation(code) && negotiate(s))
+		session_ask(s, asked_for_attestation(s), slice_none());
 	else if (asked_for_attestation(s) && s->token.hop == 0 &&
 	    !is_negotiation(code) && !is_our_key(code) &&
 	    code != TEEP_ERR_TEMPORARY)
-		session_ask(s, false);
+		session_ask(s, false, slice_none());
 	else
 		session_answer_nothing(s);
 }

@@ -86,7 +86,7 @@ session_query_response(struct session *s)
 	known->stamp = session_stamp(s);
 	COUNT(&s->worker->counters, polls_cached);
 	observe(s, known->version);
-	session_answer_nothing(s);
+	session_answer_quiet(s);
 }
 
 /* --- reading the rows ---------------------------------------------------------------- */
@@ -259,14 +259,14 @@ decide(struct session *s)
 	}
 	if (changes_nothing(s) && s->decision.needs_attestation &&
 	    session_may_attest(s)) {
-		session_ask(s, true);
+		session_ask(s, true, slice_none());
 		return;
 	}
 	if (changes_nothing(s)) {
 		if (!s->decision.needs_attestation)
 			remember_quiet(s, s->device->version);
 		observe(s, s->device->version);
-		session_answer_nothing(s);
+		session_answer_quiet(s);
 		return;
 	}
 	promise(s);
@@ -332,9 +332,9 @@ on_applied(struct session *s, int64_t version)
 		    s->decision.n_shown == 0 && !s->device->update.open)
 			remember_quiet(s, version);
 		if (s->decision.needs_attestation && session_may_attest(s))
-			session_ask(s, true);
+			session_ask(s, true, slice_none());
 		else
-			session_answer_nothing(s);
+			session_answer_quiet(s);
 		return;
 	}
 	fault_point(FAULT_AFTER_COMMIT);

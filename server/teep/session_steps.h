@@ -50,6 +50,7 @@ struct session {
 	bool payload_opened; /* message.payload is what was encrypted */
 	enum policy_attestation attestation;
 	uint8_t attest_hash[STORE_DIGEST_SIZE]; /* of what was found */
+	struct slice passport; /* for the agent, if nothing else is sent */
 
 	struct inventory inventory;
 	const struct store_device *device;
@@ -71,8 +72,11 @@ void session_answer_message(struct session *, struct slice message);
 /* An Update that only says what is wrong. */
 void session_answer_error(struct session *, uint64_t err_code,
     const char *text);
-/* Another QueryRequest, to the device that is known now. */
-void session_ask(struct session *, bool attest);
+/* Another QueryRequest, to the device that is known now; with a result about
+ * the TAM, or none. */
+void session_ask(struct session *, bool attest, struct slice own_result);
+/* 204, or the passport, when there is one to pass back. */
+void session_answer_quiet(struct session *);
 /* Counts the reason; 204 when the peer is to blame, else 503. */
 void session_refuse(struct session *, enum tam_err);
 struct token_scope session_scope(const struct session *);

@@ -140,4 +140,71 @@ mode=pinned
 play told "${evidence[@]}"
 told 10
 stop_verifier
+
+# --- the Verifier of our own: endorsed keys, reference values, and a result for
+# the agent to show as a passport.
+mode=builtin
+"$tamctl" verifier delete veraison >/dev/null
+"$tamctl" wire-profile put attest ask=attest always_token=true >/dev/null
+model=$(printf tamfleet | od -An -tx1 | tr -d ' \n')
+"$tamctl" endorsement put att public_key=@attester.pub "hwmodel=$model" >/dev/null
+settle
+play told "${evidence[@]}"
+told 7 # no reference value allows it
+"$tamctl" reference-value put any "hwmodel=$model" hwversion=9.9 >/dev/null
+settle
+play told "${evidence[@]}"
+told 7
+"$tamctl" reference-value put any "hwmodel=$model" dbgstat=3 >/dev/null
+settle
+play updated "${evidence[@]}"
+[ "$(sql "SELECT count(*) FROM device_attestation WHERE result = 'affirmed' AND verifier = 'builtin'")" = 8 ] || die "builtin: not recorded"
+for fault in forged key expired worthless; do
+	play told "${evidence[@]}" --attest-fault $fault
+	told 7
+done
+play told --verifier-key other.pem # nobody endorsed it
+told 7
+"$tamctl" reference-value put any "hwmodel=$model" dbgstat=4 >/dev/null
+settle
+play told "${evidence[@]}"
+told 7
+"$tamctl" reference-value put any "hwmodel=$model" "manifests=[\"$draft_digest\"]" >/dev/null
+settle
+# Three sessions: an Update; then nothing to do, and the result passed back;
+# then the agent shows that, and its signature is known.
+reset
+passes=$(metric "$admin_1" tam_passports_total)
+"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 8 \
+    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+    --uri /tam/default/attest=final --attest evidence "${evidence[@]}" --rounds 4 -o json >fleet.out 2>&1 ||
+	die "passports: $(cat fleet.out)"
+grep -q '"passports": 8' fleet.out || die "$(grep passports fleet.out) were passed back"
+[ "$(metric "$admin_1" tam_passports_total)" = $((passes + 8)) ] || die "passports are not counted"
+[ "$(metric "$admin_1" tam_attestations_cached_total)" -ge 8 ] || die "a passport is verified each time"
+"$tamctl" reference-value put any "hwmodel=$model" "manifests=[\"$(printf '%064d' 7)\"]" >/dev/null
+settle
+"$tamctl" domain set passport_s=0 >/dev/null
+settle
+[ "$("$tamctl" -o json reference-value list | grep -c "$(printf '%064d' 7)")" = 1 ] || die "reference values are not listed"
+
+# An agent that wants to know whom it talks to (T53) is shown a result about
+# this TAM's key; one by another Verifier it does not believe.
+openssl pkey -in keys/default-verify.pem -pubout -out tamverify.pub
+echo "{\"selector\": \"class == \\\"cam\\\"\", \"components\": [{\"manifest\": \"$draft_digest\"}]}" >p.json
+"$tamctl" policy put base p.json >/dev/null
+"$tamctl" domain set passport_s=60 >/dev/null
+settle
+mode=tam
+tam_uri=(--uri /tam/default/final=final)
+shown() { # OUTCOME VERIFIER
+	reset
+	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+	    "${tam_uri[@]}" --play error=7 --tam-verifier "$2" --outcome "$1" >fleet.out 2>&1 || die "T53, $1: $(cat fleet.out)"
+}
+shown updated tamverify.pub
+shown refused_by_agent verifier.pub
 stop_node 1

@@ -1,0 +1,144 @@
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "admin/learn.h"
+#include "lib/base/hex.h"
+#include "storage/admin_statements.h"
+
+/* What the TAM's own Verifier goes by: endorsed keys and reference values. */
+
+enum {
+	HWMODEL_MAX = 32,
+	DIGEST_SIZE = 32
+};
+
+static enum tam_err
+check_hex(struct api_request *r, const char *pointer, const char *text,
+    size_t least, size_t most)
+{
+	uint8_t bytes[HWMODEL_MAX];
+	size_t n = 0;
+
+	if (text != NULL && hex_decode(text, strlen(text), bytes, most, &n) &&
+	    n >= least)
+		return TAM_OK;
+	return api_problem(r, 422, "invalid_value", pointer,
+	    "must be %zu to %zu bytes in hexadecimal digits", least, most);
+}
+
+/* Both resources: epoch, audit, and what was said back. */
+static enum tam_err
+changed(struct api_request *r)
+{
+	char *fields =
+	    r->json == NULL ? NULL : json_dumps(r->json, JSON_COMPACT);
+	enum tam_err err = api_raise_epoch(r, NULL);
+
+	if (err == TAM_OK)
+		err = api_audit(r, r->params[0], "", NULL, fields);
+	if (err == TAM_OK)
+		buf_add_str(&r->response, fields == NULL ? "{}" : fields);
+	free(fields);
+	return err;
+}
+
+static enum tam_err
+drop(struct api_request *r, const char *statement)
+{
+	struct sql_result *rows;
+	size_t n;
+	enum tam_err err = API_EXEC(r, &rows, statement, r->params[0]);
+
+	if (err != TAM_OK)
+		return err;
+	n = sql_changed(rows);
+	sql_result_free(rows);
+	return n > 0 ? changed(r)
+	             : api_problem(r, 404, "not_found", NULL,
+	                   "there is nothing of this name");
+}
+
+/* --- endorsements ---------------------------------------------------------------- */
+
+enum tam_err
+api_endorsement_list(struct api_request *r)
+{
+	int64_t limit;
+	const char *limit_text = api_limit(r, &limit);
+
+	return API_LIST(r, limit, SQL_ENDORSEMENT_LIST, api_cursor(r, ""),
+	    limit_text);
+}
+
+enum tam_err
+api_endorsement_put(struct api_request *r)
+{
+	const char *hwmodel = api_string(r, "hwmodel");
+	struct cose_key key;
+	enum tam_err err = TAM_OK;
+
+	if (hwmodel != NULL)
+		err = check_hex(r, "/hwmodel", hwmodel, 1, HWMODEL_MAX);
+	if (err == TAM_OK &&
+	    cose_key_from_pem(slice_str(api_string(r, "public_key")), &key) !=
+	        TAM_OK)
+		err = api_problem(r, 422, "bad_key", "/public_key",
+		    "not a P-256 or Ed25519 public key in PEM");
+	if (err == TAM_OK)
+		err = API_EXEC(r, NULL, SQL_ENDORSEMENT_PUT, r->domain_text,
+		    r->params[0], key.curve == COSE_P256 ? "p256" : "ed25519",
+		    sql_bytea(r->arena, cose_key_pub(&key)),
+		    sql_bytea(r->arena, SLICE_OF(key.thumbprint)),
+		    hwmodel == NULL ? "" : hwmodel);
+	return err == TAM_OK ? changed(r) : err;
+}
+
+enum tam_err
+api_endorsement_delete(struct api_request *r)
+{
+	return drop(r, SQL_ENDORSEMENT_DELETE);
+}
+
+/* --- reference values ---------------------------------------------------------------- */
+
+enum tam_err
+api_reference_list(struct api_request *r)
+{
+	int64_t limit;
+	const char *limit_text = api_limit(r, &limit);
+
+	return API_LIST(r, limit, SQL_REFERENCE_LIST, api_cursor(r, ""),
+	    limit_text);
+}
+
+enum tam_err
+api_reference_put(struct api_request *r)
+{
+	enum tam_err err =
+	    check_hex(r, "/hwmodel", api_string(r, "hwmodel"), 1, HWMODEL_MAX);
+	char *fields;
+	json_t *m;
+	size_t i;
+
+	json_array_foreach(json_object_get(r->json, "manifests"), i, m)
+	{
+		if (err == TAM_OK)
+			err = check_hex(r,
+			    arena_printf(r->arena, "/manifests/%zu", i),
+			    json_string_value(m), DIGEST_SIZE, DIGEST_SIZE);
+	}
+	if (err != TAM_OK)
+		return err;
+	fields = json_dumps(r->json, JSON_COMPACT);
+	err = API_EXEC(r, NULL, SQL_REFERENCE_PUT, r->domain_text, r->params[0],
+	    fields);
+	free(fields);
+	return err == TAM_OK ? changed(r) : err;
+}
+
+enum tam_err
+api_reference_delete(struct api_request *r)
+{
+	return drop(r, SQL_REFERENCE_DELETE);
+}
