@@ -4,9 +4,10 @@
 
 #include "admin/learn.h"
 #include "lib/base/hex.h"
+#include "lib/codec/x509.h"
 #include "storage/admin_statements.h"
 
-/* What the TAM's own Verifier goes by: endorsed keys and reference values. */
+/* Who vouches for devices: what the TAM's own Verifier goes by, and CAs. */
 
 enum {
 	HWMODEL_MAX = 32,
@@ -141,4 +142,45 @@ enum tam_err
 api_reference_delete(struct api_request *r)
 {
 	return drop(r, SQL_REFERENCE_DELETE);
+}
+
+/* --- device CAs ------------------------------------------------------------------------ */
+
+enum tam_err
+api_device_ca_list(struct api_request *r)
+{
+	int64_t limit;
+	const char *limit_text = api_limit(r, &limit);
+
+	return API_LIST(r, limit, SQL_DEVICE_CA_LIST, api_cursor(r, ""),
+	    limit_text);
+}
+
+enum tam_err
+api_device_ca_put(struct api_request *r)
+{
+	const char *pem = api_string(r, "certificates");
+	const char *crl = api_string(r, "crl");
+	struct x509_cas *cas = x509_cas_new();
+	bool certs = x509_cas_add(cas, pem) > 0;
+	bool lists =
+	    crl == NULL || crl[0] == '\0' || x509_cas_add_crl(cas, crl) > 0;
+	enum tam_err err;
+
+	x509_cas_free(cas);
+	if (!certs)
+		return api_problem(r, 422, "invalid_value", "/certificates",
+		    "no certificate in PEM");
+	if (!lists)
+		return api_problem(r, 422, "invalid_value", "/crl",
+		    "no revocation list in PEM");
+	err = API_EXEC(r, NULL, SQL_DEVICE_CA_PUT, r->domain_text, r->params[0],
+	    pem, crl == NULL ? "" : crl);
+	return err == TAM_OK ? changed(r) : err;
+}
+
+enum tam_err
+api_device_ca_delete(struct api_request *r)
+{
+	return drop(r, SQL_DEVICE_CA_DELETE);
 }

@@ -25,18 +25,21 @@ const struct api_field api_profile_fields[] = {{"is_default", TYPE_BOOLEAN,
         "current, or two-integers as old drafts had them"},
     {0}};
 
-const struct api_field api_domain_fields[] = {{"enrol", TYPE_STRING, false,
-                                                  "closed, or attested: a "
-                                                  "Verifier vouches for new "
-                                                  "devices"},
-    {"enrol_status", TYPE_STRING, false, "pending or active: of new devices"},
-    {"enrol_class", TYPE_STRING, false, "class of new devices"},
-    {"rekey", TYPE_STRING, false,
-        "refuse, pending or auto: a new key of a known identity"},
-    {"passport_s", TYPE_INTEGER, false,
-        "how long a result we pass back is good; 0: none is"},
-    {"teep_profile", TYPE_STRING, false, "eat_profile of attestation results"},
-    {0}};
+const struct api_field api_domain_fields[] =
+    {{"enrol", TYPE_STRING, false,
+         "closed; attested or ca: a "
+         "Verifier or CA vouches for new "
+         "devices"},
+        {"enrol_status", TYPE_STRING, false,
+            "pending or active: of new devices"},
+        {"enrol_class", TYPE_STRING, false, "class of new devices"},
+        {"rekey", TYPE_STRING, false,
+            "refuse, pending or auto: a new key of a known identity"},
+        {"passport_s", TYPE_INTEGER, false,
+            "how long a result we pass back is good; 0: none is"},
+        {"teep_profile", TYPE_STRING, false,
+            "eat_profile of attestation results"},
+        {0}};
 
 const struct api_field api_rekey_fields[] = {{"thumbprint", TYPE_STRING, true,
                                                  "of the new key, hex"},
@@ -57,6 +60,12 @@ const struct api_field api_reference_fields[] = {{"hwmodel", TYPE_STRING, true,
     {"manifests", TYPE_STRINGS, false,
         "digests, hex: the only ones it may run; absent: any"},
     {0}};
+
+const struct api_field api_device_ca_fields[] =
+    {{"certificates", TYPE_STRING, true, "PEM: roots or intermediates"},
+        {"crl", TYPE_STRING, false,
+            "PEM: revocation lists; with any, every chain is checked"},
+        {0}};
 
 const struct api_field api_verifier_fields[] = {{"public_key", TYPE_STRING,
                                                     true,

@@ -128,6 +128,15 @@ struct api_field {
 	X(reference_delete, "DELETE", "/v1/reference-values/{name}",           \
 	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "reference-value",    \
 	    "delete", "", "Accept devices that look like this no longer")      \
+	X(device_ca_list, "GET", "/v1/device-cas", ROLE_ANY, BODY_NONE, NULL,  \
+	    "device-ca", "list", "name,certificates,lists",                    \
+	    "List the CAs that vouch for devices")                             \
+	X(device_ca_put, "PUT", "/v1/device-cas/{name}",                       \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_device_ca_fields,       \
+	    "device-ca", "put", "", "Let a CA vouch for devices")              \
+	X(device_ca_delete, "DELETE", "/v1/device-cas/{name}",                 \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "device-ca",          \
+	    "delete", "", "Let a CA vouch for devices no longer")              \
 	X(verifier_list, "GET", "/v1/verifiers", ROLE_ANY, BODY_NONE, NULL,    \
 	    "verifier", "list", "name,curve,thumbprint,worst_tier,url",        \
 	    "List whose attestation results are believed")                     \
@@ -200,6 +209,7 @@ extern const struct api_field api_domain_fields[];
 extern const struct api_field api_rekey_fields[];
 extern const struct api_field api_endorsement_fields[];
 extern const struct api_field api_reference_fields[];
+extern const struct api_field api_device_ca_fields[];
 extern const struct api_field api_verifier_fields[];
 extern const struct api_field api_device_fields[];
 extern const struct api_field api_revocation_fields[];

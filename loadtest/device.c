@@ -204,9 +204,15 @@ sign(struct fleet_world *w, const struct agent *a, const struct teep_message *m,
 	buf_init(&payload, MESSAGE_MAX);
 	buf_init(&out, MESSAGE_MAX);
 	teep_encode(m, &payload);
-	cose_sign1(w->crypto, signer, alg,
-	    w->play.no_kid ? slice_none() : SLICE_OF(a->thumbprint),
-	    buf_slice(&payload), &out);
+	if (w->ca != NULL) {
+		struct slice cert = agent_certificate(w->ca, a, arena);
+
+		cose_sign1_certified(w->crypto, signer, alg, &cert, 1,
+		    buf_slice(&payload), &out);
+	} else
+		cose_sign1(w->crypto, signer, alg,
+		    w->play.no_kid ? slice_none() : SLICE_OF(a->thumbprint),
+		    buf_slice(&payload), &out);
 	reply->bytes = arena_dup(arena, buf_slice(&out));
 	buf_fini(&payload);
 	buf_fini(&out);

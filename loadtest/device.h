@@ -74,11 +74,20 @@ struct fleet_world {
 	struct manifest_blob *blobs;
 	bool deprecated_algs; /* sign with -7 and -8 */
 	struct attest_plan attest;
+	struct agent_ca *ca;    /* certifies the agents; NULL: they send kids */
 	bool whole_key;         /* results name the agent's key itself */
 	struct slice ueid_seed; /* the identities are those of this fleet */
 	struct agent_play play;
 	struct journal *journal;
 };
+
+/* Makes certificates for the agents' keys; NULL when the files are none. */
+struct agent_ca *agent_ca_new(const char *cert_file, const char *key_file,
+    int days);
+void agent_ca_free(struct agent_ca *);
+/* The agent's own, DER, in the arena. */
+struct slice agent_certificate(struct agent_ca *, const struct agent *,
+    struct arena *);
 
 /* What an agent does with a message it received. */
 enum agent_did {

@@ -25,7 +25,8 @@ const char options_usage[] =
     "           [--attest-fault nonce|key|expired|forged|worthless|absent]\n"
     "           [--encrypt-to PEM] [--encrypt ctr|gcm|chacha] [--whole-key]\n"
     "           [--play WHAT[=N]]... [--outcome NAME]\n"
-    "           [--device-key PEM]... [--lenient] [--ueid-of SEED] [--tam-verifier PEM]\n";
+    "           [--device-key PEM]... [--lenient] [--ueid-of SEED] [--tam-verifier PEM]\n"
+    "           [--x5chain CERT:KEY[:DAYS]]\n";
 
 static struct slice
 read_file(struct arena *arena, const char *path)
@@ -168,6 +169,7 @@ enum option_id {
 	O_OUTCOME,
 	O_DEVICE_KEY,
 	O_UEID_OF,
+	O_X5CHAIN,
 	O_TAM_VERIFIER,
 	O_LENIENT
 };
@@ -207,6 +209,7 @@ static const struct option long_options[] = {{"agents", required_argument, NULL,
     {"play", required_argument, NULL, O_PLAY},
     {"ueid-of", required_argument, NULL, O_UEID_OF},
     {"tam-verifier", required_argument, NULL, O_TAM_VERIFIER},
+    {"x5chain", required_argument, NULL, O_X5CHAIN},
     {"device-key", required_argument, NULL, O_DEVICE_KEY},
     {"lenient", no_argument, NULL, O_LENIENT},
     {"outcome", required_argument, NULL, O_OUTCOME}, {NULL, 0, NULL, 0}};
@@ -243,6 +246,26 @@ set_encrypt_to(struct options *o, const char *path)
 	p->encrypted = true;
 	if (p->encrypt_alg == 0)
 		p->encrypt_alg = COSE_ALG_A128GCM;
+}
+
+/* CERT:KEY[:DAYS] */
+static void
+set_ca(struct options *o, char *text)
+{
+	char *key = strchr(text, ':'), *days = NULL;
+
+	if (key != NULL) {
+		*key++ = '\0';
+		days = strchr(key, ':');
+	}
+	if (days != NULL)
+		*days++ = '\0';
+	o->world.ca = key == NULL
+	    ? NULL
+	    : agent_ca_new(text, key,
+	          days == NULL ? 30 : (int)number("x5chain", days, -1000));
+	if (o->world.ca == NULL)
+		errx(2, "--x5chain wants CERT:KEY[:DAYS], both in PEM");
 }
 
 /* What payloads are encrypted to; every agent of the fleet has it. */
@@ -329,6 +352,9 @@ set_attest(struct options *o, int c, char *arg)
 		if (cose_key_from_pem(read_file(o->arena, arg),
 		        &o->world.tam_verifier) != TAM_OK)
 			errx(2, "%s: not a public key in PEM", arg);
+		break;
+	case O_X5CHAIN:
+		set_ca(o, arg);
 		break;
 	case O_UEID_OF:
 		o->world.ueid_seed = slice_str(arg);

@@ -115,6 +115,7 @@ load_domains(struct loading *l)
 		(void)snprintf(d->teep_profile, sizeof(d->teep_profile), "%s",
 		    sql_text(rows, r, 5));
 		d->passport_s = sql_int(rows, r, 7);
+		d->enrols_certified = strcmp(sql_text(rows, r, 6), "ca") == 0;
 		d->enrols_attested =
 		    strcmp(sql_text(rows, r, 6), "attested") == 0;
 	}
@@ -326,6 +327,34 @@ load_verifiers(struct loading *l)
 
 	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++)
 		load_verifier(l, rows, r);
+	if (err == TAM_OK)
+		sql_result_free(rows);
+	return err;
+}
+
+static void
+load_ca(struct loading *l, const struct sql_result *rows, size_t r)
+{
+	struct tam_domain *d = domain_by_id(l, sql_int(rows, r, 0));
+
+	if (d == NULL)
+		return;
+	if (d->cas == NULL)
+		d->cas = x509_cas_new();
+	if (x509_cas_add(d->cas, sql_text(rows, r, 2)) == 0)
+		log_error("device_ca", "name=%s error=\"no certificate\"",
+		    sql_text(rows, r, 1));
+	(void)x509_cas_add_crl(d->cas, sql_text(rows, r, 3));
+}
+
+static enum tam_err
+load_cas(struct loading *l)
+{
+	struct sql_result *rows;
+	enum tam_err err = sql_exec(l->sql, SQL_DEVICE_CAS, 0, NULL, &rows);
+
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++)
+		load_ca(l, rows, r);
 	if (err == TAM_OK)
 		sql_result_free(rows);
 	return err;
@@ -572,6 +601,8 @@ load_all(struct loading *l)
 		err = load_tam_keys(l);
 	if (err == TAM_OK)
 		err = load_verifiers(l);
+	if (err == TAM_OK)
+		err = load_cas(l);
 	if (err == TAM_OK)
 		err = load_token_keys(l);
 	for (size_t i = 0; err == TAM_OK && i < l->out->n; i++)

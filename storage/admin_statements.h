@@ -244,6 +244,22 @@
 
 #define SQL_REFERENCE_DELETE "DELETE FROM reference_value WHERE name = $1"
 
+/* --- device CAs ----------------------------------------------------------------------------- */
+
+#define SQL_DEVICE_CA_LIST                                                     \
+	"SELECT json_build_object('name', name, 'certificates', "              \
+	"(length(pem) - length(replace(pem, 'BEGIN CERT', ''))) / 10, "        \
+	"'lists', (length(crl) - length(replace(crl, 'BEGIN X509 CRL', ''))) " \
+	"/ 14, 'created_at', created_at), name FROM device_ca "                \
+	"WHERE name > $1 ORDER BY name LIMIT $2::int"
+
+#define SQL_DEVICE_CA_PUT                                                \
+	"INSERT INTO device_ca (domain_id, name, pem, crl) "             \
+	"VALUES ($1::int, $2, $3, $4) ON CONFLICT (domain_id, name) DO " \
+	"UPDATE SET pem = EXCLUDED.pem, crl = EXCLUDED.crl"
+
+#define SQL_DEVICE_CA_DELETE "DELETE FROM device_ca WHERE name = $1"
+
 /* --- Verifiers and TAM keys ------------------------------------------------------------- */
 
 #define SQL_VERIFIER_JSON                                                  \

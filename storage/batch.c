@@ -35,7 +35,7 @@ static const char *const columns[DB_STATEMENTS] = {
     [DB_ANSWER_UPDATE] = "iiiiiiiiit",
     [DB_ATTESTED] = "iiiiitttibbbt",
     [DB_PAYLOAD] = "ib",
-    [DB_ENROL] = "ibtbbbi",
+    [DB_ENROL] = "ittbtbbbi",
 };
 
 struct batch_call {

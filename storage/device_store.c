@@ -474,6 +474,8 @@ device_enrol(struct batch *batch, const struct store_enrol *e,
 
 	memcpy(&key, e->thumbprint, sizeof(key));
 	add_int(&r, e->domain_id);
+	add_slice(&r, slice_str(e->how));
+	add_slice(&r, slice_str(e->name));
 	add_slice(&r, (struct slice){e->thumbprint, STORE_THUMBPRINT_SIZE});
 	add_slice(&r, e->p256 ? SLICE_LIT("p256") : SLICE_LIT("ed25519"));
 	add_slice(&r, e->public_key);

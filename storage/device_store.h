@@ -168,11 +168,14 @@ struct store_attestation {
 /* Written behind: nobody waits.  False when the queue is full. */
 bool device_attested(struct batch *, const struct store_attestation *);
 
-/* A key a Verifier vouched for, and the identity it found. */
+/* A key a Verifier or a CA vouched for, and whose it is. */
 struct store_enrol {
 	int32_t domain_id;
+	const char *how;  /* what the domain must allow: attested or ca */
+	const char *name; /* for the device; "": none */
 	const uint8_t *thumbprint;
 	bool p256;
+	/* Of a certificate: a hash of its issuer, and its serial number. */
 	struct slice public_key, oemid, ueid;
 	int64_t now_us;
 };

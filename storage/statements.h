@@ -109,11 +109,12 @@
 	"WHERE (d.stamp_epoch, d.stamp_us) < "                                 \
 	" (EXCLUDED.stamp_epoch, EXCLUDED.stamp_us)"
 
-#define SQL_WIRE_ENROL                                                      \
-	"SELECT e.n, r.verdict FROM unnest($1::int8[], $2::int8[], "        \
-	" $3::bytea[], $4::text[], $5::bytea[], $6::bytea[], $7::bytea[], " \
-	" $8::int8[]) AS e (n, a, b, c, d, f, g, h), LATERAL "              \
-	"wire_enrol(a::int, b, c, d, f, g, h) r"
+#define SQL_WIRE_ENROL                                                    \
+	"SELECT e.n, r.verdict FROM unnest($1::int8[], $2::int8[], "      \
+	" $3::text[], $4::text[], $5::bytea[], $6::text[], $7::bytea[], " \
+	" $8::bytea[], $9::bytea[], $10::int8[]) "                        \
+	" AS e (n, a, i, j, b, c, d, f, g, h), LATERAL "                  \
+	"wire_enrol_as(a::int, i, j, b, c, d, f, g, h) r"
 
 /* --- the control thread ---------------------------------------------------- */
 
@@ -133,6 +134,9 @@
 	"(SELECT coalesce(string_agg(encode(m, 'hex'), ''), '') FROM " \
 	" unnest(manifests) m) FROM reference_value "                  \
 	"WHERE domain_id = $1::int ORDER BY name"
+
+#define SQL_DEVICE_CAS \
+	"SELECT domain_id, name, pem, crl FROM device_ca ORDER BY 1, 2"
 
 #define SQL_VERIFIERS                                             \
 	"SELECT domain_id, name, curve, public_key, worst_tier, " \

@@ -33,6 +33,9 @@
 	X(BAD_KEY, PEER, "not a usable public key")                            \
 	X(BAD_SIGNATURE, PEER, "signature does not verify")                    \
 	X(CANNOT_DECRYPT, PEER, "no key of ours opens the ciphertext")         \
+	X(CERT_UNTRUSTED, PEER, "certificate chains to no device CA")          \
+	X(CERT_EXPIRED, PEER, "certificate is expired or not yet valid")       \
+	X(CERT_REVOKED, PEER, "certificate is revoked")                        \
 	/* attestation */                                                      \
 	X(ATTEST_MISSING, PEER, "attestation was asked for and not given")     \
 	X(ATTEST_SYNTAX, PEER, "attestation payload cannot be read")           \

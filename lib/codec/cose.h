@@ -29,7 +29,9 @@ enum {
 	COSE_SIGNATURE_SIZE = 64, /* r || s, or R || S */
 	COSE_THUMBPRINT_SIZE = 32,
 	COSE_SIGNATURES_MAX = 4, /* of one COSE_Sign */
-	COSE_KID_MAX = 64
+	COSE_KID_MAX = 64,
+	COSE_CERTS_MAX = 4,
+	COSE_CERT_MAX = 4096
 };
 
 enum cose_curve {
@@ -110,6 +112,10 @@ struct cose_signature {
 	struct slice prot; /* the protected header's bytes, verbatim */
 	int64_t alg;
 	struct slice kid; /* empty when absent; a hint, never trust */
+	/* x5chain, leaf first, whose leaf the signature protects; contents not
+	 * looked at (RFC 9360). */
+	size_t n_certs;
+	struct slice certs[COSE_CERTS_MAX];
 	struct slice bytes;
 };
 
@@ -140,6 +146,9 @@ enum tam_err cose_verify(struct cose_crypto *, const struct cose_message *,
  */
 void cose_sign1(struct cose_crypto *, struct cose_signer *, int alg,
     struct slice kid, struct slice payload, struct buf *);
+/* The same with a protected x5chain, leaf first, instead of a kid. */
+void cose_sign1_certified(struct cose_crypto *, struct cose_signer *, int alg,
+    const struct slice *certs, size_t n, struct slice payload, struct buf *);
 /* The same with the payload detached (nil), as SUIT has it. */
 void cose_sign1_detached(struct cose_crypto *, struct cose_signer *, int alg,
     struct slice kid, struct slice payload, struct buf *);

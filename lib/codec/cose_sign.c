@@ -5,6 +5,7 @@
 #include "lib/codec/cbor_in.h"
 #include "lib/codec/cbor_out.h"
 #include "lib/codec/cose.h"
+#include "lib/codec/crypto.h"
 
 /*
  * COSE_Sign1 and COSE_Sign, RFC 9052 section 4.  The Sig_structure is never
@@ -15,8 +16,10 @@ enum {
 	HEADER_ALG = 1,
 	HEADER_CRIT = 2,
 	HEADER_KID = 4,
+	HEADER_X5CHAIN = 33,
+	HEADER_X5T = 34,
 	HEADERS_MAX = 16,
-	PROTECTED_MAX = 4096,
+	PROTECTED_MAX = COSE_CERTS_MAX * COSE_CERT_MAX + 256,
 	PAYLOAD_MAX = 17 << 20
 };
 
@@ -24,11 +27,14 @@ struct header {
 	bool has_alg;
 	int64_t alg;
 	struct slice kid;
+	size_t n_certs;
+	struct slice certs[COSE_CERTS_MAX];
+	struct slice x5t; /* SHA-256; empty when absent, or by another hash */
 	size_t n;
 	int64_t labels[HEADERS_MAX];
 };
 
-/* RFC 9052, 3.1: every label named must be understood; we know 1, 2 and 4. */
+/* RFC 9052, 3.1: every label named must be understood; we know these. */
 static void
 read_crit(struct cbor_in *in)
 {
@@ -44,7 +50,8 @@ read_crit(struct cbor_in *in)
 		int64_t label = cbor_in_int(in);
 
 		if (label != HEADER_ALG && label != HEADER_CRIT &&
-		    label != HEADER_KID)
+		    label != HEADER_KID && label != HEADER_X5CHAIN &&
+		    label != HEADER_X5T)
 			cbor_in_fail(in, TAM_CRITICAL_HEADER);
 	}
 }
@@ -58,6 +65,35 @@ read_alg(struct cbor_in *in, struct header *h)
 	}
 	h->alg = cbor_in_int(in);
 	h->has_alg = true;
+}
+
+/* RFC 9360, 2: one certificate, or several, leaf first. */
+static void
+read_x5chain(struct cbor_in *in, struct header *h)
+{
+	size_t n = 1;
+
+	if (cbor_in_peek(in) == CBOR_ARRAY)
+		n = cbor_in_array(in, COSE_CERTS_MAX);
+	for (size_t i = 0; i < n && in->err == TAM_OK; i++)
+		h->certs[h->n_certs++] = cbor_in_bytes(in, 1, COSE_CERT_MAX);
+}
+
+/* [ hash algorithm, hash of the leaf ] */
+static void
+read_x5t(struct cbor_in *in, struct header *h)
+{
+	bool sha256 = false;
+	struct slice hash;
+
+	cbor_in_array_of(in, 2);
+	if (cbor_in_peek(in) == CBOR_TEXT)
+		cbor_in_skip(in);
+	else
+		sha256 = cbor_in_int(in) == COSE_ALG_SHA256;
+	hash = cbor_in_bytes(in, 0, 64);
+	if (sha256 && hash.n == SHA256_SIZE)
+		h->x5t = hash;
 }
 
 static void
@@ -83,6 +119,10 @@ read_header(struct cbor_in *in, bool prot, struct header *h)
 			cbor_in_fail(in, TAM_MALFORMED);
 		else if (label == HEADER_KID)
 			h->kid = cbor_in_bytes(in, 0, COSE_KID_MAX);
+		else if (label == HEADER_X5CHAIN)
+			read_x5chain(in, h);
+		else if (label == HEADER_X5T)
+			read_x5t(in, h);
 		else
 			cbor_in_skip(in);
 	}
@@ -98,6 +138,22 @@ overlap(const struct header *a, const struct header *b)
 		}
 	}
 	return false;
+}
+
+/* A chain counts when the signature covers its leaf: it is protected, or its
+ * hash is. */
+static void
+choose_chain(struct header *prot, const struct header *unprot)
+{
+	uint8_t hash[SHA256_SIZE];
+
+	if (prot->n_certs > 0 || unprot->n_certs == 0 || prot->x5t.n == 0)
+		return;
+	crypto_sha256(unprot->certs[0], hash);
+	if (!slice_eq(prot->x5t, SLICE_OF(hash)))
+		return;
+	memcpy(prot->certs, unprot->certs, sizeof(prot->certs));
+	prot->n_certs = unprot->n_certs;
 }
 
 /*
@@ -122,6 +178,7 @@ read_headers(struct cbor_in *in, struct arena *arena, struct header *out)
 	read_header(in, false, &unprot);
 	if (overlap(out, &unprot))
 		cbor_in_fail(in, TAM_BAD_COSE);
+	choose_chain(out, &unprot);
 	if (out->kid.n == 0)
 		out->kid = unprot.kid;
 	if (prot.n == 1 && prot.p[0] == 0xa0)
@@ -145,6 +202,8 @@ read_signature(struct cbor_in *in, const struct header *h, struct slice prot,
 	out->prot = prot;
 	out->alg = h->alg;
 	out->kid = h->kid;
+	out->n_certs = h->n_certs;
+	memcpy(out->certs, h->certs, sizeof(out->certs));
 	out->bytes = cbor_in_bytes(in, 0, 1024);
 	if (!h->has_alg)
 		cbor_in_fail(in, TAM_ALG_NOT_ALLOWED);
@@ -307,6 +366,42 @@ sign1(struct cose_crypto *crypto, struct cose_signer *signer, int alg,
 	else
 		cbor_out_bytes(out, payload);
 	cbor_out_bytes(out, SLICE_OF(signature));
+}
+
+static void
+write_chain(const struct slice *certs, size_t n, struct buf *b)
+{
+	cbor_out_uint(b, HEADER_X5CHAIN);
+	if (n > 1)
+		cbor_out_array(b, n);
+	for (size_t i = 0; i < n; i++)
+		cbor_out_bytes(b, certs[i]);
+}
+
+void
+cose_sign1_certified(struct cose_crypto *crypto, struct cose_signer *signer,
+    int alg, const struct slice *certs, size_t n, struct slice payload,
+    struct buf *out)
+{
+	uint8_t signature[COSE_SIGNATURE_SIZE];
+	struct to_be_signed t;
+	struct buf prot;
+
+	buf_init(&prot, PROTECTED_MAX);
+	cbor_out_map(&prot, 2);
+	cbor_out_uint(&prot, HEADER_ALG);
+	cbor_out_int(&prot, alg);
+	write_chain(certs, n, &prot);
+	to_be_signed(&t, false, slice_none(), buf_slice(&prot), slice_none(),
+	    payload);
+	cose_sign_parts(crypto, signer, t.parts, t.n, signature);
+	cbor_out_tag(out, COSE_TAG_SIGN1);
+	cbor_out_array(out, 4);
+	cbor_out_bytes(out, buf_slice(&prot));
+	write_unprotected(out, slice_none());
+	cbor_out_bytes(out, payload);
+	cbor_out_bytes(out, SLICE_OF(signature));
+	buf_fini(&prot);
 }
 
 void

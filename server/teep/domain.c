@@ -33,6 +33,7 @@ domain_fini(struct tam_domain *d)
 		free(d->verifiers[i].ca);
 	for (size_t i = 0; i < d->n_references; i++)
 		free(d->references[i].manifests);
+	x509_cas_free(d->cas);
 	free(d->references);
 	free(d->endorsements);
 	crypto_zero(&d->verify_key, sizeof(d->verify_key));

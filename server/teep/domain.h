@@ -15,6 +15,7 @@
 #include "lib/codec/eat.h"
 #include "lib/codec/ecdh.h"
 #include "lib/codec/teep.h"
+#include "lib/codec/x509.h"
 #include "policy/policy.h"
 #include "server/teep/builtin.h"
 #include "server/teep/token.h"
@@ -86,6 +87,8 @@ struct tam_domain {
 	bool has_verify_key;
 	struct cose_private verify_key;
 	int64_t passport_s;
+	struct x509_cas *cas; /* that vouch for devices; NULL: none */
+	bool enrols_certified;
 	size_t n_verifiers;
 	struct verifier verifiers[DOMAIN_VERIFIERS_MAX];
 	struct policy_set *policy;

@@ -18,6 +18,9 @@
  *	on_enrolled         a row, new or not; from here on it is a known device
  *
  * A result that only confirms a thumbprint introduces nobody.
+ *
+ * Where a CA vouches for devices, the chain of the message does
+ * (session_enrol_certified): it was verified, and so was the signature.
  */
 
 bool
@@ -66,6 +69,8 @@ enrol(struct session *s, const struct eat_claims *c)
 {
 	struct batch_call *call = device_enrol(s->worker->batch,
 	    &(struct store_enrol){.domain_id = s->domain->id,
+	        .how = "attested",
+	        .name = "",
 	        .thumbprint = c->cnf_thumbprint,
 	        .p256 = c->cnf_key.curve == COSE_P256,
 	        .public_key = cose_key_pub(&c->cnf_key),
@@ -147,4 +152,31 @@ session_enrol(struct session *s)
 		session_refuse(s, TAM_VERIFIER_DOWN);
 	else
 		session_wait_for_verifier(s, call);
+}
+
+void
+session_enrol_certified(struct session *s, const struct x509_leaf *leaf)
+{
+	struct batch_call *call;
+
+	s->key = leaf->key;
+	if (session_check_signature(s) != TAM_OK) {
+		refuse(s, TAM_BAD_SIGNATURE);
+		return;
+	}
+	call = device_enrol(s->worker->batch,
+	    &(struct store_enrol){.domain_id = s->domain->id,
+	        .how = "ca",
+	        .name = leaf->name,
+	        .thumbprint = leaf->key.thumbprint,
+	        .p256 = leaf->key.curve == COSE_P256,
+	        .public_key = cose_key_pub(&leaf->key),
+	        .oemid = SLICE_OF(leaf->issuer),
+	        .ueid = {leaf->serial, leaf->serial_n},
+	        .now_us = s->now_us},
+	    session_deadline(s), on_enrolled, s);
+	if (call == NULL)
+		session_refuse(s, TAM_DATABASE_BUSY);
+	else
+		session_wait(s, SESSION_IDENTIFYING, call);
 }

@@ -45,6 +45,11 @@ on_identified(enum tam_err err, const struct store_device *device, void *arg)
 	struct session *s = arg;
 
 	s->pending = NULL;
+	if (err == TAM_OK && device == NULL && s->leaf != NULL &&
+	    s->domain->enrols_certified) {
+		session_enrol_certified(s, s->leaf);
+		return;
+	}
 	if (err == TAM_OK && device == NULL && session_may_enrol(s)) {
 		session_enrol(s);
 		return;
@@ -162,11 +167,45 @@ load_by_key(struct session *s, const uint8_t *thumbprint, device_load_cb cb)
 		session_wait(s, SESSION_IDENTIFYING, call);
 }
 
+/*
+ * Key choice (CONFORMANCE 5.1): a chain whose leaf is protected goes before
+ * the kid.  Where the domain has CAs it must hold, whether the key is known or
+ * not: a certificate that ran out or was revoked is no key of a device.
+ */
+static enum tam_err
+check_chain(struct session *s)
+{
+	const struct cose_signature *sig = &s->cose.signatures[0];
+	struct x509_leaf *leaf;
+	enum tam_err err;
+
+	if (sig->n_certs == 0 || s->domain->cas == NULL)
+		return TAM_OK;
+	if (!session_may_fail(s))
+		return TAM_BUDGET_SPENT;
+	leaf = arena_new(s->arena, struct x509_leaf);
+	err = x509_verify(s->domain->cas, sig->certs, sig->n_certs,
+	    s->now_us / CLOCK_SECOND, leaf);
+	if (err == TAM_OK)
+		s->leaf = leaf;
+	else
+		session_strike(s);
+	return err;
+}
+
 void
 session_identify(struct session *s)
 {
 	struct slice kid = s->cose.signatures[0].kid;
 	const struct cached_device *known;
+	enum tam_err err = check_chain(s);
+
+	if (err != TAM_OK) {
+		session_refuse(s, err);
+		return;
+	}
+	if (s->leaf != NULL)
+		kid = SLICE_OF(s->leaf->key.thumbprint);
 
 	if (kid.n != COSE_THUMBPRINT_SIZE) {
 		find_candidates(s);

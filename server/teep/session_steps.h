@@ -41,6 +41,7 @@ struct session {
 	struct slice handle; /* the token, or the challenge, it answers */
 	struct token token;
 	struct reply_form form;
+	const struct x509_leaf *leaf; /* verified; NULL: no certificate */
 	struct cose_key key;
 	int64_t device_id;
 
@@ -101,6 +102,7 @@ enum tam_err session_check_signature(struct session *);
 /* session_enrol.c: a key nobody knows */
 bool session_may_enrol(const struct session *);
 void session_enrol(struct session *);
+void session_enrol_certified(struct session *, const struct x509_leaf *);
 /* session_attest.c: appraises, goes on to session_query_response(). */
 void session_attest(struct session *);
 /* Decrypts the attestation payload, once; TAM_OK when it is not encrypted. */

@@ -209,5 +209,46 @@ grep -q '"quiet": 2, "updated": 6' fleet.out || die "rekeyed: $(grep outcomes fl
 "$tamctl" domain set rekey=refuse >/dev/null
 settle
 [ "$(sql 'SELECT count(*) FROM device_key')" = 24 ] || die "keys: $(sql 'SELECT count(*) FROM device_key')"
+
+# --- certificates: a CA of the domain vouches for keys nobody knows
+make_ca() { # NAME
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout "$1.key" -out "$1.crt" \
+	    -subj "/CN=$1" -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign 2>/dev/null
+}
+make_ca factory
+make_ca stranger
+final=/tam/default/final=final
+certified=(--seed certified --x5chain factory.crt:factory.key)
+play quiet $final "${certified[@]}"
+[ "$(devices true)" = 24 ] || die "a certificate nobody asked for enrolled a device"
+"$tamctl" device-ca put factory certificates=@factory.crt >/dev/null
+"$tamctl" domain set enrol=ca enrol_status=active >/dev/null
+settle
+play quiet $final --seed certified --x5chain stranger.crt:stranger.key
+[ "$(drops cert_untrusted)" = 8 ] || die "another CA: $(drops cert_untrusted)"
+play quiet $final --seed certified --x5chain factory.crt:factory.key:-1
+[ "$(drops cert_expired)" = 8 ] || die "expired: $(drops cert_expired)"
+[ "$(devices true)" = 24 ] || die "a bad certificate enrolled a device"
+play updated $final "${certified[@]}"
+[ "$(devices "name LIKE 'device-%'")" = 8 ] || die "not enrolled by certificate"
+play updated $final "${certified[@]}" # known now
+[ "$(devices true)" = 32 ] || die "enrolled twice"
+play updated /tam/default/legacy=legacy "${certified[@]}" --deprecated-algs
+# The same certificate number with another key is another key of that device.
+play quiet $final --seed other --x5chain factory.crt:factory.key
+[ "$(devices true)" = 32 ] || die "a certificate's number enrolled two devices"
+# Expired or revoked, a certificate is no longer a known device's key either.
+play quiet $final --seed certified --x5chain factory.crt:factory.key:-1
+mkdir -p ca
+: >ca/index
+for n in 1 2 3 4 5 6 7 8; do printf 'R\t301231235959Z\t261101000000Z\t%02X\tunknown\t/CN=x\n' $n; done >ca/index
+printf '[ca]\ndefault_ca=d\n[d]\ndatabase=ca/index\ndefault_md=sha256\ndefault_crl_days=30\ncrlnumber=ca/number\n' >ca/conf
+echo 01 >ca/number
+openssl ca -config ca/conf -gencrl -keyfile factory.key -cert factory.crt -out factory.crl 2>/dev/null || die "no CRL"
+"$tamctl" device-ca put factory certificates=@factory.crt crl=@factory.crl >/dev/null
+settle
+play quiet $final "${certified[@]}"
+[ "$(drops cert_revoked)" = 8 ] || die "revoked: $(drops cert_revoked)"
+if "$tamctl" device-ca put bad certificates=nonsense 2>/dev/null; then die "nonsense is a CA"; fi
 stop_node 1
 

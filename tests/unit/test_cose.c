@@ -9,6 +9,7 @@
 #include "lib/base/hex.h"
 #include "lib/codec/cose.h"
 #include "lib/codec/crypto.h"
+#include "lib/codec/x509.h"
 #include "tests/support/files.h"
 #include "tests/support/keys.h"
 #include "tests/support/suite.h"
@@ -318,6 +319,76 @@ START_TEST(a_wrapped_secret_opens_only_unchanged)
 }
 END_TEST
 
+/* RFC 9360, 2: a chain counts when its leaf is protected. */
+START_TEST(a_chain_that_is_not_protected_is_not_there)
+{
+	static const char *const files[] = {"signed-03", "signed-04",
+	    "signed-05"};
+	struct cose_message m;
+
+	ck_assert_int_eq(
+	    cose_decode(test_file(arena,
+	                    arena_printf(arena,
+	                        "vectors/cose/x509-examples__%s.cbor",
+	                        files[_i])),
+	        arena, &m),
+	    TAM_OK);
+	ck_assert_uint_eq(m.signatures[0].n_certs, 0);
+}
+END_TEST
+
+START_TEST(a_protected_chain_is_there_and_signed)
+{
+	struct slice certs[2] = {test_file(arena,
+	                             "vectors/cose/x509-examples__alice.der"),
+	    test_file(arena, "vectors/cose/x509-examples__ca.der")};
+	struct cose_private priv = test_key("agent-p256");
+	struct cose_signer *signer = cose_signer_new(&priv);
+	struct cose_message m;
+	struct buf b;
+
+	buf_init(&b, 8192);
+	cose_sign1_certified(crypto, signer, COSE_ALG_ESP256, certs,
+	    (size_t)_i + 1, SLICE_LIT("what it says"), &b);
+	ck_assert_int_eq(cose_decode(buf_slice(&b), arena, &m), TAM_OK);
+	ck_assert_uint_eq(m.signatures[0].n_certs, (size_t)_i + 1);
+	ck_assert(slice_eq(m.signatures[0].certs[0], certs[0]));
+	ck_assert_int_eq(cose_verify(crypto, &m, 0, &priv.key, slice_none()),
+	    TAM_OK);
+	buf_fini(&b);
+	cose_signer_free(signer);
+}
+END_TEST
+
+/* The working group's example CA and what it signed. */
+START_TEST(a_certificate_chains_to_its_ca_within_its_time)
+{
+	struct slice alice =
+	    test_file(arena, "vectors/cose/x509-examples__alice.der");
+	struct slice pem = test_file(arena, "vectors/keys/x509_ca.pem");
+	struct x509_cas *cas = x509_cas_new(), *none = x509_cas_new();
+	struct x509_leaf leaf, read;
+	const int64_t within = 1700000000;
+
+	ck_assert_uint_eq(x509_cas_add(cas, arena_strdup(arena, pem)), 1);
+	ck_assert_uint_eq(x509_cas_add(cas, "nonsense"), 0);
+	ck_assert_int_eq(x509_leaf_read(alice, &read), TAM_OK);
+	ck_assert_int_eq(x509_verify(cas, &alice, 1, within, &leaf), TAM_OK);
+	ck_assert_mem_eq(leaf.key.thumbprint, read.key.thumbprint, 32);
+	ck_assert_int_eq(x509_verify(none, &alice, 1, within, &leaf),
+	    TAM_CERT_UNTRUSTED);
+	ck_assert_int_eq(x509_verify(cas, &alice, 1, 1, &leaf),
+	    TAM_CERT_EXPIRED);
+	alice.n--;
+	ck_assert_int_eq(x509_verify(cas, &alice, 1, within, &leaf),
+	    TAM_CERT_UNTRUSTED);
+	ck_assert_int_eq(x509_verify(cas, NULL, 0, within, &leaf),
+	    TAM_CERT_UNTRUSTED);
+	x509_cas_free(none);
+	x509_cas_free(cas);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -336,5 +407,9 @@ main(void)
 	    (int)(sizeof(bad) / sizeof(bad[0])));
 	tcase_add_test(tc, a_cose_sign_carries_one_signature_per_signer);
 	tcase_add_test(tc, a_wrapped_secret_opens_only_unchanged);
+	tcase_add_loop_test(tc, a_chain_that_is_not_protected_is_not_there, 0,
+	    3);
+	tcase_add_loop_test(tc, a_protected_chain_is_there_and_signed, 0, 2);
+	tcase_add_test(tc, a_certificate_chains_to_its_ca_within_its_time);
 	return suite_main(tc);
 }
