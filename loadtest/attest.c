@@ -86,7 +86,7 @@ fill_claims(struct fleet_world *w, const struct agent *a,
 
 	*c = (struct eat_claims){.issuer = SLICE_LIT("tamfleet"),
 	    .has_iat = true,
-	    .iat = p->fault == ATTEST_EXPIRED ? now - 2 * LIFE_S : now,
+	    .iat = p->fault == ATTEST_EXPIRED ? now - (int64_t)2 * LIFE_S : now,
 	    .has_exp = true,
 	    .n_nonces = 1,
 	    .nonces = {nonce_for(p, request, arena)},

@@ -6,6 +6,8 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/codec/cbor_out.h"
+#include "lib/codec/cose_encrypt.h"
 #include "lib/codec/crypto.h"
 
 enum {
@@ -348,9 +350,43 @@ cannot_attest(const struct fleet_world *w, const struct teep_message *request)
 	    w->attest.form == ATTEST_NONE;
 }
 
+/* Encrypted, then signed (E17); what is encrypted is a bstr around it. */
 static struct slice
-report(struct arena *arena, const struct teep_message *update,
-    const uint8_t digest[32], const struct suit_outcome *o)
+protected_report(struct fleet_world *w, struct slice plain, struct arena *arena)
+{
+	struct buf wrapped, sealed, out;
+	struct slice bytes = plain;
+
+	buf_init(&wrapped, 4096);
+	buf_init(&sealed, 8192);
+	buf_init(&out, 16384);
+	if (w->encrypts_reports) {
+		cbor_out_bytes(&wrapped, plain);
+		cose_encrypt(COSE_ALG_A128GCM, COSE_USE_SUIT_REPORT,
+		    &w->report_to, SLICE_OF(w->report_to.thumbprint),
+		    buf_slice(&wrapped), &sealed);
+		bytes = buf_slice(&sealed);
+	}
+	if (w->report_signer != NULL) {
+		const struct cose_key *key = cose_signer_key(w->report_signer);
+
+		cose_sign1(w->crypto, w->report_signer,
+		    key->curve == COSE_P256 ? COSE_ALG_ESP256
+		                            : COSE_ALG_ED25519,
+		    SLICE_OF(key->thumbprint), bytes, &out);
+		bytes = buf_slice(&out);
+	}
+	bytes = arena_dup(arena, bytes);
+	buf_fini(&wrapped);
+	buf_fini(&sealed);
+	buf_fini(&out);
+	return bytes;
+}
+
+static struct slice
+report(struct fleet_world *w, struct arena *arena,
+    const struct teep_message *update, const uint8_t digest[32],
+    const struct suit_outcome *o)
 {
 	struct suit_report r = {.nonce = update->token,
 	    .manifest_digest = {digest, 32},
@@ -365,7 +401,7 @@ report(struct arena *arena, const struct teep_message *update,
 
 	buf_init(&b, 1024);
 	suit_report_encode(&r, (struct slice){0}, &b);
-	out = arena_dup(arena, buf_slice(&b));
+	out = protected_report(w, buf_slice(&b), arena);
 	buf_fini(&b);
 	return out;
 }
@@ -552,7 +588,7 @@ process_update(struct fleet_world *w, struct agent *a,
 			    .reason = SUIT_REASON_CONDITION};
 			ok = false;
 		}
-		reports[n++] = report(arena, m, digest, &o);
+		reports[n++] = report(w, arena, m, digest, &o);
 	}
 	answer_update(w, a, m, ok, reports, n, arena, reply);
 }

@@ -74,6 +74,11 @@ struct fleet_world {
 	struct manifest_blob *blobs;
 	bool deprecated_algs; /* sign with -7 and -8 */
 	struct attest_plan attest;
+	/* How reports travel: signed by a key that signs nothing else, and
+	 * encrypted to the TAM; NULL and no key: as they are. */
+	struct cose_signer *report_signer;
+	bool encrypts_reports;
+	struct ecdh_key report_to;
 	struct agent_ca *ca;    /* certifies the agents; NULL: they send kids */
 	bool whole_key;         /* results name the agent's key itself */
 	struct slice ueid_seed; /* the identities are those of this fleet */

@@ -150,6 +150,7 @@ run(struct options *o)
 	free(agents);
 	free(result);
 	agent_ca_free(o->world.ca);
+	cose_signer_free(o->world.report_signer);
 	cose_signer_free(o->world.attest.signer);
 	fleet_world_fini(&o->world);
 	journal_close(o->world.journal);

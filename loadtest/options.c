@@ -26,7 +26,8 @@ const char options_usage[] =
     "           [--encrypt-to PEM] [--encrypt ctr|gcm|chacha] [--whole-key]\n"
     "           [--play WHAT[=N]]... [--outcome NAME]\n"
     "           [--device-key PEM]... [--lenient] [--ueid-of SEED] [--tam-verifier PEM]\n"
-    "           [--x5chain CERT:KEY[:DAYS]]\n";
+    "           [--x5chain CERT:KEY[:DAYS]] [--report-key PEM]\n"
+    "           [--report-to PEM]\n";
 
 static struct slice
 read_file(struct arena *arena, const char *path)
@@ -169,6 +170,8 @@ enum option_id {
 	O_OUTCOME,
 	O_DEVICE_KEY,
 	O_UEID_OF,
+	O_REPORT_KEY,
+	O_REPORT_TO,
 	O_X5CHAIN,
 	O_TAM_VERIFIER,
 	O_LENIENT
@@ -210,6 +213,8 @@ static const struct option long_options[] = {{"agents", required_argument, NULL,
     {"ueid-of", required_argument, NULL, O_UEID_OF},
     {"tam-verifier", required_argument, NULL, O_TAM_VERIFIER},
     {"x5chain", required_argument, NULL, O_X5CHAIN},
+    {"report-key", required_argument, NULL, O_REPORT_KEY},
+    {"report-to", required_argument, NULL, O_REPORT_TO},
     {"device-key", required_argument, NULL, O_DEVICE_KEY},
     {"lenient", no_argument, NULL, O_LENIENT},
     {"outcome", required_argument, NULL, O_OUTCOME}, {NULL, 0, NULL, 0}};
@@ -224,15 +229,17 @@ one_of(const char *name, const char *text, const char *const *names)
 	errx(2, "--%s does not know '%s'", name, text);
 }
 
-static void
-set_verifier_key(struct options *o, const char *path)
+static struct cose_signer *
+read_signer(struct options *o, const char *path)
 {
 	struct cose_private priv;
+	struct cose_signer *signer;
 
 	if (cose_private_from_pem(read_file(o->arena, path), &priv) != TAM_OK)
 		errx(2, "%s: not a private key in PEM", path);
-	o->world.attest.signer = cose_signer_new(&priv);
+	signer = cose_signer_new(&priv);
 	cose_private_wipe(&priv);
+	return signer;
 }
 
 static void
@@ -329,7 +336,7 @@ set_attest(struct options *o, int c, char *arg)
 		p->form = (enum attest_form)one_of("attest", arg, forms);
 		break;
 	case O_VERIFIER_KEY:
-		set_verifier_key(o, arg);
+		p->signer = read_signer(o, arg);
 		break;
 	case O_FAULT:
 		p->fault =
@@ -355,6 +362,15 @@ set_attest(struct options *o, int c, char *arg)
 		break;
 	case O_X5CHAIN:
 		set_ca(o, arg);
+		break;
+	case O_REPORT_KEY:
+		o->world.report_signer = read_signer(o, arg);
+		break;
+	case O_REPORT_TO:
+		o->world.encrypts_reports = true;
+		if (ecdh_key_from_pem(read_file(o->arena, arg),
+		        &o->world.report_to) != TAM_OK)
+			errx(2, "%s: not a P-256 or X25519 key in PEM", arg);
 		break;
 	case O_UEID_OF:
 		o->world.ueid_seed = slice_str(arg);

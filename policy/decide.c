@@ -487,8 +487,8 @@ order_manifests(struct policy_decision *out)
 		}
 		const struct policy_manifest *next = out->manifests[pick];
 
-		memmove(&out->manifests[done + 1], &out->manifests[done],
-		    (pick - done) * sizeof(out->manifests[0]));
+		for (; pick > done; pick--)
+			out->manifests[pick] = out->manifests[pick - 1];
 		out->manifests[done] = next;
 	}
 }

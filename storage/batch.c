@@ -30,8 +30,7 @@ static const char *const columns[DB_STATEMENTS] = {
     [DB_LOAD] = "ib",
     [DB_CANDIDATES] = "i",
     [DB_OBSERVE] = "iiiiiib",
-    [DB_ANSWER_QUERY] = "iiiiiiiiibtttt"
-                        "iibbtttti",
+    [DB_ANSWER_QUERY] = "iiiiiiiiibttttiibbtttti",
     [DB_ANSWER_UPDATE] = "iiiiiiiiit",
     [DB_ATTESTED] = "iiiiitttibbbt",
     [DB_PAYLOAD] = "ib",

@@ -45,7 +45,7 @@ void backend_ed25519_expand(uint8_t secret[64]);
 struct evp_pkey_st;
 /* NULL when the point is not one. */
 struct evp_pkey_st *backend_p256_public_pkey(const uint8_t xy[64]);
-struct evp_pkey_st *backend_p256_private_pkey(const uint8_t d[32],
+struct evp_pkey_st *backend_p256_private_pkey(const uint8_t secret[32],
     const uint8_t xy[64]);
 /* The uncompressed point of a key, without its leading 04. */
 bool backend_p256_point(struct evp_pkey_st *, uint8_t xy[64]);

@@ -246,7 +246,7 @@ write_context(struct buf *b, enum cose_use use, struct slice prot)
 	write_party(b);
 	write_party(b);
 	cbor_out_array(b, other.n > 0 ? 3 : 2);
-	cbor_out_uint(b, 8 * KEK_SIZE);
+	cbor_out_uint(b, (uint64_t)8 * KEK_SIZE);
 	cbor_out_bytes(b, prot);
 	if (other.n > 0)
 		cbor_out_bytes(b, other);

@@ -75,7 +75,7 @@ is_ear_profile(const char *folded_profile)
 enum eat_kind
 eat_kind_of(struct slice media_type, const char *teep_profile)
 {
-	char type[FORMAT_MAX], room[FORMAT_MAX];
+	char type[FORMAT_MAX] = "", room[FORMAT_MAX];
 	const char *profile;
 
 	if (media_type.n == 0)

@@ -287,10 +287,6 @@ note(struct http_client *c, bool ok)
 static void
 call_free(struct http_call *call)
 {
-	struct http_client *c = call->client;
-
-	TAILQ_REMOVE(&c->calls, call, link);
-	c->n_calls--;
 	if (call->timer != NULL)
 		event_free(call->timer);
 	free(call->target);
@@ -314,6 +310,8 @@ finish(struct http_call *call, const struct http_answer *a)
 	void *arg = call->arg;
 
 	note(call->client, a->status > 0 && a->status < 500);
+	TAILQ_REMOVE(&call->client->calls, call, link);
+	call->client->n_calls--;
 	call_free(call);
 	if (cb != NULL)
 		cb(a, arg);
@@ -484,8 +482,10 @@ http_client_free(struct http_client *c)
 		link_free(l);
 	}
 	on_bury(-1, 0, c);
-	while ((call = TAILQ_FIRST(&c->calls)) != NULL)
+	while ((call = TAILQ_FIRST(&c->calls)) != NULL) {
+		TAILQ_REMOVE(&c->calls, call, link);
 		call_free(call);
+	}
 	event_free(c->bury);
 	if (c->dns != NULL)
 		evdns_base_free(c->dns, 0);

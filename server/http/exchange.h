@@ -78,6 +78,6 @@ struct slice http_header(const struct http_exchange *, const char *name);
 /* Whether it was sent at all. */
 bool http_has_header(const struct http_exchange *, const char *name);
 /* The decoded value of a parameter of a query; NULL when it has none. */
-char *http_query_value(struct arena *, struct slice query, const char *name);
+char *http_query_value(struct arena *, struct slice rest, const char *name);
 
 #endif

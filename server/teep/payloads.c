@@ -76,8 +76,11 @@ payload_cache_free(struct payload_cache *c)
 
 	if (c == NULL)
 		return;
-	while ((p = TAILQ_FIRST(&c->list)) != NULL)
-		payload_free(p);
+	while ((p = TAILQ_FIRST(&c->list)) != NULL) {
+		TAILQ_REMOVE(&c->list, p, link);
+		free(p->bytes);
+		free(p);
+	}
 	free(c);
 }
 

@@ -253,7 +253,7 @@ answer_without_promise(struct session *s, struct teep_message *m)
 	struct token t = {.hop = s->token.hop,
 	    .wire_id = s->profile->wire_id,
 	    .epoch = s->domain->epoch};
-	uint8_t token[TOKEN_SIZE];
+	uint8_t *token = arena_alloc(s->arena, TOKEN_SIZE);
 	struct slice message;
 	enum tam_err err = token_mint_update(&s->snapshot->tokens,
 	    session_scope(s), &t, session_new_id(), clock_wall_us(), token);
@@ -261,7 +261,7 @@ answer_without_promise(struct session *s, struct teep_message *m)
 	m->kind = TEEP_UPDATE;
 	m->numbering = s->form.numbering;
 	m->present |= 1u << TEEP_OPT_TOKEN;
-	m->token = SLICE_OF(token);
+	m->token = (struct slice){token, TOKEN_SIZE};
 	if (err == TAM_OK)
 		err = reply_sign(s->worker, s->arena, s->domain, &s->form, m,
 		    &message);

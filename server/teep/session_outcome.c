@@ -58,13 +58,14 @@ static const char *
 outcome_detail(struct session *s)
 {
 	const struct teep_message *m = &s->message;
+	struct suit_opening opening = {s->domain->agree, s->domain->n_agree};
 	struct suit_report r;
 	char text[200];
 
 	if (m->kind == TEEP_SUCCESS)
 		return "";
 	if (m->n_reports > 0 &&
-	    suit_report_decode(m->reports[0], s->arena, &r) == TAM_OK)
+	    suit_report_open(m->reports[0], &opening, s->arena, &r) == TAM_OK)
 		return arena_printf(s->arena,
 		    "%s section=%llu offset=%llu component=%llu reason=%llu %s",
 		    teep_err_code_name(m->err_code),

@@ -72,10 +72,8 @@ verifier_peers_new(void)
 }
 
 static void
-peer_free(struct verifier_peers *peers, struct peer *p)
+peer_free(struct peer *p)
 {
-	TAILQ_REMOVE(&peers->list, p, link);
-	peers->n--;
 	http_client_free(p->client);
 	free(p->url);
 	free(p->ca);
@@ -89,8 +87,10 @@ verifier_peers_free(struct verifier_peers *peers)
 
 	if (peers == NULL)
 		return;
-	while ((p = TAILQ_FIRST(&peers->list)) != NULL)
-		peer_free(peers, p);
+	while ((p = TAILQ_FIRST(&peers->list)) != NULL) {
+		TAILQ_REMOVE(&peers->list, p, link);
+		peer_free(p);
+	}
 	free(peers);
 }
 

@@ -353,6 +353,31 @@ serve(int port)
 	return 0;
 }
 
+static bool
+set_file(struct arena *arena, int c, const char *path)
+{
+	struct cose_private priv;
+
+	switch (c) {
+	case 'c':
+		return SSL_CTX_use_certificate_chain_file(d.tls, path) == 1;
+	case 'k':
+		return SSL_CTX_use_PrivateKey_file(d.tls, path,
+		           SSL_FILETYPE_PEM) == 1;
+	case 's':
+		if (cose_private_from_pem(read_file(arena, path), &priv) !=
+		    TAM_OK)
+			return false;
+		d.signer = cose_signer_new(&priv);
+		return true;
+	case 'a':
+		return cose_key_from_pem(read_file(arena, path), &d.attester) ==
+		    TAM_OK;
+	default:
+		return false;
+	}
+}
+
 int
 main(int argc, char **argv)
 {
@@ -364,7 +389,6 @@ main(int argc, char **argv)
 	    {"attester", required_argument, NULL, 'a'},
 	    {"mode", required_argument, NULL, 'm'}, {NULL, 0, NULL, 0}};
 	struct arena *arena = arena_new_in(NULL);
-	struct cose_private priv;
 	int c, port = 0, status;
 
 	crypto_init();
@@ -375,24 +399,10 @@ main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'p')
 			port = (int)strtol(optarg, NULL, 10);
-		else if (c == 'c' &&
-		    SSL_CTX_use_certificate_chain_file(d.tls, optarg) != 1)
-			errx(2, "%s: no certificate", optarg);
-		else if (c == 'k' &&
-		    SSL_CTX_use_PrivateKey_file(d.tls, optarg,
-		        SSL_FILETYPE_PEM) != 1)
-			errx(2, "%s: no key", optarg);
-		else if (c == 's') {
-			if (cose_private_from_pem(read_file(arena, optarg),
-			        &priv) != TAM_OK)
-				errx(2, "%s: no key", optarg);
-			d.signer = cose_signer_new(&priv);
-		} else if (c == 'a' &&
-		    cose_key_from_pem(read_file(arena, optarg), &d.attester) !=
-		        TAM_OK)
-			errx(2, "%s: no key", optarg);
 		else if (c == 'm')
 			d.mode = optarg;
+		else if (!set_file(arena, c, optarg))
+			errx(2, "%s: not what it should be", optarg);
 	}
 	status = serve(port);
 	SSL_CTX_free(d.tls);

@@ -118,6 +118,16 @@ for section in 16 20 7; do
 	[ "$(sql "SELECT count(*) FROM outstanding_update WHERE NOT success AND err_code = 11
 		AND err_detail LIKE '%section=$section %reason=10%'")" = 4 ] || die "section $section: $(sql 'SELECT err_code, err_detail FROM outstanding_update')"
 done
+# Reports as they travel: signed, encrypted, both; read all the same.
+"$tamctl" suit keygen --curve p256 --key report.pem --public report.pub
+for k in p256 x25519; do openssl pkey -in keys/default-agree-$k.pem -pubout -out agree-$k.pub; done
+for how in '--report-key report.pem' '--report-to agree-p256.pub' '--report-key report.pem --report-to agree-x25519.pub'; do
+	# shellcheck disable=SC2086  # lists of options
+	play manifest_failed $uri --play fail-section=20 $how
+	[ "$(sql "SELECT count(*) FROM outstanding_update WHERE err_detail LIKE '%section=20 %reason=10%'")" = 4 ] ||
+		die "$how: $(sql 'SELECT err_detail FROM outstanding_update')"
+done
+
 kill "$verifierd"
 verifierd=
 

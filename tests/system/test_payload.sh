@@ -26,15 +26,15 @@ fetch() { # DIGEST CURL-OPTION... ; status in $code, body in body, headers in he
 	local path=$1
 	shift
 	: >body
-	code=$(curl -sS --cacert keys/tls.crt -o body -D head -w '%{http_code}' "$@" "$url/$path") || die "curl: $*"
+	code=$(curl -sS --cacert keys/tls.crt -o body -D headers -w '%{http_code}' "$@" "$url/$path") || die "curl: $*"
 }
-header() { tr -d '\r' <head | awk -v n="$1:" 'tolower($1) == n { $1 = ""; print substr($0, 2) }'; }
+header() { tr -d '\r' <headers | awk -v n="$1:" 'tolower($1) == n { $1 = ""; print substr($0, 2) }'; }
 for version in --http1.1 --http2; do
 	fetch "$digest" $version
 	[ "$code" = 200 ] || die "whole: $code"
 	cmp -s body "$ta" || die "another body"
-	[ "$(header etag)" = "\"$digest\"" ] || die "etag: $(cat head)"
-	[[ $(header cache-control) == *immutable* ]] || die "cache-control: $(cat head)"
+	[ "$(header etag)" = "\"$digest\"" ] || die "etag: $(cat headers)"
+	[[ $(header cache-control) == *immutable* ]] || die "cache-control: $(cat headers)"
 	fetch "$digest" $version -H "If-None-Match: \"$digest\""
 	[ "$code" = 304 ] && [ ! -s body ] || die "known already: $code"
 	fetch "$digest" $version -H 'If-None-Match: "other"'
