@@ -151,6 +151,7 @@
 
 #define SQL_TAM_KEYS                                           \
 	"SELECT domain_id, thumbprint, uri, use FROM tam_key " \
+	"WHERE use <> 'next' "                                 \
 	"ORDER BY domain_id, created_at, thumbprint"
 
 #define SQL_TOKEN_KEYS \

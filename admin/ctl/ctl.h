@@ -19,6 +19,7 @@ enum {
 /* Each takes what follows its own name. */
 int ctl_db(int argc, char **argv);
 int ctl_bootstrap(int argc, char **argv);
+int ctl_key(int argc, char **argv);
 int ctl_suit(int argc, char **argv);
 /* 0 accepted, 1 rejected, 2 not decodable. */
 int ctl_inspect(int argc, char **argv);

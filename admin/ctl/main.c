@@ -44,6 +44,7 @@ print_commands(FILE *to)
 	    fputs("\n  db            status|plan|migrate|verify|accept-restore"
 	          "\n  bootstrap     the first domain, its keys and an "
 	          "administrator"
+	          "\n  key           add|use|retire: the TAM's own keys"
 	          "\n  suit          create|keygen"
 	          "\n  inspect       what a message, envelope, report or token "
 	          "says, and holds\n",
@@ -356,6 +357,8 @@ run_local(int argc, char **argv)
 		return ctl_db(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "bootstrap") == 0)
 		return ctl_bootstrap(argc, argv);
+	if (argc > 0 && strcmp(argv[0], "key") == 0)
+		return ctl_key(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "suit") == 0)
 		return ctl_suit(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "inspect") == 0)

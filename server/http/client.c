@@ -385,8 +385,10 @@ start(struct http_call *call)
 	if (call->body_n > 0)
 		(void)evbuffer_add(evhttp_request_get_output_buffer(req),
 		    call->body, call->body_n);
-	/* A failure here has called on_answer() already. */
-	(void)evhttp_make_request(l->conn, req, call->method, call->target);
+	if (evhttp_make_request(l->conn, req, call->method, call->target) !=
+	        0 &&
+	    l->call != NULL) /* it has not told us itself */
+		on_answer(NULL, l);
 }
 
 static void
@@ -463,6 +465,12 @@ void
 http_call_cancel(struct http_call *call)
 {
 	call->cb = NULL;
+}
+
+bool
+http_client_idle(const struct http_client *c)
+{
+	return c->n_calls == 0;
 }
 
 void

@@ -32,6 +32,8 @@ struct http_client_options {
 
 /* NULL when the URL or the CA is not usable. */
 struct http_client *http_client_new(const struct http_client_options *);
+/* Nothing is under way. */
+bool http_client_idle(const struct http_client *);
 /* Pending callbacks do not run. */
 void http_client_free(struct http_client *);
 

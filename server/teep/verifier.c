@@ -107,8 +107,23 @@ find_peer(struct worker *w, const struct verifier *v)
 	return NULL;
 }
 
-/* Beyond a few the one made first goes, if it has nothing under way; its
- * calls would be lost with it. */
+/* Verifiers come and go with snapshots: of too many the one made first goes
+ * that has nothing under way. */
+static bool
+make_room(struct verifier_peers *peers)
+{
+	struct peer *p = TAILQ_LAST(&peers->list, peers);
+
+	while (p != NULL && p->client != NULL && !http_client_idle(p->client))
+		p = TAILQ_PREV(p, peers, link);
+	if (p == NULL)
+		return false;
+	TAILQ_REMOVE(&peers->list, p, link);
+	peers->n--;
+	peer_free(p);
+	return true;
+}
+
 static struct http_client *
 client_of(struct worker *w, const struct verifier *v)
 {
@@ -117,7 +132,7 @@ client_of(struct worker *w, const struct verifier *v)
 
 	if (p != NULL)
 		return p->client;
-	if (peers->n == PEERS_MAX)
+	if (peers->n == PEERS_MAX && !make_room(peers))
 		return NULL;
 	p = mem_new(struct peer);
 	p->client =

@@ -123,6 +123,31 @@ grep -q suit_prefix "$work/err" || die "$(cat "$work/err")"
 make_component vendor/one/a 1 text >/dev/null || die "a signer may write below its prefix"
 if make_component vendor/oneself 1 text >/dev/null 2>&1; then die "a prefix ends with a segment"; fi
 
+# A key of the TAM is published, used, and the one before retired.
+signed_by() { # KEY: the opener of /tam
+	curl -sS --cacert "$work/keys/tls.crt" -X POST -H 'Accept: */*' "https://localhost:$port/tam" -o "$work/opener"
+	"$tamctl" inspect --key "$1" "$work/opener" >/dev/null
+}
+export TAMCTL_DATABASE=$db
+signed_by "$work/keys/tam-p256.pub" || die "the first key does not sign"
+rm -f "$work/keys/next.pem"
+"$tamctl" key add --key "$work/keys/next.pem" --curve p256 2>/dev/null
+openssl pkey -in "$work/keys/next.pem" -pubout -out "$work/keys/next.pub" 2>/dev/null
+settle
+signed_by "$work/keys/tam-p256.pub" || die "a key signs before it is used"
+next=$("$tamctl" -o json tam-key list | tr '{' '\n' | sed -n 's/.*"use" : "next".*"thumbprint" : "\([0-9a-f]*\)".*/\1/p')
+[ ${#next} = 64 ] || die "the next key is not published: $("$tamctl" -o json tam-key list)"
+"$tamctl" key use "$next"
+settle
+signed_by "$work/keys/next.pub" || die "the next key does not sign"
+if "$tamctl" key retire 00 2>/dev/null; then die "a key nobody has was retired"; fi
+first=$("$tamctl" -o json tam-key list | tr '{' '\n' | grep p256 | grep '"sign"' | grep -v "$next" |
+	sed 's/.*"thumbprint" : "\([0-9a-f]*\)".*/\1/')
+"$tamctl" key retire "$first"
+if "$tamctl" key retire "$next" 2>/dev/null; then die "the last key that signs was retired"; fi
+settle
+signed_by "$work/keys/next.pub" || die "the key does not sign after the other was retired"
+
 # Import: a verdict per line, the good ones are kept.
 {
 	"$tamfleet" keys --agents 2
