@@ -309,6 +309,36 @@ agent_unsolicited(struct fleet_world *w, const struct agent *a,
 	return reply.bytes;
 }
 
+/* CONFORMANCE A1: RequestTA, what is needed and not there. */
+static void
+fill_requested(const struct fleet_world *w, const struct agent *a,
+    struct arena *arena, struct teep_message *m)
+{
+	if (agent_holds(a, w->wanted))
+		return;
+	m->present |= 1u << TEEP_OPT_REQUESTED;
+	m->n_requested = 1;
+	m->requested = arena_new(arena, struct teep_requested);
+	m->requested->component_id = w->wanted;
+}
+
+/* CONFORMANCE A2: UnrequestTA, the manifests that brought what is not needed
+ * any more. */
+static void
+fill_unneeded(const struct fleet_world *w, struct agent *a, struct arena *arena,
+    struct teep_message *m)
+{
+	const struct agent_component *c = find_component(a, w->wanted);
+
+	if (c == NULL)
+		return;
+	m->present |= 1u << TEEP_OPT_UNNEEDED;
+	m->n_unneeded = c->n_users;
+	m->unneeded = arena_new_n(arena, c->n_users, struct slice);
+	for (size_t i = 0; i < c->n_users; i++)
+		m->unneeded[i] = c->users[i]->manifest.component_id;
+}
+
 /* Section 4.3. */
 static void
 answer_query(struct fleet_world *w, struct agent *a,
@@ -320,6 +350,10 @@ answer_query(struct fleet_world *w, struct agent *a,
 
 	echo_token(request, &m);
 	fill_tc_list(w, a, arena, &m);
+	if (w->wanted.n > 0 && a->sessions == 0)
+		fill_requested(w, a, arena, &m);
+	else if (w->wanted.n > 0)
+		fill_unneeded(w, a, arena, &m);
 	if ((request->data_items & TEEP_ITEM_ATTESTATION) != 0)
 		attest_fill(w, a, request, arena, &m);
 	reply->did = AGENT_ANSWERED_QUERY;

@@ -82,6 +82,9 @@ struct fleet_world {
 	struct agent_ca *ca;    /* certifies the agents; NULL: they send kids */
 	bool whole_key;         /* results name the agent's key itself */
 	struct slice ueid_seed; /* the identities are those of this fleet */
+	/* A component the Client Apps ask for; in an agent's first session they
+	 * need it, later they do not. */
+	struct slice wanted;
 	struct agent_play play;
 	struct journal *journal;
 };

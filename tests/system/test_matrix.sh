@@ -128,6 +128,18 @@ for how in '--report-key report.pem' '--report-to agree-p256.pub' '--report-key 
 		die "$how: $(sql 'SELECT err_detail FROM outstanding_update')"
 done
 
+# A component on request: asked for, then not needed.
+"$tamctl" suit create --key keys/signer.pem --component vendor/extra --sequence 1 --vendor $vendor --class $class_id \
+    --payload "$top/README.md" --out extra.suit
+extra=$("$tamctl" -o name manifest upload extra.suit)
+echo "{\"components\": [{\"manifest\": \"$extra\", \"state\": \"on-request\"}]}" >extra.json
+"$tamctl" policy put extra extra.json >/dev/null
+settle
+play updated $uri --signer keys/signer.pub --request vendor/extra --expect vendor/extra
+play updated $uri --signer keys/signer.pub --request vendor/extra --rounds 2 --absent vendor/extra
+play updated $uri --signer keys/signer.pub --absent vendor/extra
+"$tamctl" policy delete extra >/dev/null
+
 kill "$verifierd"
 verifierd=
 
