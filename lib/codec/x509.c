@@ -103,17 +103,18 @@ parse(struct slice der)
 	return cert;
 }
 
-/* A name the operator's tools can show and take: else none. */
+/* A name the operator's tools can show and take, whole: else none. */
 static void
 read_name(X509 *cert, char out[X509_NAME_MAX])
 {
-	int n = X509_NAME_get_text_by_NID(X509_get_subject_name(cert),
-	    NID_commonName, out, X509_NAME_MAX);
+	const X509_NAME *subject = X509_get_subject_name(cert);
+	int n = X509_NAME_get_text_by_NID(subject, NID_commonName, NULL, 0);
 
-	if (n <= 0 || n >= X509_NAME_MAX) {
-		out[0] = '\0';
+	out[0] = '\0';
+	if (n <= 0 || n >= X509_NAME_MAX)
 		return;
-	}
+	(void)X509_NAME_get_text_by_NID(subject, NID_commonName, out,
+	    X509_NAME_MAX);
 	for (int i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)out[i];
 

@@ -10,7 +10,7 @@
 #include "lib/codec/cose.h"
 
 enum {
-	X509_NAME_MAX = 64,
+	X509_NAME_MAX = 65,  /* ub-common-name and a NUL */
 	X509_SERIAL_MAX = 20 /* RFC 5280, 4.1.2.2 */
 };
 

@@ -4,7 +4,9 @@
 
 #include <check.h>
 #include <jansson.h>
+#include <openssl/ec.h>
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #include "lib/base/hex.h"
 #include "lib/codec/cose.h"
@@ -389,6 +391,58 @@ START_TEST(a_certificate_chains_to_its_ca_within_its_time)
 }
 END_TEST
 
+/* A self-signed certificate of this common name, whatever its length. */
+static struct slice
+certificate_of(const char *name)
+{
+	EVP_PKEY *key = EVP_EC_gen("P-256");
+	X509 *cert = X509_new();
+	unsigned char *der = NULL;
+	struct slice out;
+
+	ck_assert_int_eq(X509_NAME_add_entry_by_NID(X509_get_subject_name(cert),
+	                     NID_commonName, V_ASN1_UTF8STRING,
+	                     (const unsigned char *)name, -1, -1, 0),
+	    1);
+	(void)X509_set_issuer_name(cert, X509_get_subject_name(cert));
+	(void)X509_gmtime_adj(X509_getm_notBefore(cert), 0);
+	(void)X509_gmtime_adj(X509_getm_notAfter(cert), 60);
+	(void)X509_set_pubkey(cert, key);
+	ck_assert_int_gt(X509_sign(cert, key, EVP_sha256()), 0);
+	out.n = (size_t)i2d_X509(cert, &der);
+	out = arena_dup(arena, (struct slice){der, out.n});
+	OPENSSL_free(der);
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	return out;
+}
+
+/* Two names that begin alike are two names. */
+START_TEST(a_common_name_is_read_whole_or_not_at_all)
+{
+	const char *digits =
+	    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	const struct {
+		const char *name, *read;
+	} names[] = {
+	    {"sensor-1", "sensor-1"},
+	    {digits, digits},
+	    {arena_printf(arena, "%s0", digits), ""},
+	    {"a name", ""},
+	    {"a/b", ""},
+	    {"\xc3\xa4", ""},
+	};
+	struct x509_leaf leaf;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		ck_assert_int_eq(x509_leaf_read(certificate_of(names[i].name),
+		                     &leaf),
+		    TAM_OK);
+		ck_assert_str_eq(leaf.name, names[i].read);
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -411,5 +465,6 @@ main(void)
 	    3);
 	tcase_add_loop_test(tc, a_protected_chain_is_there_and_signed, 0, 2);
 	tcase_add_test(tc, a_certificate_chains_to_its_ca_within_its_time);
+	tcase_add_test(tc, a_common_name_is_read_whole_or_not_at_all);
 	return suite_main(tc);
 }
