@@ -319,7 +319,10 @@ fill_requested(const struct fleet_world *w, const struct agent *a,
 	m->present |= 1u << TEEP_OPT_REQUESTED;
 	m->n_requested = 1;
 	m->requested = arena_new(arena, struct teep_requested);
-	m->requested->component_id = w->wanted;
+	*m->requested = (struct teep_requested){.component_id = w->wanted,
+	    .has_sequence = w->have_binary,
+	    .sequence = w->have_sequence,
+	    .have_binary = w->have_binary};
 }
 
 /* CONFORMANCE A2: UnrequestTA, the manifests that brought what is not needed

@@ -85,6 +85,8 @@ struct fleet_world {
 	/* A component the Client Apps ask for; in an agent's first session they
 	 * need it, later they do not. */
 	struct slice wanted;
+	bool have_binary; /* of this sequence number */
+	uint64_t have_sequence;
 	struct agent_play play;
 	struct journal *journal;
 };

@@ -20,7 +20,7 @@ const char options_usage[] =
     "           [--rounds N] [--interval S] [--duration S] [--tries N]\n"
     "           [--payload URI=FILE]... [--vendor-id HEX] [--class-id HEX]\n"
     "           [--expect COMPONENT]... [--absent COMPONENT]...\n"
-    "           [--request COMPONENT]\n"
+    "           [--request COMPONENT [--have-binary SEQUENCE]]\n"
     "           [--journal FILE] [--deprecated-algs] [-o json]\n"
     "           [--attest eat|ear|evidence --verifier-key PEM]\n"
     "           [--attest-fault nonce|key|expired|forged|worthless|absent]\n"
@@ -173,6 +173,7 @@ enum option_id {
 	O_UEID_OF,
 	O_REPORT_KEY,
 	O_REQUEST,
+	O_HAVE_BINARY,
 	O_REPORT_TO,
 	O_X5CHAIN,
 	O_TAM_VERIFIER,
@@ -215,6 +216,7 @@ static const struct option long_options[] = {{"agents", required_argument, NULL,
     {"ueid-of", required_argument, NULL, O_UEID_OF},
     {"tam-verifier", required_argument, NULL, O_TAM_VERIFIER},
     {"x5chain", required_argument, NULL, O_X5CHAIN},
+    {"have-binary", required_argument, NULL, O_HAVE_BINARY},
     {"request", required_argument, NULL, O_REQUEST},
     {"report-key", required_argument, NULL, O_REPORT_KEY},
     {"report-to", required_argument, NULL, O_REPORT_TO},
@@ -372,6 +374,11 @@ set_attest(struct options *o, int c, char *arg)
 	case O_REQUEST:
 		if (!suit_component_parse(o->arena, arg, &o->world.wanted))
 			errx(2, "--request does not know '%s'", arg);
+		break;
+	case O_HAVE_BINARY:
+		o->world.have_binary = true;
+		o->world.have_sequence =
+		    (uint64_t)number("have-binary", arg, 0);
 		break;
 	case O_REPORT_TO:
 		o->world.encrypts_reports = true;

@@ -293,13 +293,32 @@ satisfied(const struct policy_facts *f, const struct policy_manifest *m)
 	return true;
 }
 
+static bool
+names(const struct policy_request *r, const struct policy_manifest *m)
+{
+	return slice_eq(r->component, m->id) || installs(m, r->component);
+}
+
+/* CONFORMANCE T42: a device that has the binary gets the manifest only. */
+static struct slice
+sent_form(const struct policy_facts *f, const struct policy_manifest *m)
+{
+	for (size_t i = 0; m->bare.n > 0 && i < f->n_requested; i++) {
+		const struct policy_request *r = &f->requested[i];
+
+		if (r->have_binary && r->sequence == m->sequence && names(r, m))
+			return m->bare;
+	}
+	return m->envelope;
+}
+
 static size_t
-sent_bytes(const struct policy_decision *out)
+sent_bytes(const struct deciding *d)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < out->n_manifests; i++)
-		n += out->manifests[i]->envelope.n;
+	for (size_t i = 0; i < d->out->n_manifests; i++)
+		n += sent_form(d->facts, d->out->manifests[i]).n;
 	return n;
 }
 
@@ -320,7 +339,7 @@ want(struct deciding *d, const struct policy_manifest *m)
 	if (!speak(d, m->id) || policy_is_revoked(d->set, m) ||
 	    satisfied(d->facts, m))
 		return;
-	if (sent_bytes(out) + m->envelope.n > d->facts->update_max) {
+	if (sent_bytes(d) + sent_form(d->facts, m).n > d->facts->update_max) {
 		d->too_large = out->n_manifests == 0 || d->too_large;
 		return; /* the next Update takes it, if it fits at all */
 	}
@@ -360,9 +379,7 @@ requested(const struct policy_facts *f, const struct policy_manifest *m)
 	for (size_t i = 0; i < f->n_requested; i++) {
 		const struct policy_request *r = &f->requested[i];
 
-		if (m->sequence >= r->sequence &&
-		    (slice_eq(r->component, m->id) ||
-		        installs(m, r->component)))
+		if (m->sequence >= r->sequence && names(r, m))
 			return true;
 	}
 	return false;
@@ -493,6 +510,14 @@ order_manifests(struct policy_decision *out)
 	}
 }
 
+static void
+choose_forms(struct deciding *d)
+{
+	for (size_t i = 0; i < d->out->n_manifests; i++)
+		d->out->envelopes[i] =
+		    sent_form(d->facts, d->out->manifests[i]);
+}
+
 /* A component that a manifest brings again is not lost. */
 static void
 settle_removes(struct policy_decision *out)
@@ -517,6 +542,7 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 	*out = (struct policy_decision){.reason = "up_to_date"};
 	out->manifests = (const struct policy_manifest **)arena_alloc(a,
 	    WANTED_MAX * sizeof(struct policy_manifest *));
+	out->envelopes = arena_alloc(a, WANTED_MAX * sizeof(*out->envelopes));
 	out->unlinks = arena_alloc(a, WANTED_MAX * sizeof(*out->unlinks));
 	out->shown = arena_alloc(a, WANTED_MAX * sizeof(*out->shown));
 	out->adds = arena_alloc(a, WANTED_MAX * sizeof(*out->adds));
@@ -526,6 +552,7 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 	grant_unneeded(&d);
 	settle_removes(out);
 	order_manifests(out);
+	choose_forms(&d);
 	if (out->n_shown > 0)
 		out->reason = out->n_unlinks + out->n_manifests > 0
 		    ? "revocation"

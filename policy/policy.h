@@ -34,6 +34,9 @@ struct policy_manifest {
 	struct slice id; /* manifest-component-id */
 	uint64_t sequence;
 	struct slice envelope;
+	/* The envelope without what is integrated in it, for who has the
+	 * binary; empty: there is no such form. */
+	struct slice bare;
 	size_t n_components;
 	const struct policy_component *components; /* its dependencies' too */
 	size_t n_dependencies;
@@ -81,6 +84,7 @@ bool policy_image_revoked(const struct policy_set *, struct slice digest);
 struct policy_request {
 	struct slice component; /* a component's id or a manifest's */
 	uint64_t sequence;
+	bool have_binary; /* of exactly this sequence number */
 };
 
 /* What is known of the device's word. */
@@ -107,6 +111,7 @@ struct policy_decision {
 	bool needs_attestation; /* a policy that matches asks for it */
 	size_t n_manifests, n_unlinks, n_shown;
 	const struct policy_manifest **manifests; /* to send; the set's */
+	struct slice *envelopes;                  /* of them, whole or bare */
 	struct slice *unlinks;                    /* manifest-component-ids */
 	int64_t *shown; /* revocations whose target the device holds */
 	/* What a Success will mean. */

@@ -95,6 +95,7 @@ policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
 	to->digest = arena_dup(set->arena, m->digest);
 	to->id = arena_dup(set->arena, m->id);
 	to->envelope = arena_dup(set->arena, m->envelope);
+	to->bare = arena_dup(set->arena, m->bare);
 	to->components = components;
 	to->dependencies = dependencies;
 }

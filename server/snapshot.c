@@ -502,6 +502,7 @@ add_manifest(struct loading *l, struct policy_builder *b,
 	const struct suit_component *brought[SUIT_BROUGHT_MAX];
 	struct slice dependencies[SUIT_COMPONENTS_MAX];
 	struct suit_info *info = arena_new(l->arena, struct suit_info);
+	struct buf bare;
 	struct policy_manifest m = {.digest = sql_bytes(rows, r, 1, l->arena),
 	    .id = sql_bytes(rows, r, 2, l->arena),
 	    .sequence = (uint64_t)sql_int(rows, r, 3),
@@ -519,7 +520,13 @@ add_manifest(struct loading *l, struct policy_builder *b,
 		                             : brought[i]->digest};
 	m.n_dependencies = suit_dependencies(info, dependencies);
 	m.dependencies = dependencies;
+	/* A dependency may be integrated too, and is needed. */
+	buf_init(&bare, SUIT_ENVELOPE_MAX);
+	if (m.n_dependencies == 0)
+		suit_envelope_strip(envelope, l->arena, &bare);
+	m.bare = buf_slice(&bare);
 	policy_add_manifest(b, &m);
+	buf_fini(&bare);
 }
 
 static enum tam_err

@@ -125,6 +125,13 @@ enum tam_err suit_envelope_decode(struct slice, struct arena *,
     struct suit_envelope *);
 
 /*
+ * A sound envelope without what is integrated in it, for who has the binary
+ * (CONFORMANCE T42); no signature covers those elements.  Appends nothing
+ * when nothing is integrated.
+ */
+void suit_envelope_strip(struct slice sound, struct arena *, struct buf *);
+
+/*
  * TAM_OK when one block verifies under one of the keys; *which is its place.
  * A MAC is no proof: a TAM shares no key with a signer.
  */

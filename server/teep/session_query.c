@@ -136,17 +136,21 @@ reload(struct session *s)
 
 /* --- deciding ------------------------------------------------------------------------- */
 
-/* What makes two Updates the same: their manifests and unlinks, in order. */
+/* What makes two Updates the same: their manifests, whole or bare, and
+ * unlinks, in order. */
 static void
 hash_content(struct session *s)
 {
 	const struct policy_decision *d = &s->decision;
 	struct slice *parts = arena_new_n(s->arena,
-	    d->n_manifests + 2 * d->n_unlinks + 1, struct slice);
+	    2 * d->n_manifests + 2 * d->n_unlinks + 1, struct slice);
 	size_t n = 0;
 
-	for (size_t i = 0; i < d->n_manifests; i++)
+	for (size_t i = 0; i < d->n_manifests; i++) {
 		parts[n++] = d->manifests[i]->digest;
+		if (d->envelopes[i].n != d->manifests[i]->envelope.n)
+			parts[n++] = SLICE_LIT("bare");
+	}
 	parts[n++] = SLICE_LIT("unlink");
 	for (size_t i = 0; i < d->n_unlinks; i++) {
 		parts[n++] = SLICE_LIT("/");
@@ -220,7 +224,8 @@ decide(struct session *s)
 	for (size_t i = 0; i < s->message.n_requested; i++)
 		requests[i] = (struct policy_request){s->message.requested[i]
 		                                          .component_id,
-		    s->message.requested[i].sequence};
+		    s->message.requested[i].sequence,
+		    s->message.requested[i].have_binary};
 	facts.n_requested = s->message.n_requested;
 	facts.requested = requests;
 	facts.n_unneeded = s->message.n_unneeded;
@@ -444,7 +449,7 @@ send_update(struct session *s)
 	    .numbering = s->form.numbering,
 	    .present = 1u << TEEP_OPT_TOKEN};
 	uint8_t *token = arena_alloc(s->arena, TOKEN_SIZE);
-	struct slice message, *manifests;
+	struct slice message;
 	enum tam_err err;
 
 	err = token_mint_update(&s->snapshot->tokens, session_scope(s), &t,
@@ -452,16 +457,12 @@ send_update(struct session *s)
 	if (err != TAM_OK)
 		return err;
 	m.token = (struct slice){token, TOKEN_SIZE};
-	manifests =
-	    arena_new_n(s->arena, s->decision.n_manifests, struct slice);
-	for (size_t i = 0; i < s->decision.n_manifests; i++)
-		manifests[i] = s->decision.manifests[i]->envelope;
 	if (s->decision.n_manifests > 0)
 		m.present |= 1u << TEEP_OPT_MANIFEST_LIST;
 	if (s->decision.n_unlinks > 0)
 		m.present |= 1u << TEEP_OPT_UNNEEDED;
 	m.n_manifests = s->decision.n_manifests;
-	m.manifests = manifests;
+	m.manifests = s->decision.envelopes;
 	m.n_unneeded = s->decision.n_unlinks;
 	m.unneeded = s->decision.unlinks;
 	err =

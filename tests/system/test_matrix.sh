@@ -138,6 +138,10 @@ settle
 play updated $uri --signer keys/signer.pub --request vendor/extra --expect vendor/extra
 play updated $uri --signer keys/signer.pub --request vendor/extra --rounds 2 --absent vendor/extra
 play updated $uri --signer keys/signer.pub --absent vendor/extra
+# Who has the binary gets the manifest only: without the binary it fails.
+play manifest_failed $uri --signer keys/signer.pub --request vendor/extra --have-binary 1
+play updated $uri --signer keys/signer.pub --request vendor/extra --have-binary 1 --payload "#payload=$top/README.md" \
+    --expect vendor/extra
 "$tamctl" policy delete extra >/dev/null
 
 kill "$verifierd"

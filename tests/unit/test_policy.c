@@ -195,7 +195,7 @@ END_TEST
 
 START_TEST(a_device_gets_on_request_what_it_asks_for)
 {
-	struct policy_request request = {SLICE_LIT("a"), 0};
+	struct policy_request request = {SLICE_LIT("a"), 0, false};
 	struct policy_facts facts = {.subject = {SLICE_LIT("cam"), 0, NULL},
 	    .update_max = 1000};
 	struct policy_set *set;
@@ -217,6 +217,50 @@ START_TEST(a_device_gets_on_request_what_it_asks_for)
 	request.sequence = 5; /* newer than what there is */
 	policy_decide(set, &facts, arena, &d);
 	ck_assert(!policy_has_work(&d));
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(who_has_the_binary_gets_the_manifest_only)
+{
+	struct policy_component c = {SLICE_LIT("a"), SLICE_OF(digests[1])};
+	struct policy_manifest m = {.digest = SLICE_OF(digests[1]),
+	    .id = SLICE_LIT("a/suit"),
+	    .sequence = 5,
+	    .envelope = {arena_calloc(arena, 1, 900), 900},
+	    .bare = {arena_calloc(arena, 1, 90), 90},
+	    .n_components = 1,
+	    .components = &c};
+	const struct {
+		struct policy_request request;
+		size_t room, n, bytes;
+	} cases[] = {
+	    {{SLICE_LIT("a"), 5, false}, 1000, 1, 900},
+	    {{SLICE_LIT("a"), 5, true}, 1000, 1, 90},
+	    {{SLICE_LIT("a/suit"), 5, true}, 1000, 1, 90},
+	    {{SLICE_LIT("a"), 4, true}, 1000, 1, 900}, /* an older binary */
+	    {{SLICE_LIT("b"), 5, true}, 1000, 1, 900},
+	    {{SLICE_LIT("a"), 5, false}, 100, 0, 0},
+	    {{SLICE_LIT("a"), 5, true}, 100, 1, 90}, /* fits only like this */
+	};
+	struct policy_set *set;
+	struct policy_decision d;
+
+	policy_add_manifest(builder, &m);
+	add_policy("p", wants("", 0, 1));
+	set = build();
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct policy_facts facts = {.subject = {SLICE_LIT("cam"), 0,
+		                                 NULL},
+		    .update_max = cases[i].room,
+		    .n_requested = 1,
+		    .requested = &cases[i].request};
+
+		policy_decide(set, &facts, arena, &d);
+		ck_assert_uint_eq(d.n_manifests, cases[i].n);
+		if (d.n_manifests == 1)
+			ck_assert_uint_eq(d.envelopes[0].n, cases[i].bytes);
+	}
 	policy_set_unref(set);
 }
 END_TEST
@@ -548,6 +592,7 @@ main(void)
 	tcase_add_loop_test(tc, attestation_says_which_rules_count, 0, 3);
 	tcase_add_test(tc, an_update_stays_within_the_devices_size);
 	tcase_add_test(tc, a_device_gets_on_request_what_it_asks_for);
+	tcase_add_test(tc, who_has_the_binary_gets_the_manifest_only);
 	tcase_add_test(tc,
 	    what_a_device_does_not_need_goes_unless_a_rule_keeps_it);
 	LOOP(tc, a_documents_error_points_at_the_member, bad_documents);

@@ -165,6 +165,33 @@ START_TEST(notices_every_flipped_bit)
 }
 END_TEST
 
+/* Without its payload a manifest says the same, and is signed as before. */
+START_TEST(an_envelope_without_its_payload_is_as_sound)
+{
+	struct slice whole = envelope_bytes("teep-suit/suit_integrated"), bare;
+	struct cose_key key = test_suit_key();
+	struct suit_envelope a, b;
+	struct buf out;
+	size_t which;
+
+	buf_init(&out, 4096);
+	suit_envelope_strip(whole, arena, &out);
+	bare = buf_slice(&out);
+	ck_assert_int_eq(suit_envelope_decode(whole, arena, &a), TAM_OK);
+	ck_assert_int_eq(suit_envelope_decode(bare, arena, &b), TAM_OK);
+	ck_assert_uint_eq(a.n_payloads, 1);
+	ck_assert_uint_eq(b.n_payloads, 0);
+	ck_assert_uint_lt(bare.n, whole.n - a.payloads[0].bytes.n);
+	ck_assert_mem_eq(a.digest, b.digest, 32);
+	ck_assert_int_eq(suit_verify(crypto, &b, arena, &key, 1, &which),
+	    TAM_OK);
+	buf_clear(&out);
+	suit_envelope_strip(envelope_bytes("teep-suit/suit_uri"), arena, &out);
+	ck_assert_uint_eq(out.n, 0);
+	buf_fini(&out);
+}
+END_TEST
+
 START_TEST(reads_current_reports_and_survives_old_ones)
 {
 	struct suit_report r;
@@ -228,6 +255,7 @@ main(void)
 	tcase_add_test(tc, learns_what_a_manifest_installs);
 	tcase_add_test(tc, component_ids_survive_their_text);
 	tcase_add_test(tc, notices_every_flipped_bit);
+	tcase_add_test(tc, an_envelope_without_its_payload_is_as_sound);
 	tcase_add_test(tc, reads_current_reports_and_survives_old_ones);
 	tcase_add_test(tc, a_report_survives_its_encoding);
 	return suite_main(tc);
