@@ -26,11 +26,13 @@
  * over HTTPS, EAT Evidence appraised for real, an EAR as result.
  *
  *	verifierd --port N --cert PEM --key PEM --signer PEM --attester PEM
- *	    [--mode good|pending|slow|status|garbage|nowhere|huge|forged]
+ *	    [--mode good|pending|slow|status|garbage|nowhere|huge|forged|redirect]
+ *	    [--location URL]
  *
  * pending: 202, then complete at the second GET; slow: no answer for 3 s;
  * status: 500 problem+json; garbage: 200 that is no JSON; nowhere: 201 without
- * Location; huge: a body without end; forged: signed by nobody.
+ * Location; huge: a body without end; forged: signed by nobody; redirect: 307
+ * to the URL.
  */
 
 enum {
@@ -48,7 +50,7 @@ struct session {
 };
 
 static struct {
-	const char *mode;
+	const char *mode, *location;
 	struct cose_crypto *crypto;
 	struct cose_signer *signer;
 	struct cose_key attester;
@@ -281,7 +283,11 @@ on_request(struct evhttp_request *req, void *arg)
 	size_t which = id == NULL ? SIZE_MAX : strtoul(id + 31, NULL, 10);
 
 	(void)arg;
-	if (is_mode("status")) {
+	if (is_mode("redirect")) {
+		evhttp_add_header(evhttp_request_get_output_headers(req),
+		    "Location", d.location);
+		evhttp_send_reply(req, 307, NULL, NULL);
+	} else if (is_mode("status")) {
 		problem(req, 500, "broken");
 	} else if (is_mode("garbage") && id != NULL) {
 		answer(req, 200, "text/html", "<p>hello");
@@ -387,6 +393,7 @@ main(int argc, char **argv)
 	    {"key", required_argument, NULL, 'k'},
 	    {"signer", required_argument, NULL, 's'},
 	    {"attester", required_argument, NULL, 'a'},
+	    {"location", required_argument, NULL, 'l'},
 	    {"mode", required_argument, NULL, 'm'}, {NULL, 0, NULL, 0}};
 	struct arena *arena = arena_new_in(NULL);
 	int c, port = 0, status;
@@ -394,6 +401,7 @@ main(int argc, char **argv)
 	crypto_init();
 	(void)signal(SIGPIPE, SIG_IGN);
 	d.mode = "good";
+	d.location = "";
 	d.crypto = cose_crypto_new();
 	d.tls = SSL_CTX_new(TLS_server_method());
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -401,6 +409,8 @@ main(int argc, char **argv)
 			port = (int)strtol(optarg, NULL, 10);
 		else if (c == 'm')
 			d.mode = optarg;
+		else if (c == 'l')
+			d.location = optarg;
 		else if (!set_file(arena, c, optarg))
 			errx(2, "%s: not what it should be", optarg);
 	}

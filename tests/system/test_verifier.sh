@@ -31,7 +31,8 @@ verifier() { # HOST
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$vport") 2>/dev/null; }
 start_verifier() { # MODE
 	"$build/tests/support/verifierd" --port "$vport" --cert keys/tls.crt --key keys/tls.key \
-	    --signer verifier.pem --attester attester.pub --mode "$1" 2>>verifierd.log &
+	    --signer verifier.pem --attester attester.pub --mode "$1" \
+	    --location "https://localhost:$port/tam/default/final" 2>>verifierd.log &
 	verifierd=$!
 	try_for 10 listens || die "no Verifier"
 }
@@ -104,13 +105,15 @@ stop_verifier
 
 # Wrong, broken, slow, silent or down: a stated outcome, never an accepted
 # device; and other devices are served meanwhile.
-for mode in status garbage nowhere huge slow; do
+for mode in status garbage nowhere huge slow redirect; do
 	start_verifier $mode
 	was=$(drops verifier_down)
 	play told "${evidence[@]}"
 	told 10
 	[ "$(drops verifier_down)" = $((was + 8)) ] || die "$mode is not counted"
 	[ "$(sql 'SELECT count(*) FROM outstanding_update')" = 0 ] || die "$mode: a device was accepted"
+	# Agents do not go where they are sent either, though a TAM is there.
+	[ $mode != redirect ] || play http_error "${evidence[@]}" --server "localhost:$vport" --http 1
 	stop_verifier
 	sleep 2.5 # longer than the breaker stays open after one such run
 done
