@@ -598,6 +598,20 @@ fleet_world_init(struct fleet_world *w)
 	w->suit.arg = w;
 }
 
+/* CONFORMANCE E25; a message without a token cannot be told from another. */
+static bool
+is_replay(struct agent *a, const struct teep_message *m)
+{
+	if (m->token.n == 0)
+		return false;
+	if (slice_eq(m->token,
+	        (struct slice){a->update_token, a->update_token_n}))
+		return true;
+	memcpy(a->update_token, m->token.p, m->token.n);
+	a->update_token_n = (uint8_t)m->token.n;
+	return false;
+}
+
 static void
 process_update(struct fleet_world *w, struct agent *a,
     const struct teep_message *m, struct arena *arena,
@@ -699,6 +713,8 @@ take_update(struct fleet_world *w, struct agent *a,
     const struct teep_message *m, struct arena *arena,
     struct agent_reply *reply)
 {
+	if (is_replay(a, m))
+		return;
 	if (m->n_manifests + m->n_unneeded > 0) {
 		process_update(w, a, m, arena, reply);
 	} else if (teep_has(m, TEEP_OPT_ERR_CODE)) {
@@ -710,6 +726,21 @@ take_update(struct fleet_world *w, struct agent *a,
 	} else {
 		reply->did = AGENT_HAS_NO_ANSWER;
 	}
+}
+
+/* CONFORMANCE A5: a TAM learns that it was not understood. */
+static void
+refuse_message(struct fleet_world *w, const struct agent *a,
+    enum teep_numbering numbering, struct arena *arena,
+    struct agent_reply *reply)
+{
+	struct teep_message m = {.kind = TEEP_ERROR,
+	    .numbering = numbering,
+	    .present = 1u << TEEP_OPT_ERR_MSG,
+	    .err_msg = SLICE_LIT("not a message of this protocol"),
+	    .err_code = TEEP_ERR_PERMANENT};
+
+	sign(w, a, &m, arena, reply);
 }
 
 void
@@ -724,16 +755,20 @@ agent_handle(struct fleet_world *w, struct agent *a,
 	*reply = (struct agent_reply){.did = AGENT_REFUSED};
 	if (cose_decode(bytes, arena, &cose) == TAM_OK)
 		tam = tam_of(w, &cose);
-	if (tam == NULL ||
-	    teep_decode(cose.payload, arena, numbering, &m) != TAM_OK)
+	if (tam == NULL)
 		return;
 	/* Old agents speak one numbering only: a TAM URI of theirs that
 	 * answers in the other one is a fault of the TAM. */
-	if (m.numbering_shown && m.numbering != numbering)
+	if (teep_decode(cose.payload, arena, numbering, &m) != TAM_OK ||
+	    (m.numbering_shown && m.numbering != numbering)) {
+		refuse_message(w, a, numbering, arena, reply);
 		return;
+	}
 	m.numbering = numbering;
 	if (m.kind == TEEP_QUERY_REQUEST)
 		answer_request(w, a, tam, &m, first, arena, reply);
 	else if (m.kind == TEEP_UPDATE)
 		take_update(w, a, &m, arena, reply);
+	else
+		refuse_message(w, a, numbering, arena, reply);
 }

@@ -48,6 +48,9 @@ struct agent {
 	uint8_t n_components;
 	struct agent_component *components;
 	uint32_t sessions;
+	/* Of the last Update: the same one again is a replay. */
+	uint8_t update_token[TEEP_TOKEN_MAX];
+	uint8_t update_token_n;
 	uint8_t *passport; /* a result the TAM passed back */
 	uint32_t passport_n;
 };
@@ -107,7 +110,9 @@ enum agent_did {
 	AGENT_HAS_NO_ANSWER,
 	AGENT_GOT_PASSPORT, /* a result to show next time */
 	AGENT_WAS_TOLD,     /* an Update with an error code and nothing else */
-	AGENT_REFUSED       /* not from a TAM it trusts, or not TEEP */
+	/* Not from a TAM it trusts, or a replay: no answer.  From one, but not
+	 * TEEP: an Error goes back. */
+	AGENT_REFUSED
 };
 
 struct agent_reply {

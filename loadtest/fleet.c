@@ -38,6 +38,7 @@ struct slot {
 	int64_t planned_us, started_us;
 	unsigned posts;
 	bool updated, failed;
+	bool refused;  /* an Error about the TAM's message is under way */
 	uint64_t told; /* the code of an Update that carried an error */
 	struct slice acknowledged; /* the token of a Success under way */
 	/* When the fleet plays: what is repeated, and what came before it. */
@@ -162,7 +163,7 @@ begin(struct lane *lane, struct agent *a, int64_t planned_us)
 	s->planned_us = planned_us;
 	s->started_us = now;
 	s->posts = 0;
-	s->updated = s->failed = false;
+	s->updated = s->failed = s->refused = false;
 	s->told = 0;
 	s->acknowledged = s->first = (struct slice){0};
 	s->repeating = REPEAT_NOTHING;
@@ -232,7 +233,11 @@ handle(struct slot *s, struct slice body)
 	agent_handle(f->world, s->agent, f->plan->uris[s->agent->uri].numbering,
 	    arena_dup(s->arena, body), s->posts == 1, s->arena, &reply);
 	if (reply.did == AGENT_REFUSED) {
-		end(s, OUTCOME_REFUSED);
+		s->refused = true;
+		if (reply.bytes.n > 0)
+			post(s, reply.bytes);
+		else
+			end(s, OUTCOME_REFUSED);
 		return;
 	}
 	if (reply.did == AGENT_UPDATED) {
@@ -293,7 +298,9 @@ on_answer(int status, struct slice body, void *arg)
 		pump(lane);
 		return;
 	}
-	if (status == 0)
+	if (s->refused)
+		end(s, OUTCOME_REFUSED);
+	else if (status == 0)
 		end(s, OUTCOME_TRANSPORT);
 	else if (status == 204)
 		over(s);
