@@ -277,6 +277,9 @@ set(struct value *v, const char *text, const char *origin)
 	return true;
 }
 
+static void on_file_error(cfg_t *, const char *, va_list)
+    __attribute__((format(printf, 2, 0)));
+
 static void
 on_file_error(cfg_t *cfg, const char *format, va_list ap)
 {

@@ -51,7 +51,7 @@ connect_to(SSL_CTX *ctx, const char *server)
 {
 	BIO *bio = BIO_new_ssl_connect(ctx);
 	SSL *ssl = NULL;
-	char host[256];
+	char host[256], address[300]; /* OpenSSL's macros cast const away */
 	size_t n = strcspn(server, ":/");
 
 	if (bio == NULL)
@@ -65,7 +65,8 @@ connect_to(SSL_CTX *ctx, const char *server)
 		(void)X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host);
 	else
 		(void)SSL_set1_host(ssl, host);
-	(void)BIO_set_conn_hostname(bio, server);
+	(void)snprintf(address, sizeof(address), "%s", server);
+	(void)BIO_set_conn_hostname(bio, address);
 	if (BIO_do_connect(bio) == 1)
 		return bio;
 	BIO_free_all(bio);
