@@ -28,36 +28,13 @@ check_hex(struct api_request *r, const char *pointer, const char *text,
 	    "must be %zu to %zu bytes in hexadecimal digits", least, most);
 }
 
-/* Both resources: epoch, audit, and what was said back. */
-static enum tam_err
-changed(struct api_request *r)
-{
-	char *fields =
-	    r->json == NULL ? NULL : json_dumps(r->json, JSON_COMPACT);
-	enum tam_err err = api_raise_epoch(r, NULL);
-
-	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], "", NULL, fields);
-	if (err == TAM_OK)
-		buf_add_str(&r->response, fields == NULL ? "{}" : fields);
-	free(fields);
-	return err;
-}
-
 static enum tam_err
 drop(struct api_request *r, const char *statement)
 {
-	struct sql_result *rows;
-	size_t n;
-	enum tam_err err = API_EXEC(r, &rows, statement, r->params[0]);
+	enum tam_err err = api_delete(r, statement, r->params[0],
+	    "there is nothing of this name");
 
-	if (err != TAM_OK)
-		return err;
-	n = sql_changed(rows);
-	sql_result_free(rows);
-	return n > 0 ? changed(r)
-	             : api_problem(r, 404, "not_found", NULL,
-	                   "there is nothing of this name");
+	return err == TAM_OK ? api_changed(r) : err;
 }
 
 /* --- endorsements ---------------------------------------------------------------- */
@@ -65,11 +42,7 @@ drop(struct api_request *r, const char *statement)
 enum tam_err
 api_endorsement_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_ENDORSEMENT_LIST, api_cursor(r, ""),
-	    limit_text);
+	return api_page(r, SQL_ENDORSEMENT_LIST, "");
 }
 
 enum tam_err
@@ -81,18 +54,15 @@ api_endorsement_put(struct api_request *r)
 
 	if (hwmodel != NULL)
 		err = check_hex(r, "/hwmodel", hwmodel, 1, HWMODEL_MAX);
-	if (err == TAM_OK &&
-	    cose_key_from_pem(slice_str(api_string(r, "public_key")), &key) !=
-	        TAM_OK)
-		err = api_problem(r, 422, "bad_key", "/public_key",
-		    "not a P-256 or Ed25519 public key in PEM");
+	if (err == TAM_OK)
+		err = api_public_key(r, &key);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ENDORSEMENT_PUT, r->domain_text,
 		    r->params[0], key.curve == COSE_P256 ? "p256" : "ed25519",
 		    sql_bytea(r->arena, cose_key_pub(&key)),
 		    sql_bytea(r->arena, SLICE_OF(key.thumbprint)),
 		    hwmodel == NULL ? "" : hwmodel);
-	return err == TAM_OK ? changed(r) : err;
+	return err == TAM_OK ? api_changed(r) : err;
 }
 
 enum tam_err
@@ -106,11 +76,7 @@ api_endorsement_delete(struct api_request *r)
 enum tam_err
 api_reference_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_REFERENCE_LIST, api_cursor(r, ""),
-	    limit_text);
+	return api_page(r, SQL_REFERENCE_LIST, "");
 }
 
 enum tam_err
@@ -135,7 +101,7 @@ api_reference_put(struct api_request *r)
 	err = API_EXEC(r, NULL, SQL_REFERENCE_PUT, r->domain_text, r->params[0],
 	    fields);
 	free(fields);
-	return err == TAM_OK ? changed(r) : err;
+	return err == TAM_OK ? api_changed(r) : err;
 }
 
 enum tam_err
@@ -149,11 +115,7 @@ api_reference_delete(struct api_request *r)
 enum tam_err
 api_device_ca_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_DEVICE_CA_LIST, api_cursor(r, ""),
-	    limit_text);
+	return api_page(r, SQL_DEVICE_CA_LIST, "");
 }
 
 enum tam_err
@@ -176,7 +138,7 @@ api_device_ca_put(struct api_request *r)
 		    "no revocation list in PEM");
 	err = API_EXEC(r, NULL, SQL_DEVICE_CA_PUT, r->domain_text, r->params[0],
 	    pem, crl == NULL ? "" : crl);
-	return err == TAM_OK ? changed(r) : err;
+	return err == TAM_OK ? api_changed(r) : err;
 }
 
 enum tam_err

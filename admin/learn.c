@@ -2,6 +2,8 @@
 
 #include "admin/learn.h"
 
+#include <stdlib.h>
+
 #include "storage/admin_statements.h"
 
 struct learnt {
@@ -82,5 +84,46 @@ learn_check_revoked(struct api_request *r, struct slice digest,
 		err = api_problem(r, 409, "suit_revoked", NULL,
 		    "this manifest, or a component it installs, is revoked");
 	policy_set_unref(set);
+	return err;
+}
+
+enum tam_err
+api_public_key(struct api_request *r, struct cose_key *key)
+{
+	if (cose_key_from_pem(slice_str(api_string(r, "public_key")), key) ==
+	    TAM_OK)
+		return TAM_OK;
+	return api_problem(r, 422, "bad_key", "/public_key",
+	    "not a P-256 or Ed25519 public key in PEM");
+}
+
+enum tam_err
+api_delete(struct api_request *r, const char *statement, const char *key,
+    const char *missing)
+{
+	struct sql_result *rows;
+	size_t n;
+	enum tam_err err = API_EXEC(r, &rows, statement, key);
+
+	if (err != TAM_OK)
+		return err;
+	n = sql_changed(rows);
+	sql_result_free(rows);
+	return n > 0 ? TAM_OK
+	             : api_problem(r, 404, "not_found", NULL, "%s", missing);
+}
+
+enum tam_err
+api_changed(struct api_request *r)
+{
+	char *fields =
+	    r->json == NULL ? NULL : json_dumps(r->json, JSON_COMPACT);
+	enum tam_err err = api_raise_epoch(r, NULL);
+
+	if (err == TAM_OK)
+		err = api_audit(r, r->params[0], "", NULL, fields);
+	if (err == TAM_OK)
+		buf_add_str(&r->response, fields == NULL ? "{}" : fields);
+	free(fields);
 	return err;
 }

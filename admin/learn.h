@@ -13,6 +13,17 @@
 const char *api_cursor(struct api_request *, const char *initial);
 /* How many items of a list are asked for, as a number and as text. */
 const char *api_limit(struct api_request *, int64_t *);
+/* Answers with the page asked for of what the statement lists after $1, at
+ * most $2. */
+enum tam_err api_page(struct api_request *, const char *statement,
+    const char *initial);
+/* The member "public_key"; 422 when it is none that signs. */
+enum tam_err api_public_key(struct api_request *, struct cose_key *);
+/* 404 and the sentence `missing` when there was nothing to delete. */
+enum tam_err api_delete(struct api_request *, const char *statement,
+    const char *key, const char *missing);
+/* What nodes go by was changed: epoch, audit, and what was said back. */
+enum tam_err api_changed(struct api_request *);
 /* A SHA-256 from its digits, as an SQL parameter and as bytes. */
 bool api_digest(struct api_request *, const char *hex, const char **sql,
     struct slice *);

@@ -34,6 +34,16 @@ api_limit(struct api_request *r, int64_t *limit)
 	return arena_printf(r->arena, "%lld", (long long)*limit);
 }
 
+enum tam_err
+api_page(struct api_request *r, const char *statement, const char *initial)
+{
+	int64_t limit;
+	const char *limit_text = api_limit(r, &limit);
+
+	return API_LIST(r, limit, statement, api_cursor(r, initial),
+	    limit_text);
+}
+
 bool
 api_digest(struct api_request *r, const char *hex, const char **sql,
     struct slice *digest)
@@ -51,11 +61,7 @@ api_digest(struct api_request *r, const char *hex, const char **sql,
 enum tam_err
 api_manifest_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_MANIFEST_LIST, api_cursor(r, ""),
-	    limit_text);
+	return api_page(r, SQL_MANIFEST_LIST, "");
 }
 
 static enum tam_err

@@ -43,26 +43,13 @@ api_payload_upload(struct api_request *r)
 enum tam_err
 api_payload_delete(struct api_request *r)
 {
-	struct sql_result *rows;
+	const char *missing = "there is no such payload";
 	struct slice digest;
 	const char *sql = "";
 	enum tam_err err;
 
 	if (!api_digest(r, r->params[0], &sql, &digest))
-		return api_problem(r, 404, "not_found", NULL,
-		    "there is no such payload");
-	err = API_EXEC(r, &rows, SQL_PAYLOAD_DELETE, sql);
-	if (err != TAM_OK)
-		return err;
-	if (sql_changed(rows) == 0)
-		err = api_problem(r, 404, "not_found", NULL,
-		    "there is no such payload");
-	sql_result_free(rows);
-	if (err == TAM_OK)
-		err = api_raise_epoch(r, NULL);
-	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], "", NULL, NULL);
-	if (err == TAM_OK)
-		buf_add_str(&r->response, "{}");
-	return err;
+		return api_problem(r, 404, "not_found", NULL, "%s", missing);
+	err = api_delete(r, SQL_PAYLOAD_DELETE, sql, missing);
+	return err == TAM_OK ? api_changed(r) : err;
 }

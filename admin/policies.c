@@ -12,11 +12,7 @@
 enum tam_err
 api_policy_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_POLICY_LIST, api_cursor(r, ""),
-	    limit_text);
+	return api_page(r, SQL_POLICY_LIST, "");
 }
 
 static void
@@ -149,11 +145,7 @@ api_policy_delete(struct api_request *r)
 enum tam_err
 api_anchor_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_ANCHOR_LIST, api_cursor(r, ""),
-	    limit_text);
+	return api_page(r, SQL_ANCHOR_LIST, "");
 }
 
 enum tam_err
@@ -188,11 +180,8 @@ api_anchor_put(struct api_request *r)
 	struct cose_key key;
 	enum tam_err err = check_prefixes(r);
 
-	if (err == TAM_OK &&
-	    cose_key_from_pem(slice_str(api_string(r, "public_key")), &key) !=
-	        TAM_OK)
-		err = api_problem(r, 422, "bad_key", "/public_key",
-		    "not a P-256 or Ed25519 public key in PEM");
+	if (err == TAM_OK)
+		err = api_public_key(r, &key);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ANCHOR_PUT, r->domain_text,
 		    r->params[0], key.curve == COSE_P256 ? "p256" : "ed25519",
@@ -208,15 +197,9 @@ api_anchor_put(struct api_request *r)
 enum tam_err
 api_anchor_delete(struct api_request *r)
 {
-	struct sql_result *rows;
-	enum tam_err err = API_EXEC(r, &rows, SQL_ANCHOR_DELETE, r->params[0]);
+	enum tam_err err = api_delete(r, SQL_ANCHOR_DELETE, r->params[0],
+	    "there is no such trust anchor");
 
-	if (err != TAM_OK)
-		return err;
-	if (sql_changed(rows) == 0)
-		err = api_problem(r, 404, "not_found", NULL,
-		    "there is no such trust anchor");
-	sql_result_free(rows);
 	if (err == TAM_OK)
 		err = api_audit(r, r->params[0], "", NULL, NULL);
 	if (err == TAM_OK)
@@ -229,11 +212,7 @@ api_anchor_delete(struct api_request *r)
 enum tam_err
 api_profile_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_PROFILE_LIST, api_cursor(r, ""),
-	    limit_text);
+	return api_page(r, SQL_PROFILE_LIST, "");
 }
 
 enum tam_err

@@ -177,11 +177,7 @@ api_revocation_create(struct api_request *r)
 enum tam_err
 api_revocation_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_REVOCATION_LIST, api_cursor(r, "0"),
-	    limit_text);
+	return api_page(r, SQL_REVOCATION_LIST, "0");
 }
 
 static bool
@@ -233,13 +229,10 @@ api_revocation_lift(struct api_request *r)
 enum tam_err
 api_event_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
 	int64_t after = api_query_int(r, "after", 0, 0, INT64_MAX);
 
-	return API_LIST(r, limit, SQL_EVENT_LIST,
-	    api_cursor(r, arena_printf(r->arena, "%lld", (long long)after)),
-	    limit_text);
+	return api_page(r, SQL_EVENT_LIST,
+	    arena_printf(r->arena, "%lld", (long long)after));
 }
 
 const api_handler api_handlers[API_ROUTE_COUNT] = {

@@ -10,11 +10,7 @@
 enum tam_err
 api_verifier_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_VERIFIER_LIST, api_cursor(r, ""),
-	    limit_text);
+	return api_page(r, SQL_VERIFIER_LIST, "");
 }
 
 enum tam_err
@@ -62,11 +58,8 @@ api_verifier_put(struct api_request *r)
 	struct cose_key key;
 	enum tam_err err = check_url(r);
 
-	if (err == TAM_OK &&
-	    cose_key_from_pem(slice_str(api_string(r, "public_key")), &key) !=
-	        TAM_OK)
-		err = api_problem(r, 422, "bad_key", "/public_key",
-		    "not a P-256 or Ed25519 public key in PEM");
+	if (err == TAM_OK)
+		err = api_public_key(r, &key);
 	if (err == TAM_OK)
 		err = put(r, &key);
 	return err == TAM_OK ? API_ONE(r, SQL_VERIFIER_GET, r->params[0]) : err;
@@ -75,31 +68,14 @@ api_verifier_put(struct api_request *r)
 enum tam_err
 api_verifier_delete(struct api_request *r)
 {
-	struct sql_result *rows;
-	enum tam_err err =
-	    API_EXEC(r, &rows, SQL_VERIFIER_DELETE, r->params[0]);
+	enum tam_err err = api_delete(r, SQL_VERIFIER_DELETE, r->params[0],
+	    "there is no such Verifier");
 
-	if (err != TAM_OK)
-		return err;
-	if (sql_changed(rows) == 0)
-		err = api_problem(r, 404, "not_found", NULL,
-		    "there is no such Verifier");
-	sql_result_free(rows);
-	if (err == TAM_OK)
-		err = api_raise_epoch(r, NULL);
-	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], "", NULL, NULL);
-	if (err == TAM_OK)
-		buf_add_str(&r->response, "{}");
-	return err;
+	return err == TAM_OK ? api_changed(r) : err;
 }
 
 enum tam_err
 api_tam_key_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, SQL_TAM_KEY_LIST, api_cursor(r, ""),
-	    limit_text);
+	return api_page(r, SQL_TAM_KEY_LIST, "");
 }

@@ -487,6 +487,18 @@ cbor_in_int(struct cbor_in *in)
 }
 
 bool
+cbor_in_label(struct cbor_in *in, int64_t *label)
+{
+	if (cbor_in_peek(in) == CBOR_TEXT) {
+		cbor_in_skip(in);
+		cbor_in_skip(in);
+		return false;
+	}
+	*label = cbor_in_int(in);
+	return true;
+}
+
+bool
 cbor_in_bool(struct cbor_in *in)
 {
 	struct head h;

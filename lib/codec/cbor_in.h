@@ -77,6 +77,9 @@ enum cbor_major cbor_in_peek(const struct cbor_in *);
 uint64_t cbor_in_uint(struct cbor_in *, uint64_t max);
 int64_t cbor_in_int(struct cbor_in *);
 bool cbor_in_bool(struct cbor_in *);
+/* A map's next key where labels are integers; false: it is a text, and the
+ * pair was skipped. */
+bool cbor_in_label(struct cbor_in *, int64_t *);
 struct slice cbor_in_bytes(struct cbor_in *, size_t min, size_t max);
 struct slice cbor_in_text(struct cbor_in *, size_t min, size_t max);
 

@@ -5,6 +5,7 @@
 #ifndef LIB_CODEC_COSE_BACKEND_H
 #define LIB_CODEC_COSE_BACKEND_H
 
+#include "lib/base/buf.h"
 #include "lib/codec/cbor_in.h"
 
 /* --- COSE_Key (cose_key.c) ----------------------------------------------- */
@@ -48,6 +49,8 @@ struct evp_pkey_st *backend_p256_public_pkey(const uint8_t xy[64]);
 struct evp_pkey_st *backend_p256_private_pkey(const uint8_t secret[32],
     const uint8_t xy[64]);
 /* The uncompressed point of a key, without its leading 04. */
+/* PKCS#8 in PEM, by way of memory that is wiped; takes the key. */
+void backend_private_pem(struct evp_pkey_st *, struct buf *);
 bool backend_p256_point(struct evp_pkey_st *, uint8_t xy[64]);
 
 /* --- key agreement and ciphers (ecdh_openssl.c) --------------------------- */

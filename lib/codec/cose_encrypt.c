@@ -84,13 +84,10 @@ read_headers(struct cbor_in *in, struct headers *h)
 	size_t n = cbor_in_map(in, HEADERS_MAX);
 
 	for (size_t i = 0; i < n && in->err == TAM_OK; i++) {
-		if (cbor_in_peek(in) == CBOR_TEXT) {
-			cbor_in_skip(in);
-			cbor_in_skip(in);
-			continue;
-		}
-		int64_t label = cbor_in_int(in);
+		int64_t label;
 
+		if (!cbor_in_label(in, &label))
+			continue;
 		if (label == HEADER_ALG) {
 			h->alg = cbor_in_int(in);
 			h->n_alg++;

@@ -281,20 +281,13 @@ cose_private_from_pem(struct slice pem, struct cose_private *out)
 }
 
 void
-cose_private_to_pem(const struct cose_private *priv, struct buf *out)
+backend_private_pem(EVP_PKEY *pkey, struct buf *out)
 {
 	BIO *bio = BIO_new(BIO_s_secmem());
-	EVP_PKEY *pkey;
 	char *pem = NULL;
 	long n;
 
-	if (bio == NULL)
-		abort();
-	pkey = priv->key.curve == COSE_P256
-	    ? backend_p256_private_pkey(priv->secret, priv->key.pub)
-	    : EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, priv->secret,
-	          32);
-	if (pkey == NULL ||
+	if (bio == NULL || pkey == NULL ||
 	    PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL,
 	        NULL) != 1)
 		abort();
@@ -302,6 +295,16 @@ cose_private_to_pem(const struct cose_private *priv, struct buf *out)
 	buf_add(out, pem, (size_t)n);
 	EVP_PKEY_free(pkey);
 	BIO_free(bio);
+}
+
+void
+cose_private_to_pem(const struct cose_private *priv, struct buf *out)
+{
+	backend_private_pem(priv->key.curve == COSE_P256
+	        ? backend_p256_private_pkey(priv->secret, priv->key.pub)
+	        : EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL,
+	              priv->secret, 32),
+	    out);
 }
 
 /* --- contexts ------------------------------------------------------------ */

@@ -103,13 +103,10 @@ read_header(struct cbor_in *in, bool prot, struct header *h)
 
 	*h = (struct header){0};
 	for (size_t i = 0; i < n && in->err == TAM_OK; i++) {
-		if (cbor_in_peek(in) == CBOR_TEXT) {
-			cbor_in_skip(in);
-			cbor_in_skip(in);
-			continue;
-		}
-		int64_t label = cbor_in_int(in);
+		int64_t label;
 
+		if (!cbor_in_label(in, &label))
+			continue;
 		h->labels[h->n++] = label;
 		if (label == HEADER_ALG && prot)
 			read_alg(in, h);

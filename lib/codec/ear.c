@@ -147,13 +147,10 @@ read_submod(struct cbor_in *in, struct arena *arena, struct eat_claims *c)
 	struct submod s = {0};
 
 	for (size_t i = 0; i < n && in->err == TAM_OK; i++) {
-		if (cbor_in_peek(in) == CBOR_TEXT) {
-			cbor_in_skip(in);
-			cbor_in_skip(in);
-			continue;
-		}
-		int64_t label = cbor_in_int(in);
+		int64_t label;
 
+		if (!cbor_in_label(in, &label))
+			continue;
 		if (label == EAR_LABEL_STATUS) {
 			s.has_status = true;
 			s.status = read_status(in);
@@ -189,13 +186,10 @@ find_submods(struct cbor_in *in, struct arena *arena, struct eat_claims *c)
 	struct submod top = {0};
 
 	for (size_t i = 0; i < n && in->err == TAM_OK; i++) {
-		if (cbor_in_peek(in) == CBOR_TEXT) {
-			cbor_in_skip(in);
-			cbor_in_skip(in);
-			continue;
-		}
-		int64_t label = cbor_in_int(in);
+		int64_t label;
 
+		if (!cbor_in_label(in, &label))
+			continue;
 		if (label == EAT_SUBMODS) {
 			read_submods(in, arena, c);
 		} else if (label == EAR_LABEL_STATUS) {

@@ -271,13 +271,10 @@ eat_read_claims(struct cbor_in *in, struct arena *arena, struct eat_claims *c)
 	size_t n = cbor_in_map(in, CLAIMS_MAX);
 
 	for (size_t i = 0; i < n && in->err == TAM_OK; i++) {
-		if (cbor_in_peek(in) == CBOR_TEXT) {
-			cbor_in_skip(in);
-			cbor_in_skip(in);
-			continue;
-		}
-		int64_t label = cbor_in_int(in);
+		int64_t label;
 
+		if (!cbor_in_label(in, &label))
+			continue;
 		read_claim(in, label, arena, c);
 	}
 }

@@ -164,23 +164,9 @@ ecdh_private_from_pem(struct slice pem, struct ecdh_private *out)
 void
 ecdh_private_to_pem(const struct ecdh_private *priv, struct buf *out)
 {
-	BIO *bio = BIO_new(BIO_s_secmem());
-	EVP_PKEY *pkey;
-	char *pem = NULL;
-	long n;
-
-	if (bio == NULL)
-		abort();
-	pkey = priv->key.curve == ECDH_P256
-	    ? backend_p256_private_pkey(priv->secret, priv->key.pub)
-	    : EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, priv->secret,
-	          ECDH_SECRET_SIZE);
-	if (pkey == NULL ||
-	    PEM_write_bio_PKCS8PrivateKey(bio, pkey, NULL, NULL, 0, NULL,
-	        NULL) != 1)
-		abort();
-	n = BIO_get_mem_data(bio, &pem);
-	buf_add(out, pem, (size_t)n);
-	EVP_PKEY_free(pkey);
-	BIO_free(bio);
+	backend_private_pem(priv->key.curve == ECDH_P256
+	        ? backend_p256_private_pkey(priv->secret, priv->key.pub)
+	        : EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL,
+	              priv->secret, ECDH_SECRET_SIZE),
+	    out);
 }

@@ -64,25 +64,33 @@ on_enrolled(enum tam_err err, enum store_enrolled verdict, void *arg)
 	}
 }
 
+/* Asks for what is given; whose domain and when is the session's. */
 static void
-enrol(struct session *s, const struct eat_claims *c)
+enrol(struct session *s, struct store_enrol wanted)
 {
-	struct batch_call *call = device_enrol(s->worker->batch,
-	    &(struct store_enrol){.domain_id = s->domain->id,
-	        .how = "attested",
+	struct batch_call *call;
+
+	wanted.domain_id = s->domain->id;
+	wanted.now_us = s->now_us;
+	call = device_enrol(s->worker->batch, &wanted, session_deadline(s),
+	    on_enrolled, s);
+	if (call == NULL)
+		session_refuse(s, TAM_DATABASE_BUSY);
+	else
+		session_wait(s, SESSION_IDENTIFYING, call);
+}
+
+static void
+enrol_attested(struct session *s, const struct eat_claims *c)
+{
+	enrol(s,
+	    (struct store_enrol){.how = "attested",
 	        .name = "",
 	        .thumbprint = c->cnf_thumbprint,
 	        .p256 = c->cnf_key.curve == COSE_P256,
 	        .public_key = cose_key_pub(&c->cnf_key),
 	        .oemid = c->oemid,
-	        .ueid = c->ueid,
-	        .now_us = s->now_us},
-	    session_deadline(s), on_enrolled, s);
-
-	if (call == NULL)
-		session_refuse(s, TAM_DATABASE_BUSY);
-	else
-		session_wait(s, SESSION_IDENTIFYING, call);
+	        .ueid = c->ueid});
 }
 
 /* The result holds; is it about who sent this, and does it say who that is? */
@@ -103,7 +111,7 @@ vouched(struct session *s, const struct eat_claims *c)
 	if (session_check_signature(s) != TAM_OK)
 		refuse(s, TAM_BAD_SIGNATURE);
 	else
-		enrol(s, c);
+		enrol_attested(s, c);
 }
 
 static void
@@ -157,26 +165,17 @@ session_enrol(struct session *s)
 void
 session_enrol_certified(struct session *s, const struct x509_leaf *leaf)
 {
-	struct batch_call *call;
-
 	s->key = leaf->key;
 	if (session_check_signature(s) != TAM_OK) {
 		refuse(s, TAM_BAD_SIGNATURE);
 		return;
 	}
-	call = device_enrol(s->worker->batch,
-	    &(struct store_enrol){.domain_id = s->domain->id,
-	        .how = "ca",
+	enrol(s,
+	    (struct store_enrol){.how = "ca",
 	        .name = leaf->name,
 	        .thumbprint = leaf->key.thumbprint,
 	        .p256 = leaf->key.curve == COSE_P256,
 	        .public_key = cose_key_pub(&leaf->key),
 	        .oemid = SLICE_OF(leaf->issuer),
-	        .ueid = {leaf->serial, leaf->serial_n},
-	        .now_us = s->now_us},
-	    session_deadline(s), on_enrolled, s);
-	if (call == NULL)
-		session_refuse(s, TAM_DATABASE_BUSY);
-	else
-		session_wait(s, SESSION_IDENTIFYING, call);
+	        .ueid = {leaf->serial, leaf->serial_n}});
 }
