@@ -127,26 +127,41 @@ suit_envelope_decode(struct slice bytes, struct arena *arena,
 	return err;
 }
 
+/* Pairs under a text key, of n; `in` is a copy. */
+static size_t
+count_integrated(struct cbor_in in, size_t n)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		count += cbor_in_peek(&in) == CBOR_TEXT;
+		cbor_in_skip(&in);
+		cbor_in_skip(&in);
+	}
+	return count;
+}
+
 void
 suit_envelope_strip(struct slice sound, struct arena *arena, struct buf *out)
 {
-	struct suit_envelope *e = arena_new(arena, struct suit_envelope);
 	struct cbor_in in;
-	size_t n;
+	size_t n, integrated;
+	bool tagged;
 
-	if (suit_envelope_decode(sound, arena, e) != TAM_OK ||
-	    e->n_payloads == 0)
-		return;
 	cbor_in_open(&in, sound, arena, CBOR_PLAIN);
-	if (cbor_in_accept_tag(&in, SUIT_TAG))
-		cbor_out_tag(out, SUIT_TAG);
+	tagged = cbor_in_accept_tag(&in, SUIT_TAG);
 	n = cbor_in_map(&in, ENVELOPE_KEYS_MAX);
-	cbor_out_map(out, n - e->n_payloads);
+	integrated = count_integrated(in, n);
+	if (integrated == 0)
+		return;
+	if (tagged)
+		cbor_out_tag(out, SUIT_TAG);
+	cbor_out_map(out, n - integrated);
 	for (size_t i = 0; i < n; i++) {
-		bool integrated = cbor_in_peek(&in) == CBOR_TEXT;
+		bool text = cbor_in_peek(&in) == CBOR_TEXT;
 		struct slice key = cbor_in_item(&in), value = cbor_in_item(&in);
 
-		if (integrated)
+		if (text)
 			continue;
 		buf_add_slice(out, key);
 		buf_add_slice(out, value);

@@ -203,7 +203,7 @@ reset
 "$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
     --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 8 \
     --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
-    --uri $new "${rekeyed[@]}" -o json >fleet.out 2>&1 || true
+    --uri $new "${rekeyed[@]}" -o json >fleet.out 2>&1 || die "rekeyed: $(cat fleet.out)"
 grep -q '"quiet": 2, "updated": 6' fleet.out || die "rekeyed: $(grep outcomes fleet.out)"
 [ "$(sql 'SELECT count(*) FROM device_key')" = "$was" ] || die "a device has two keys"
 "$tamctl" domain set rekey=refuse >/dev/null
