@@ -14,6 +14,8 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "server/hsm/hsm.h"
+#include "server/keys.h"
 #include "server/settings.h"
 #include "server/snapshot.h"
 #include "storage/migrate.h"
@@ -180,6 +182,21 @@ hand_out(struct control *c, struct tam_snapshot *snapshot)
 		        .snapshot_no = c->snapshot_no});
 }
 
+/* Whether keys in tokens are there is looked for once, and logged. */
+static void
+try_hsm_keys(struct control *c, const struct tam_snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->n; i++) {
+		const struct tam_domain *d = &snapshot->domains[i];
+
+		for (int k = COSE_P256; k <= COSE_ED25519; k++) {
+			if (d->hsm_uri[k] != NULL)
+				hsm_pool_try(c->workers[0].hsm, d->hsm_uri[k],
+				    &d->keys[k].key);
+		}
+	}
+}
+
 static bool
 all_serve(const struct control *c)
 {
@@ -243,6 +260,8 @@ serve_new(struct control *c)
 	err = remember_epochs(c, c->served, c->n_served);
 	if (err == TAM_OK)
 		hand_out(c, snapshot);
+	if (err == TAM_OK)
+		try_hsm_keys(c, snapshot);
 	snapshot_unref(snapshot);
 	if (err != TAM_OK)
 		return err;

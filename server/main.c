@@ -17,9 +17,10 @@
 #include "lib/base/mem.h"
 #include "lib/codec/crypto.h"
 #include "server/control.h"
+#include "server/hsm/hsm.h"
+#include "server/keys.h"
 #include "server/routes.h"
 #include "server/settings.h"
-#include "server/snapshot.h"
 #include "server/worker_thread.h"
 
 /*
@@ -39,6 +40,7 @@ struct tamd {
 	struct http_trusted trusted;
 	struct teep_limits teep_limits;
 	struct ssl_ctx_st *tls;
+	struct hsm_pool *hsm;
 	size_t n_workers;
 	struct worker_thread *workers;
 	const struct counters **counters;
@@ -149,6 +151,7 @@ set_limits(struct tamd *d)
 	d->teep_limits =
 	    (struct teep_limits){.deadline_us = c->session_deadline_ms * 1000,
 	        .update_life_us = c->update_life_s * CLOCK_SECOND,
+	        .hsm_us = c->hsm_timeout_ms * 1000,
 	        .verifier_us = c->verifier_timeout_ms * 1000,
 	        .verifier_calls = (size_t)c->verifier_calls,
 	        .openers_per_second =
@@ -198,8 +201,12 @@ start_workers(struct tamd *d)
 		        t->clear_fds, &t->n_clear_fds))
 			return false;
 	}
-	for (size_t i = 0; i < d->n_workers; i++)
+	d->hsm = hsm_pool_new(c->hsm_module, (size_t)c->hsm_threads,
+	    (size_t)c->hsm_queue);
+	for (size_t i = 0; i < d->n_workers; i++) {
+		d->workers[i].hsm = d->hsm;
 		worker_thread_start(&d->workers[i]);
+	}
 	return true;
 }
 
@@ -311,6 +318,7 @@ stop(struct tamd *d, const sigset_t *set)
 	}
 	control_stop(d->control);
 	admin_stop(d->admin);
+	hsm_pool_free(d->hsm);
 	http_tls_free(d->tls);
 	free(d->workers);
 	free(d->counters);

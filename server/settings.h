@@ -29,7 +29,8 @@ struct config {
 	char state_dir[CONFIG_TEXT_MAX];
 	char master_key[CONFIG_TEXT_MAX]; /* the file's name */
 	char log_level[CONFIG_TEXT_MAX];
-	int64_t workers; /* 0: one per CPU */
+	char hsm_module[CONFIG_TEXT_MAX]; /* empty: those registered */
+	int64_t workers;                  /* 0: one per CPU */
 	int64_t staleness_max_ms, drain_delay_ms, drain_deadline_ms;
 	int64_t session_deadline_ms;
 	int64_t request_time_ms, idle_http1_ms, idle_http2_ms;
@@ -38,6 +39,7 @@ struct config {
 	char trusted_sources[CONFIG_TEXT_MAX];
 	int64_t memory_mb, source_rate;
 	int64_t payload_cache_mb, verifier_timeout_ms, verifier_calls;
+	int64_t hsm_threads, hsm_queue, hsm_timeout_ms;
 	int64_t device_cache, result_cache, openers_per_second,
 	    failures_per_second;
 };

@@ -16,11 +16,4 @@ struct sql;
 enum tam_err snapshot_load(struct sql *, const struct config *,
     const uint8_t master_key[32], struct tam_snapshot **out);
 
-/* The key that wraps token keys, from its file; 32 bytes in hexadecimal. */
-enum tam_err master_key_read(const char *path, uint8_t out[32]);
-
-/* Makes a token key when none lasts long enough; retires old ones. */
-enum tam_err token_keys_tend(struct sql *, const struct config *,
-    const uint8_t master_key[32], int64_t now_us);
-
 #endif

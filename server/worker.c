@@ -11,6 +11,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/codec/cose.h"
+#include "server/hsm/hsm.h"
 #include "server/routes.h"
 #include "server/settings.h"
 #include "server/teep/device_cache.h"
@@ -77,7 +78,8 @@ take_snapshot(struct worker *w, struct tam_snapshot *snapshot)
 	w->signers = mem_calloc(snapshot->n, sizeof(*w->signers));
 	for (size_t i = 0; i < snapshot->n; i++) {
 		for (int c = COSE_P256; c <= COSE_ED25519; c++) {
-			if (snapshot->domains[i].has_key[c])
+			if (snapshot->domains[i].has_key[c] &&
+			    snapshot->domains[i].hsm_uri[c] == NULL)
 				w->signers[i][c] = cose_signer_new(
 				    &snapshot->domains[i].keys[c]);
 		}
@@ -226,6 +228,7 @@ build(struct worker_thread *t)
 	w->payloads =
 	    payload_cache_new((size_t)t->config->payload_cache_mb << 20);
 	w->burns = token_burns_new();
+	w->hsm = hsm_port_open(t->hsm, w->base);
 	w->limits = t->teep_limits;
 	w->openers = budget_of(w->limits->openers_per_second);
 	w->failures = budget_of(w->limits->failures_per_second);
@@ -248,6 +251,7 @@ tear_down(struct worker_thread *t)
 	close_unopened(t);
 	http_server_fini(&t->clear);
 	http_server_fini(&t->http);
+	hsm_port_close(w->hsm);
 	verifier_peers_free(w->verifiers);
 	batch_close(w->batch);
 	db_close(w->db);

@@ -22,6 +22,7 @@ struct cose_signer;
 struct db;
 struct device_cache;
 struct event_base;
+struct hsm_port;
 struct http_server;
 struct payload_cache;
 struct result_cache;
@@ -53,13 +54,15 @@ struct worker {
 	struct verifier_peers *verifiers;
 	struct payload_cache *payloads;
 	struct token_burns *burns;
+	struct hsm_port *hsm;
 	struct budget openers, failures;
 	const struct teep_limits *limits;
 	struct counters counters;
 
 	struct tam_snapshot *snapshot; /* a reference; NULL before the first */
 	/* By place of the domain in the snapshot: P-256, Ed25519, and the
-	 * Verifier's of our own. */
+	 * Verifier's of our own.  NULL where there is no key, or it is in an
+	 * HSM. */
 	struct cose_signer *(*signers)[WORKER_SIGNERS];
 
 	/* Until when this node may answer, monotonic; the control thread's. */

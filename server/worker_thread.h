@@ -14,6 +14,7 @@
 #include "server/worker.h"
 
 struct config;
+struct hsm_pool;
 
 struct worker_thread {
 	pthread_t thread;
@@ -25,6 +26,7 @@ struct worker_thread {
 	const struct http_limits *http_limits;
 	const struct teep_limits *teep_limits;
 	struct ssl_ctx_st *tls;
+	struct hsm_pool *hsm;
 	int fds[8], clear_fds[8]; /* bound; they listen from MAIL_OPEN on */
 	size_t n_fds, n_clear_fds;
 	_Atomic uint64_t snapshot_no; /* the last one it serves */

@@ -149,9 +149,9 @@
 	"update_bytes, suit_profiles FROM wire_profile "                        \
 	"ORDER BY domain_id, wire_id"
 
-#define SQL_TAM_KEYS                                           \
-	"SELECT domain_id, thumbprint, uri, use FROM tam_key " \
-	"WHERE use <> 'next' "                                 \
+#define SQL_TAM_KEYS                                                      \
+	"SELECT domain_id, thumbprint, uri, use, curve, public_key FROM " \
+	"tam_key WHERE use <> 'next' "                                    \
 	"ORDER BY domain_id, created_at, thumbprint"
 
 #define SQL_TOKEN_KEYS \

@@ -99,7 +99,7 @@ make_keys(struct bootstrap *b, enum tam_err *err)
 		    b->key_dir, b->domain, keys[i].name);
 
 		*err = ctl_key_make(&(struct ctl_key){b->sql, b->arena,
-		    b->domain_id, keys[i].use, keys[i].curve, path});
+		    b->domain_id, keys[i].use, keys[i].curve, path, NULL});
 		if (*err != TAM_OK)
 			return false;
 	}

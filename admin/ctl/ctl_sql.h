@@ -19,13 +19,15 @@ struct ctl_key {
 	struct sql *sql;
 	struct arena *arena;
 	const char *domain_id;
-	const char *use;   /* sign, next, agree or verify */
-	const char *curve; /* p256 or ed25519; of agree p256 or x25519 */
-	const char *path;  /* of the file its private half goes to */
+	const char *use;    /* sign, next, agree or verify */
+	const char *curve;  /* p256 or ed25519; of agree p256 or x25519 */
+	const char *where;  /* the file its private half goes to, or the URI
+	                    * of a token's key, which has a curve already */
+	const char *module; /* for it; NULL: those registered */
 };
 
-/* Makes it, keeps its private half in the file, and has it in the database
- * when the transaction commits. */
-enum tam_err ctl_key_make(const struct ctl_key *);
+/* Makes it and keeps its private half in the file, or finds it in the token,
+ * and has it in the database when the transaction commits. */
+enum tam_err ctl_key_make(struct ctl_key *);
 
 #endif

@@ -10,11 +10,12 @@
 #include "lib/codec/cose.h"
 #include "lib/codec/crypto.h"
 #include "lib/codec/ecdh.h"
+#include "lib/codec/pkcs11.h"
 #include "storage/admin_statements.h"
 
 /*
- * tamctl key add|use|retire: the TAM's own keys, where the key files are.  A
- * key to sign with is added as the next one, published by the API, and used
+ * tamctl key add|use|retire: the TAM's own keys, where the key files are, or
+ * the token that keeps them.  A key to sign with is added as the next one, published by the API, and used
  * when devices had time to learn it; the one before is kept until it is
  * retired.
  */
@@ -70,27 +71,61 @@ make_agreeing(const char *curve, struct made *m)
 static enum tam_err
 keep(const struct ctl_key *k, struct made *m)
 {
-	const char *path = k->path;
+	const char *uri = k->where;
 
-	if (!ctl_write_secret(path, buf_slice(&m->pem)))
-		return TAM_BAD_FILE;
+	if (!pkcs11_is_uri(uri)) {
+		if (!ctl_write_secret(k->where, buf_slice(&m->pem)))
+			return TAM_BAD_FILE;
+		uri = arena_printf(k->arena, "file:%s", k->where);
+	}
 	(void)fprintf(stderr, "TAM key to %s, %s %s\n", k->use, k->curve,
 	    hex_dup(k->arena, SLICE_OF(m->thumbprint)));
 	return SQL_EXEC(k->sql, NULL, SQL_BOOTSTRAP_KEY, k->domain_id,
 	    sql_bytea(k->arena, SLICE_OF(m->thumbprint)), k->curve,
-	    sql_bytea(k->arena, (struct slice){m->pub, m->pub_n}),
-	    arena_printf(k->arena, "file:%s", path), k->use);
+	    sql_bytea(k->arena, (struct slice){m->pub, m->pub_n}), uri, k->use);
+}
+
+/* A key that a token keeps was made there; it signs once, to show that it
+ * can, and that its public half is its own. */
+static enum tam_err
+find_in_token(struct ctl_key *k, struct made *m)
+{
+	struct pkcs11 *p = pkcs11_new(k->module == NULL ? "" : k->module);
+	uint8_t signature[COSE_SIGNATURE_SIZE];
+	struct cose_key key;
+	enum tam_err err = pkcs11_public(p, k->where, &key);
+
+	if (err == TAM_OK)
+		err = pkcs11_sign(p, k->where, &key,
+		    SLICE_LIT("tamctl key add"), signature);
+	if (err == TAM_OK) {
+		k->curve = key.curve == COSE_P256 ? "p256" : "ed25519";
+		memcpy(m->thumbprint, key.thumbprint, sizeof(m->thumbprint));
+		m->pub_n = cose_key_pub(&key).n;
+		memcpy(m->pub, key.pub, m->pub_n);
+	} else {
+		/* Not the URI: it may hold what has no place in it. */
+		(void)fprintf(stderr, "tamctl: key: %s\n", pkcs11_why(p));
+		err = TAM_BAD_FILE;
+	}
+	pkcs11_free(p);
+	return err;
 }
 
 enum tam_err
-ctl_key_make(const struct ctl_key *k)
+ctl_key_make(struct ctl_key *k)
 {
 	struct made m = {.pub_n = 0};
 	bool agrees = strcmp(k->use, "agree") == 0;
 	enum tam_err err = TAM_BAD_INPUT;
 
 	buf_init(&m.pem, PEM_MAX);
-	if (agrees ? make_agreeing(k->curve, &m) : make_signing(k->curve, &m))
+	if (pkcs11_is_uri(k->where)) {
+		err = find_in_token(k, &m);
+		if (err == TAM_OK)
+			err = keep(k, &m);
+	} else if (agrees ? make_agreeing(k->curve, &m)
+	                  : make_signing(k->curve, &m))
 		err = keep(k, &m);
 	if (m.pem.n > 0)
 		crypto_zero(m.pem.p, m.pem.n);
@@ -102,14 +137,16 @@ ctl_key_make(const struct ctl_key *k)
 
 struct key_options {
 	const char *database, *domain, *key_file, *use, *curve, *thumbprint;
+	const char *module;
 };
 
 static int
 usage(void)
 {
 	(void)fputs(
-	    "usage: tamctl key add --database CONNINFO --key FILE [--curve CURVE]\n"
-	    "           [--use next|agree|verify] [--domain NAME]\n"
+	    "usage: tamctl key add --database CONNINFO --key FILE|pkcs11:URI\n"
+	    "           [--curve CURVE] [--use next|agree|verify] [--domain NAME]\n"
+	    "           [--module FILE]\n"
 	    "       tamctl key use|retire --database CONNINFO THUMBPRINT "
 	    "[--domain NAME]\n",
 	    stderr);
@@ -168,7 +205,7 @@ run(const char *verb, const struct key_options *o, struct sql *sql,
 	if (strcmp(verb, "add") == 0) {
 		object = o->key_file;
 		err = ctl_key_make(&(struct ctl_key){sql, arena, domain_id,
-		    o->use, o->curve, o->key_file});
+		    o->use, o->curve, o->key_file, o->module});
 	} else {
 		err = change(sql,
 		    strcmp(verb, "use") == 0 ? SQL_KEY_USE : SQL_KEY_RETIRE,
@@ -221,7 +258,8 @@ ctl_key(int argc, char **argv)
 	    {"domain", required_argument, NULL, 'n'},
 	    {"key", required_argument, NULL, 'k'},
 	    {"use", required_argument, NULL, 'u'},
-	    {"curve", required_argument, NULL, 'c'}, {NULL, 0, NULL, 0}};
+	    {"curve", required_argument, NULL, 'c'},
+	    {"module", required_argument, NULL, 'm'}, {NULL, 0, NULL, 0}};
 	struct key_options o = {.database = getenv("TAMCTL_DATABASE"),
 	    .domain = "default",
 	    .use = "next",
@@ -236,6 +274,7 @@ ctl_key(int argc, char **argv)
 		    : c == 'k'             ? &o.key_file
 		    : c == 'u'             ? &o.use
 		    : c == 'c'             ? &o.curve
+		    : c == 'm'             ? &o.module
 		                           : NULL;
 
 		if (to == NULL)
@@ -246,6 +285,13 @@ ctl_key(int argc, char **argv)
 		o.thumbprint = argv[optind];
 	if (o.database == NULL || !is_use(o.use))
 		return usage();
+	if (o.key_file != NULL && pkcs11_is_uri(o.key_file) &&
+	    strcmp(o.use, "next") != 0) {
+		(void)fputs("tamctl: a key in a token can only sign messages; "
+		            "keys to agree or verify with are files\n",
+		    stderr);
+		return CTL_USAGE;
+	}
 	if (strcmp(verb, "add") == 0 ? o.key_file == NULL
 	                             : o.thumbprint == NULL ||
 	            (strcmp(verb, "use") != 0 && strcmp(verb, "retire") != 0))

@@ -53,6 +53,8 @@
 	    "Observations dropped because the queue was full")               \
 	X(observations_differ, "Observations the database contradicted")     \
 	X(decided_again, "Decisions made again because the row had changed") \
+	X(hsm_calls, "Messages given to an HSM to sign")                     \
+	X(hsm_failures, "of them, those it did not sign in time")            \
 	X(no_lease, "Requests refused without a lease")
 
 /* name, help: gauges go up and down. */

@@ -88,6 +88,7 @@
 	X(TIMED_OUT, OPERATOR, "deadline passed")                              \
 	X(NO_LEASE, OPERATOR, "policy lease ran out")                          \
 	X(VERIFIER_DOWN, OPERATOR, "no Verifier answered")                     \
+	X(HSM_DOWN, OPERATOR, "the token that keeps the key does not sign")    \
 	X(NO_KEY, OPERATOR, "no key for this")                                 \
 	X(OVERLOADED, OPERATOR, "too much work at once")                       \
 	X(STOPPING, OPERATOR, "server is stopping")                            \

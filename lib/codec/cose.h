@@ -152,8 +152,21 @@ void cose_sign1_certified(struct cose_crypto *, struct cose_signer *, int alg,
 /* The same with the payload detached (nil), as SUIT has it. */
 void cose_sign1_detached(struct cose_crypto *, struct cose_signer *, int alg,
     struct slice kid, struct slice payload, struct buf *);
-/* Appends a tagged COSE_Sign with one signature per signer, kids included. */
-void cose_sign(struct cose_crypto *, struct cose_signer *const *,
-    const int *algs, size_t n, struct slice payload, struct buf *);
+/*
+ * For several keys, and keys elsewhere: the message with blanks where its
+ * signatures go, each COSE_SIGNATURE_SIZE bytes at `at` of the buffer, to be
+ * made by `key` over `message`, which lives in the arena.
+ */
+struct cose_blank {
+	const struct cose_key *key; /* the caller's */
+	struct slice message;
+	size_t at;
+};
+
+void cose_sign1_blank(const struct cose_key *, int alg, struct slice kid,
+    struct slice payload, struct arena *, struct buf *, struct cose_blank *);
+/* A tagged COSE_Sign, with kids: a blank for each key. */
+void cose_sign_blank(const struct cose_key *const *, const int *algs, size_t n,
+    struct slice payload, struct arena *, struct buf *, struct cose_blank *);
 
 #endif

@@ -344,16 +344,20 @@ write_unprotected(struct buf *out, struct slice kid)
 	}
 }
 
-static void
-sign1(struct cose_crypto *crypto, struct cose_signer *signer, int alg,
-    struct slice kid, struct slice payload, bool detached, struct buf *out)
+/* 64 bytes to be written over; where they are. */
+static size_t
+write_blank(struct buf *out)
 {
-	uint8_t room[4], signature[COSE_SIGNATURE_SIZE];
-	struct slice prot = protected_alg(alg, room);
-	struct to_be_signed t;
+	static const uint8_t blank[COSE_SIGNATURE_SIZE];
 
-	to_be_signed(&t, false, slice_none(), prot, slice_none(), payload);
-	cose_sign_parts(crypto, signer, t.parts, t.n, signature);
+	cbor_out_bytes(out, SLICE_OF(blank));
+	return out->n - COSE_SIGNATURE_SIZE;
+}
+
+static size_t
+write_sign1(struct slice prot, struct slice kid, struct slice payload,
+    bool detached, struct buf *out)
+{
 	cbor_out_tag(out, COSE_TAG_SIGN1);
 	cbor_out_array(out, 4);
 	cbor_out_bytes(out, prot);
@@ -362,7 +366,22 @@ sign1(struct cose_crypto *crypto, struct cose_signer *signer, int alg,
 		cbor_out_null(out);
 	else
 		cbor_out_bytes(out, payload);
-	cbor_out_bytes(out, SLICE_OF(signature));
+	return write_blank(out);
+}
+
+static void
+sign1(struct cose_crypto *crypto, struct cose_signer *signer, struct slice prot,
+    struct slice kid, struct slice payload, bool detached, struct buf *out)
+{
+	uint8_t signature[COSE_SIGNATURE_SIZE];
+	struct to_be_signed t;
+	size_t at;
+
+	to_be_signed(&t, false, slice_none(), prot, slice_none(), payload);
+	cose_sign_parts(crypto, signer, t.parts, t.n, signature);
+	at = write_sign1(prot, kid, payload, detached, out);
+	if (!out->full)
+		memcpy(out->p + at, signature, sizeof(signature));
 }
 
 static void
@@ -380,8 +399,6 @@ cose_sign1_certified(struct cose_crypto *crypto, struct cose_signer *signer,
     int alg, const struct slice *certs, size_t n, struct slice payload,
     struct buf *out)
 {
-	uint8_t signature[COSE_SIGNATURE_SIZE];
-	struct to_be_signed t;
 	struct buf prot;
 
 	buf_init(&prot, PROTECTED_MAX);
@@ -389,15 +406,8 @@ cose_sign1_certified(struct cose_crypto *crypto, struct cose_signer *signer,
 	cbor_out_uint(&prot, HEADER_ALG);
 	cbor_out_int(&prot, alg);
 	write_chain(certs, n, &prot);
-	to_be_signed(&t, false, slice_none(), buf_slice(&prot), slice_none(),
-	    payload);
-	cose_sign_parts(crypto, signer, t.parts, t.n, signature);
-	cbor_out_tag(out, COSE_TAG_SIGN1);
-	cbor_out_array(out, 4);
-	cbor_out_bytes(out, buf_slice(&prot));
-	write_unprotected(out, slice_none());
-	cbor_out_bytes(out, payload);
-	cbor_out_bytes(out, SLICE_OF(signature));
+	sign1(crypto, signer, buf_slice(&prot), slice_none(), payload, false,
+	    out);
 	buf_fini(&prot);
 }
 
@@ -405,38 +415,89 @@ void
 cose_sign1(struct cose_crypto *crypto, struct cose_signer *signer, int alg,
     struct slice kid, struct slice payload, struct buf *out)
 {
-	sign1(crypto, signer, alg, kid, payload, false, out);
+	uint8_t room[4];
+
+	sign1(crypto, signer, protected_alg(alg, room), kid, payload, false,
+	    out);
 }
 
 void
 cose_sign1_detached(struct cose_crypto *crypto, struct cose_signer *signer,
     int alg, struct slice kid, struct slice payload, struct buf *out)
 {
-	sign1(crypto, signer, alg, kid, payload, true, out);
+	uint8_t room[4];
+
+	sign1(crypto, signer, protected_alg(alg, room), kid, payload, true,
+	    out);
 }
 
-void
-cose_sign(struct cose_crypto *crypto, struct cose_signer *const *signers,
-    const int *algs, size_t n, struct slice payload, struct buf *out)
+static void
+write_sign_head(struct slice payload, size_t n, struct buf *out)
 {
 	cbor_out_tag(out, COSE_TAG_SIGN);
 	cbor_out_array(out, 4);
-	cbor_out_bytes(out, (struct slice){0});
+	cbor_out_bytes(out, slice_none());
 	cbor_out_map(out, 0);
 	cbor_out_bytes(out, payload);
 	cbor_out_array(out, n);
+}
+
+static size_t
+write_signature(struct slice prot, const struct cose_key *key, struct buf *out)
+{
+	cbor_out_array(out, 3);
+	cbor_out_bytes(out, prot);
+	write_unprotected(out, SLICE_OF(key->thumbprint));
+	return write_blank(out);
+}
+
+/* --- signatures that others make ------------------------------------------ */
+
+static struct slice
+join(struct arena *arena, const struct to_be_signed *t)
+{
+	size_t n = 0;
+	uint8_t *p, *end;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += t->parts[i].n;
+	p = end = arena_alloc(arena, n);
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->parts[i].n > 0)
+			memcpy(end, t->parts[i].p, t->parts[i].n);
+		end += t->parts[i].n;
+	}
+	return (struct slice){p, n};
+}
+
+void
+cose_sign1_blank(const struct cose_key *key, int alg, struct slice kid,
+    struct slice payload, struct arena *arena, struct buf *out,
+    struct cose_blank *blank)
+{
+	uint8_t room[4];
+	struct slice prot = protected_alg(alg, room);
+	struct to_be_signed t;
+
+	to_be_signed(&t, false, slice_none(), prot, slice_none(), payload);
+	*blank = (struct cose_blank){key, join(arena, &t),
+	    write_sign1(prot, kid, payload, false, out)};
+}
+
+void
+cose_sign_blank(const struct cose_key *const *keys, const int *algs, size_t n,
+    struct slice payload, struct arena *arena, struct buf *out,
+    struct cose_blank *blanks)
+{
+	write_sign_head(payload, n, out);
 	for (size_t i = 0; i < n; i++) {
-		uint8_t room[4], signature[COSE_SIGNATURE_SIZE];
+		uint8_t room[4];
 		struct slice prot = protected_alg(algs[i], room);
 		struct to_be_signed t;
 
 		to_be_signed(&t, true, slice_none(), prot, slice_none(),
 		    payload);
-		cose_sign_parts(crypto, signers[i], t.parts, t.n, signature);
-		cbor_out_array(out, 3);
-		cbor_out_bytes(out, prot);
-		write_unprotected(out,
-		    SLICE_OF(cose_signer_key(signers[i])->thumbprint));
-		cbor_out_bytes(out, SLICE_OF(signature));
+		blanks[i] = (struct cose_blank){keys[i], join(arena, &t),
+		    write_signature(prot, keys[i], out)};
 	}
 }

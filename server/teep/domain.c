@@ -33,6 +33,8 @@ domain_fini(struct tam_domain *d)
 		free(d->verifiers[i].ca);
 	for (size_t i = 0; i < d->n_references; i++)
 		free(d->references[i].manifests);
+	for (int c = COSE_P256; c <= COSE_ED25519; c++)
+		free(d->hsm_uri[c]);
 	x509_cas_free(d->cas);
 	free(d->references);
 	free(d->endorsements);
@@ -50,6 +52,16 @@ snapshot_unref(struct tam_snapshot *s)
 		domain_fini(&s->domains[i]);
 	crypto_zero(&s->tokens, sizeof(s->tokens));
 	free(s);
+}
+
+struct tam_domain *
+snapshot_domain(struct tam_snapshot *s, int64_t id)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		if (s->domains[i].id == id)
+			return &s->domains[i];
+	}
+	return NULL;
 }
 
 const struct tam_domain *

@@ -75,7 +75,8 @@ struct tam_domain {
 	struct wire_profile profiles[DOMAIN_PROFILES_MAX];
 	bool has_key[2]; /* by enum cose_curve */
 	struct cose_private keys[2];
-	size_t n_agree; /* keys to decrypt with */
+	char *hsm_uri[2]; /* where it is, if its private half is not here */
+	size_t n_agree;   /* keys to decrypt with */
 	struct ecdh_private agree[DOMAIN_AGREE_KEYS_MAX];
 	char teep_profile[DOMAIN_URL_MAX]; /* of attestation results */
 	bool enrols_attested; /* keys a Verifier vouches for become devices */
@@ -105,6 +106,8 @@ struct tam_snapshot *snapshot_new(size_t n);
 struct tam_snapshot *snapshot_ref(struct tam_snapshot *);
 void snapshot_unref(struct tam_snapshot *);
 
+/* NULL when there is none. */
+struct tam_domain *snapshot_domain(struct tam_snapshot *, int64_t id);
 /* By name; an empty name is "default".  NULL when there is none. */
 const struct tam_domain *snapshot_find(const struct tam_snapshot *,
     struct slice name);

@@ -24,13 +24,6 @@ signer_at(struct worker *w, const struct tam_domain *domain, int which)
 }
 
 struct cose_signer *
-worker_signer(struct worker *w, const struct tam_domain *domain,
-    enum cose_curve curve)
-{
-	return signer_at(w, domain, (int)curve);
-}
-
-struct cose_signer *
 worker_verifier(struct worker *w, const struct tam_domain *domain)
 {
 	return signer_at(w, domain, SIGNER_VERIFIER);
@@ -44,27 +37,63 @@ alg_of(enum cose_curve curve, bool deprecated)
 	return deprecated ? COSE_ALG_EDDSA : COSE_ALG_ED25519;
 }
 
+/* Signs now what this process can; what it cannot stays a blank. */
+static void
+fill_blanks(struct worker *w, const struct tam_domain *domain,
+    const struct cose_blank *blanks, size_t n, struct buf *message,
+    struct reply *out)
+{
+	out->n = 0;
+	for (size_t i = 0; i < n && !message->full; i++) {
+		enum cose_curve c = blanks[i].key->curve;
+		struct cose_signer *signer = signer_at(w, domain, (int)c);
+
+		if (signer != NULL) {
+			cose_sign_parts(w->crypto, signer, &blanks[i].message,
+			    1, message->p + blanks[i].at);
+			continue;
+		}
+		out->uris[out->n] = domain->hsm_uri[c];
+		out->blanks[out->n++] = blanks[i];
+	}
+}
+
+static struct slice
+kid_of(const struct reply_form *form, const struct cose_key *key)
+{
+	if (!form->send_kid)
+		return slice_none();
+	return form->kid.n > 0 ? form->kid : SLICE_OF(key->thumbprint);
+}
+
 enum tam_err
 reply_sign(struct worker *w, struct arena *arena,
     const struct tam_domain *domain, const struct reply_form *form,
-    const struct teep_message *m, struct slice *out)
+    const struct teep_message *m, struct reply *out)
 {
-	struct cose_signer *signer = worker_signer(w, domain, form->curve);
+	struct cose_signer *signer = signer_at(w, domain, (int)form->curve);
+	const struct cose_key *key = signer != NULL
+	    ? cose_signer_key(signer)
+	    : &domain->keys[form->curve].key;
+	int alg = alg_of(form->curve, form->deprecated);
 	struct buf payload, message;
-	struct slice kid = {0};
 
-	if (signer == NULL)
+	if (signer == NULL && domain->hsm_uri[form->curve] == NULL)
 		return TAM_NO_KEY;
-	if (form->send_kid && form->kid.n > 0)
-		kid = form->kid;
-	else if (form->send_kid)
-		kid = SLICE_OF(cose_signer_key(signer)->thumbprint);
 	buf_init(&payload, MESSAGE_MAX);
 	buf_init(&message, MESSAGE_MAX);
 	teep_encode(m, &payload);
-	cose_sign1(w->crypto, signer, alg_of(form->curve, form->deprecated),
-	    kid, buf_slice(&payload), &message);
-	*out = arena_dup(arena, buf_slice(&message));
+	out->n = 0;
+	if (signer != NULL) {
+		cose_sign1(w->crypto, signer, alg, kid_of(form, key),
+		    buf_slice(&payload), &message);
+	} else {
+		out->n = 1;
+		out->uris[0] = domain->hsm_uri[form->curve];
+		cose_sign1_blank(key, alg, kid_of(form, key),
+		    buf_slice(&payload), arena, &message, &out->blanks[0]);
+	}
+	out->message = arena_dup(arena, buf_slice(&message));
 	buf_fini(&payload);
 	buf_fini(&message);
 	return TAM_OK;
@@ -74,9 +103,10 @@ reply_sign(struct worker *w, struct arena *arena,
 static enum tam_err
 sign_all(struct worker *w, struct arena *arena, const struct tam_domain *domain,
     const struct wire_profile *profile, const struct teep_message *m,
-    struct slice *out)
+    struct reply *out)
 {
-	struct cose_signer *signers[2];
+	const struct cose_key *keys[2];
+	struct cose_blank blanks[2];
 	int algs[2];
 	size_t n = 0;
 	uint8_t plain[OPENER_MAX], room[OPENER_MAX];
@@ -86,20 +116,22 @@ sign_all(struct worker *w, struct arena *arena, const struct tam_domain *domain,
 	struct buf message = {.p = room, .room = OPENER_MAX, .max = OPENER_MAX};
 
 	for (int c = COSE_P256; c <= COSE_ED25519; c++) {
-		struct cose_signer *s =
-		    worker_signer(w, domain, (enum cose_curve)c);
+		const struct cose_signer *signer = signer_at(w, domain, c);
 
-		if (s == NULL)
+		if (signer == NULL && domain->hsm_uri[c] == NULL)
 			continue;
-		signers[n] = s;
+		keys[n] = signer != NULL ? cose_signer_key(signer)
+		                         : &domain->keys[c].key;
 		algs[n++] =
 		    alg_of((enum cose_curve)c, profile->deprecated_algs);
 	}
 	if (n == 0)
 		return TAM_NO_KEY;
 	teep_encode(m, &payload);
-	cose_sign(w->crypto, signers, algs, n, buf_slice(&payload), &message);
-	*out = arena_dup(arena, buf_slice(&message));
+	cose_sign_blank(keys, algs, n, buf_slice(&payload), arena, &message,
+	    blanks);
+	fill_blanks(w, domain, blanks, n, &message, out);
+	out->message = arena_dup(arena, buf_slice(&message));
 	return TAM_OK;
 }
 
@@ -143,7 +175,7 @@ fill_request(struct teep_message *m, const struct wire_profile *profile,
 enum tam_err
 opener_make(struct worker *w, const struct http_exchange *x,
     const struct tam_domain *domain, const struct wire_profile *profile,
-    const struct opener_ask *ask, int64_t now_us, struct slice *out)
+    const struct opener_ask *ask, int64_t now_us, struct reply *out)
 {
 	struct token_scope scope = {domain->incarnation, domain->id};
 	struct token t = {.kind = ask->hop > 0 ? TOKEN_VERIFY : TOKEN_QUERY,

@@ -6,6 +6,7 @@
 #define SERVER_TEEP_OPENER_H
 
 #include "lib/base/arena.h"
+#include "server/hsm/hsm.h"
 #include "server/teep/domain.h"
 
 struct http_exchange;
@@ -28,21 +29,27 @@ struct opener_ask {
 	const struct reply_form *known; /* the device's; NULL: nobody's yet */
 };
 
+/* A signed message, or one whose signatures an HSM has to make. */
+struct reply {
+	struct slice message;
+	size_t n; /* blanks; 0: it is ready */
+	struct cose_blank blanks[HSM_SIGNATURES_MAX];
+	const char *uris[HSM_SIGNATURES_MAX];
+};
+
 /*
  * A QueryRequest of the profile, for this exchange, whose connection
  * remembers its challenge.  TAM_NO_KEY when the domain lacks the key.
  */
 enum tam_err opener_make(struct worker *, const struct http_exchange *,
     const struct tam_domain *, const struct wire_profile *,
-    const struct opener_ask *, int64_t now_us, struct slice *out);
+    const struct opener_ask *, int64_t now_us, struct reply *out);
 
 /* Signs a message as COSE_Sign1. */
 enum tam_err reply_sign(struct worker *, struct arena *,
     const struct tam_domain *, const struct reply_form *,
-    const struct teep_message *, struct slice *out);
+    const struct teep_message *, struct reply *out);
 
-struct cose_signer *worker_signer(struct worker *, const struct tam_domain *,
-    enum cose_curve);
 /* Of the Verifier of our own; NULL: there is none. */
 struct cose_signer *worker_verifier(struct worker *, const struct tam_domain *);
 

@@ -31,10 +31,11 @@
  *	  on_promised       then it is answered, if the epoch is still the same
  *	Success, Error:
  *	  conclude          the outcome is committed, on_concluded answers
+ * What is signed by a key in an HSM waits for it in session_answer_signed.
  *
  * The steps up to the signature are in session_identify.c, appraisal is
- * session_attest.c's, an Error to a QueryRequest session_error.c's, a QueryResponse session_query.c's, a Success or Error
- * session_outcome.c's.
+ * session_attest.c's, an Error to a QueryRequest session_error.c's, a
+ * QueryResponse session_query.c's, a Success or Error session_outcome.c's.
  *
  * A session waits for one thing at a time, s->pending, and lives in the arena
  * of its exchange: answering ends both.
@@ -54,15 +55,19 @@ set_state(struct session *s, enum session_state next)
 	        1u << SESSION_RECEIVED | 1u << SESSION_IDENTIFYING,
 	    [SESSION_LOADING] = 1u << SESSION_RECEIVED |
 	        1u << SESSION_IDENTIFYING | 1u << SESSION_ATTESTING |
-	        1u << SESSION_PROMISING,
+	        1u << SESSION_PROMISING | 1u << SESSION_SIGNING,
 	    [SESSION_PROMISING] = 1u << SESSION_IDENTIFYING |
 	        1u << SESSION_ATTESTING | 1u << SESSION_LOADING,
 	    [SESSION_CONCLUDING] =
 	        1u << SESSION_RECEIVED | 1u << SESSION_IDENTIFYING,
-	    [SESSION_ANSWERED] = 1u << SESSION_RECEIVED |
+	    [SESSION_SIGNING] = 1u << SESSION_RECEIVED |
 	        1u << SESSION_IDENTIFYING | 1u << SESSION_ATTESTING |
 	        1u << SESSION_LOADING | 1u << SESSION_PROMISING |
 	        1u << SESSION_CONCLUDING,
+	    [SESSION_ANSWERED] = 1u << SESSION_RECEIVED |
+	        1u << SESSION_IDENTIFYING | 1u << SESSION_ATTESTING |
+	        1u << SESSION_LOADING | 1u << SESSION_PROMISING |
+	        1u << SESSION_CONCLUDING | 1u << SESSION_SIGNING,
 	};
 
 	assert(allowed_from[next] & 1u << s->state);
@@ -88,7 +93,8 @@ session_wait_for_verifier(struct session *s, struct verifier_call *call)
 static void
 finish(struct session *s, const struct http_response *response)
 {
-	assert(s->pending == NULL && s->appraising == NULL);
+	assert(
+	    s->pending == NULL && s->appraising == NULL && s->signing == NULL);
 	set_state(s, SESSION_ANSWERED);
 	snapshot_unref(s->snapshot);
 	GAUGE(&s->worker->counters, sessions, -1);
@@ -101,8 +107,8 @@ session_answer_nothing(struct session *s)
 	finish(s, &(struct http_response){.status = 204});
 }
 
-void
-session_answer_message(struct session *s, struct slice message)
+static void
+answer_message(struct session *s, struct slice message)
 {
 	finish(s,
 	    &(struct http_response){.status = 200,
@@ -141,8 +147,11 @@ on_abandon(struct http_exchange *x, void *arg)
 		batch_forget(s->pending);
 	if (s->appraising != NULL)
 		verifier_cancel(s->appraising);
+	if (s->signing != NULL)
+		hsm_forget(s->signing);
 	s->pending = NULL;
 	s->appraising = NULL;
+	s->signing = NULL;
 	snapshot_unref(s->snapshot);
 	GAUGE(&s->worker->counters, sessions, -1);
 }
@@ -174,6 +183,58 @@ session_new_id(void)
 	return (int64_t)(id >> 1 | 1);
 }
 
+/* --- signatures by an HSM --------------------------------------------------------- */
+
+static void
+on_signed(enum tam_err err, uint8_t (*signatures)[COSE_SIGNATURE_SIZE],
+    void *arg)
+{
+	struct session *s = arg;
+	uint8_t *message;
+
+	s->signing = NULL;
+	if (err != TAM_OK) {
+		COUNT(&s->worker->counters, hsm_failures);
+		session_refuse(s, err);
+		return;
+	}
+	if (s->promised && session_epoch_moved(s)) {
+		session_withdraw(s);
+		return;
+	}
+	message = arena_alloc(s->arena, s->reply.message.n);
+	memcpy(message, s->reply.message.p, s->reply.message.n);
+	for (size_t i = 0; i < s->reply.n; i++)
+		memcpy(message + s->reply.blanks[i].at, signatures[i],
+		    COSE_SIGNATURE_SIZE);
+	answer_message(s, (struct slice){message, s->reply.message.n});
+}
+
+/* Openers, which anybody can ask for, are the first to be shed. */
+void
+session_answer_signed(struct session *s, const struct reply *reply)
+{
+	struct hsm_ask asks[HSM_SIGNATURES_MAX];
+
+	if (reply->n == 0) {
+		answer_message(s, reply->message);
+		return;
+	}
+	s->reply = *reply;
+	for (size_t i = 0; i < reply->n; i++)
+		asks[i] = (struct hsm_ask){reply->uris[i], reply->blanks[i].key,
+		    reply->blanks[i].message};
+	s->signing = hsm_sign(s->worker->hsm, asks, reply->n,
+	    s->state == SESSION_RECEIVED,
+	    clock_mono_us() + s->worker->limits->hsm_us, on_signed, s);
+	if (s->signing == NULL) {
+		session_refuse(s, TAM_HSM_DOWN);
+		return;
+	}
+	COUNT(&s->worker->counters, hsm_calls);
+	set_state(s, SESSION_SIGNING);
+}
+
 /* Another epoch since we decided: nothing leaves that was decided under the
  * old one (DESIGN: snapshots are swapped whole). */
 bool
@@ -203,7 +264,7 @@ session_epoch_moved(struct session *s)
 static void
 open_session(struct session *s)
 {
-	struct slice message;
+	struct reply reply;
 	enum tam_err err;
 
 	if (!budget_take(&s->worker->openers, clock_mono_us())) {
@@ -213,20 +274,20 @@ open_session(struct session *s)
 	}
 	err = opener_make(s->worker, s->exchange, s->domain, s->profile,
 	    &(struct opener_ask){.attest = s->profile->ask_attest}, s->now_us,
-	    &message);
+	    &reply);
 	if (err != TAM_OK) {
 		session_refuse(s, err);
 		return;
 	}
 	COUNT(&s->worker->counters, openers);
-	session_answer_message(s, message);
+	session_answer_signed(s, &reply);
 }
 
 /* One QueryRequest more in the same HTTP session; at the last hop it ends. */
 void
 session_ask(struct session *s, bool attest, struct slice own_result)
 {
-	struct slice message;
+	struct reply reply;
 	enum tam_err err;
 
 	if (s->token.hop + 1 >= TOKEN_HOPS_MAX) {
@@ -238,11 +299,11 @@ session_ask(struct session *s, bool attest, struct slice own_result)
 	        .attest = attest,
 	        .own_result = own_result,
 	        .known = &s->form},
-	    clock_wall_us(), &message);
+	    clock_wall_us(), &reply);
 	if (err != TAM_OK)
 		session_refuse(s, err);
 	else
-		session_answer_message(s, message);
+		session_answer_signed(s, &reply);
 }
 
 /* An Update that promises nothing, so it is no row; an answer to it matches
@@ -254,7 +315,7 @@ answer_without_promise(struct session *s, struct teep_message *m)
 	    .wire_id = s->profile->wire_id,
 	    .epoch = s->domain->epoch};
 	uint8_t *token = arena_alloc(s->arena, TOKEN_SIZE);
-	struct slice message;
+	struct reply reply;
 	enum tam_err err = token_mint_update(&s->snapshot->tokens,
 	    session_scope(s), &t, session_new_id(), clock_wall_us(), token);
 
@@ -264,11 +325,11 @@ answer_without_promise(struct session *s, struct teep_message *m)
 	m->token = (struct slice){token, TOKEN_SIZE};
 	if (err == TAM_OK)
 		err = reply_sign(s->worker, s->arena, s->domain, &s->form, m,
-		    &message);
+		    &reply);
 	if (err != TAM_OK)
 		session_refuse(s, err);
 	else
-		session_answer_message(s, message);
+		session_answer_signed(s, &reply);
 }
 
 /* Section 7.1.1: what is wrong with a QueryResponse, told in an Update. */

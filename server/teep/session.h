@@ -14,6 +14,7 @@ struct wire_profile;
 struct teep_limits {
 	int64_t deadline_us;        /* for a session's wait on the database */
 	int64_t update_life_us;     /* how long an Update stays outstanding */
+	int64_t hsm_us;             /* a signature by a key in an HSM */
 	int64_t verifier_us;        /* one appraisal by a Verifier */
 	size_t verifier_calls;      /* at once, of one worker */
 	double openers_per_second;  /* that one worker signs */

@@ -96,20 +96,18 @@ is_our_key(uint64_t code)
 static void
 show_ourselves(struct session *s)
 {
-	struct cose_signer *tam =
-	    worker_signer(s->worker, s->domain, s->form.curve);
+	const struct cose_key *tam = &s->domain->keys[s->form.curve].key;
 	struct cose_signer *verifier = worker_verifier(s->worker, s->domain);
 	struct eat_claims *c = arena_new(s->arena, struct eat_claims);
 	uint8_t ueid[33] = {0x01};
 
-	if (tam == NULL || verifier == NULL) {
+	if (!s->domain->has_key[s->form.curve] || verifier == NULL) {
 		session_answer_nothing(s);
 		return;
 	}
-	memcpy(ueid + 1, cose_signer_key(tam)->thumbprint, 32);
+	memcpy(ueid + 1, tam->thumbprint, 32);
 	c->has_cnf = true;
-	memcpy(c->cnf_thumbprint, cose_signer_key(tam)->thumbprint,
-	    sizeof(c->cnf_thumbprint));
+	memcpy(c->cnf_thumbprint, tam->thumbprint, sizeof(c->cnf_thumbprint));
 	c->ueid = SLICE_OF(ueid);
 	c->oemid = SLICE_LIT("tam");
 	c->hwmodel = SLICE_LIT("tamd");

@@ -304,7 +304,7 @@ reports_answer_us(struct session *s)
 static void
 ask_again(struct session *s)
 {
-	struct slice message;
+	struct reply reply;
 	enum tam_err err;
 
 	counter_bump(&s->worker->counters.drops[TAM_UNSOLICITED]);
@@ -315,11 +315,11 @@ ask_again(struct session *s)
 	err = opener_make(s->worker, s->exchange, s->domain, s->profile,
 	    &(struct opener_ask){.attest = s->profile->ask_attest,
 	        .known = &s->form},
-	    s->now_us, &message);
+	    s->now_us, &reply);
 	if (err != TAM_OK)
 		session_refuse(s, err);
 	else
-		session_answer_message(s, message);
+		session_answer_signed(s, &reply);
 }
 
 static void

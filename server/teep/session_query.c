@@ -313,17 +313,24 @@ digests_of(struct session *s)
 
 static enum tam_err send_update(struct session *);
 
+void
+session_withdraw(struct session *s)
+{
+	if (s->update_id != 0)
+		COUNT(&s->worker->counters, updates_withdrawn);
+	s->withdraw = s->update_id != 0 ? s->update_id : -1;
+	s->promised = false;
+	s->device = NULL;
+	reload(s);
+}
+
 static void
 on_applied(struct session *s, int64_t version)
 {
 	enum tam_err err;
 
 	if (session_epoch_moved(s)) {
-		if (s->update_id != 0)
-			COUNT(&s->worker->counters, updates_withdrawn);
-		s->withdraw = s->update_id != 0 ? s->update_id : -1;
-		s->device = NULL;
-		reload(s);
+		session_withdraw(s);
 		return;
 	}
 	if (s->update_id == 0 && !believed(s)) {
@@ -398,6 +405,15 @@ fill_update(struct session *s, struct store_answer *a)
 	a->expires_us = s->now_us + s->worker->limits->update_life_us;
 }
 
+/* Nothing is promised that nobody would sign. */
+static bool
+can_sign(const struct session *s)
+{
+	const char *uri = s->domain->hsm_uri[s->form.curve];
+
+	return uri == NULL || hsm_accepts(s->worker->hsm, uri);
+}
+
 static void
 promise(struct session *s)
 {
@@ -422,6 +438,10 @@ promise(struct session *s)
 
 	s->update_id = 0;
 	if (policy_has_work(&s->decision) && s->pace.offer) {
+		if (!can_sign(s)) {
+			session_refuse(s, TAM_HSM_DOWN);
+			return;
+		}
 		s->update_id =
 		    s->pace.again ? s->device->update.id : session_new_id();
 		fill_update(s, &a);
@@ -449,7 +469,7 @@ send_update(struct session *s)
 	    .numbering = s->form.numbering,
 	    .present = 1u << TEEP_OPT_TOKEN};
 	uint8_t *token = arena_alloc(s->arena, TOKEN_SIZE);
-	struct slice message;
+	struct reply reply;
 	enum tam_err err;
 
 	err = token_mint_update(&s->snapshot->tokens, session_scope(s), &t,
@@ -465,10 +485,10 @@ send_update(struct session *s)
 	m.manifests = s->decision.envelopes;
 	m.n_unneeded = s->decision.n_unlinks;
 	m.unneeded = s->decision.unlinks;
-	err =
-	    reply_sign(s->worker, s->arena, s->domain, &s->form, &m, &message);
+	err = reply_sign(s->worker, s->arena, s->domain, &s->form, &m, &reply);
 	if (err != TAM_OK)
 		return err;
-	session_answer_message(s, message);
+	s->promised = true;
+	session_answer_signed(s, &reply);
 	return TAM_OK;
 }

@@ -23,6 +23,7 @@ enum session_state {
 	SESSION_LOADING,
 	SESSION_PROMISING,
 	SESSION_CONCLUDING,
+	SESSION_SIGNING,
 	SESSION_ANSWERED
 };
 
@@ -63,13 +64,17 @@ struct session {
 
 	struct batch_call *pending;       /* NULL when nothing is awaited */
 	struct verifier_call *appraising; /* the same */
+	struct hsm_call *signing;         /* the same */
+	struct reply reply;               /* what is being signed */
+	bool promised; /* it is an Update that was committed */
 };
 
 /* session.c */
 void session_wait(struct session *, enum session_state, struct batch_call *);
 void session_wait_for_verifier(struct session *, struct verifier_call *);
 void session_answer_nothing(struct session *);
-void session_answer_message(struct session *, struct slice message);
+/* Answers with it, once the signatures it lacks are there. */
+void session_answer_signed(struct session *, const struct reply *);
 /* An Update that only says what is wrong. */
 void session_answer_error(struct session *, uint64_t err_code,
     const char *text);
@@ -118,6 +123,9 @@ struct verifier_call *session_ask_verifier(struct session *, verifier_cb);
 bool session_may_attest(const struct session *);
 /* session_query.c */
 void session_query_response(struct session *);
+/* Another epoch is served than the one the committed Update was decided
+ * under: it is withdrawn, and decided again. */
+void session_withdraw(struct session *);
 /* session_error.c: an Error that answers a QueryRequest */
 void session_query_error(struct session *);
 /* session_outcome.c */

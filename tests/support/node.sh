@@ -48,6 +48,7 @@ free_port() {
 	test_verifier) base=29000 ;;
 	test_matrix) base=30000 ;;
 	test_payload) base=31000 ;;
+	test_hsm) base=19000 ;;
 	*) base=27000 ;;
 	esac
 	while :; do
