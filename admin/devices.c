@@ -9,7 +9,9 @@
 /* Devices: who they are, what they hold, and the last decision about them. */
 
 enum {
-	IMPORT_CHUNK = 500 /* lines of one statement */
+	IMPORT_CHUNK = 500, /* lines of one statement */
+	UPDATE_BYTES_MIN = 512,
+	UPDATE_BYTES_MAX = 16777216
 };
 
 enum tam_err
@@ -105,11 +107,28 @@ set_labels(struct api_request *r, const char *id)
 	return err;
 }
 
+/* As SQL_DEVICE_SET takes it; "" when nothing is said. */
+static enum tam_err
+limit_of(struct api_request *r, const char **limit)
+{
+	const json_t *given = json_object_get(r->json, "update_bytes");
+	json_int_t n = json_integer_value(given);
+
+	*limit = "";
+	if (given == NULL)
+		return TAM_OK;
+	if (n != 0 && (n < UPDATE_BYTES_MIN || n > UPDATE_BYTES_MAX))
+		return api_problem(r, 422, "bad_input", "/update_bytes",
+		    "0, or from %d to %d", UPDATE_BYTES_MIN, UPDATE_BYTES_MAX);
+	*limit = n == 0 ? "null" : arena_printf(r->arena, "%lld", (long long)n);
+	return TAM_OK;
+}
+
 enum tam_err
 api_device_patch(struct api_request *r)
 {
 	struct sql_result *rows;
-	const char *id, *before;
+	const char *id, *before, *limit = "";
 	char *after;
 	enum tam_err err = API_EXEC(r, &rows, SQL_DEVICE_OLD, r->params[0]);
 
@@ -123,8 +142,10 @@ api_device_patch(struct api_request *r)
 	id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
 	before = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 1)));
 	sql_result_free(rows);
-	err = API_EXEC(r, NULL, SQL_DEVICE_SET, id, api_string(r, "class"),
-	    api_string(r, "status"));
+	err = limit_of(r, &limit);
+	if (err == TAM_OK)
+		err = API_EXEC(r, NULL, SQL_DEVICE_SET, id,
+		    api_string(r, "class"), api_string(r, "status"), limit);
 	if (err == TAM_OK)
 		err = set_labels(r, id);
 	if (err == TAM_OK)

@@ -4,30 +4,8 @@
 
 #include <stdlib.h>
 
+#include "admin/manifest_facts.h"
 #include "storage/admin_statements.h"
-
-struct learnt {
-	struct policy_component components[SUIT_BROUGHT_MAX];
-	struct slice dependencies[SUIT_COMPONENTS_MAX];
-};
-
-static void
-components_of(const struct suit_info *info, struct learnt *out,
-    struct policy_manifest *m)
-{
-	const struct suit_component *brought[SUIT_BROUGHT_MAX];
-
-	m->n_components = suit_brought(info, brought);
-	for (size_t i = 0; i < m->n_components; i++)
-		out->components[i] = (struct policy_component){brought[i]->id,
-		    brought[i]->many_digests ? slice_none()
-		                             : brought[i]->digest};
-	m->components = out->components;
-	m->n_dependencies = suit_dependencies(info, out->dependencies);
-	m->dependencies = out->dependencies;
-	m->id = info->manifest.component_id;
-	m->sequence = info->manifest.sequence;
-}
 
 enum tam_err
 learn_manifests(struct api_request *r, struct policy_builder **out)
@@ -39,16 +17,15 @@ learn_manifests(struct api_request *r, struct policy_builder **out)
 		return err;
 	*out = policy_builder_new();
 	for (size_t i = 0; i < sql_rows(rows); i++) {
-		struct learnt learnt;
+		struct manifest_facts facts;
 		struct suit_info *info = arena_new(r->arena, struct suit_info);
-		struct policy_manifest m = {
-		    .digest = sql_bytes(rows, i, 0, r->arena)};
 
 		if (suit_learn(sql_bytes(rows, i, 2, r->arena), r->arena,
 		        info) != TAM_OK)
 			continue;
-		components_of(info, &learnt, &m);
-		policy_add_manifest(*out, &m);
+		manifest_facts_of(info, sql_bytes(rows, i, 0, r->arena),
+		    &facts);
+		policy_add_manifest(*out, &facts.manifest);
 	}
 	sql_result_free(rows);
 	return TAM_OK;
@@ -58,8 +35,7 @@ enum tam_err
 learn_check_revoked(struct api_request *r, struct slice digest,
     const struct suit_info *info)
 {
-	struct learnt learnt;
-	struct policy_manifest m = {.digest = digest};
+	struct manifest_facts facts;
 	struct policy_builder *b = NULL;
 	struct policy_set *set;
 	struct sql_result *rows;
@@ -67,8 +43,8 @@ learn_check_revoked(struct api_request *r, struct slice digest,
 
 	if (err != TAM_OK)
 		return err;
-	components_of(info, &learnt, &m);
-	policy_add_manifest(b, &m);
+	manifest_facts_of(info, digest, &facts);
+	policy_add_manifest(b, &facts.manifest);
 	err = api_exec(r, &rows, SQL_REVOCATIONS_ACTIVE, 0, NULL);
 	if (err != TAM_OK) {
 		policy_builder_free(b);
@@ -80,7 +56,7 @@ learn_check_revoked(struct api_request *r, struct slice digest,
 		    sql_bytes(rows, i, 2, r->arena));
 	sql_result_free(rows);
 	set = policy_build(b);
-	if (policy_is_revoked(set, &m))
+	if (policy_is_revoked(set, &facts.manifest))
 		err = api_problem(r, 409, "suit_revoked", NULL,
 		    "this manifest, or a component it installs, is revoked");
 	policy_set_unref(set);

@@ -85,6 +85,8 @@ const struct api_field api_device_fields[] = {{"class", TYPE_STRING, false,
     {"status", TYPE_STRING, false,
         "pending, active, quarantined or decommissioned"},
     {"labels", TYPE_OBJECT, false, "replaces all labels"},
+    {"update_bytes", TYPE_INTEGER, false,
+        "bytes of manifests one Update may carry; 0: as its wire profile"},
     {"reason", TYPE_STRING, false, "for the audit log"}, {0}};
 
 const struct api_field api_revocation_fields[] =

@@ -299,10 +299,13 @@ names(const struct policy_request *r, const struct policy_manifest *m)
 	return slice_eq(r->component, m->id) || installs(m, r->component);
 }
 
-/* CONFORMANCE T42: a device that has the binary gets the manifest only. */
+/* CONFORMANCE T42: a device that has the binary gets the manifest only; one
+ * that takes no Update as large as the whole fetches the binary. */
 static struct slice
 sent_form(const struct policy_facts *f, const struct policy_manifest *m)
 {
+	if (m->fetchable && m->bare.n > 0 && m->envelope.n > f->update_max)
+		return m->bare;
 	for (size_t i = 0; m->bare.n > 0 && i < f->n_requested; i++) {
 		const struct policy_request *r = &f->requested[i];
 

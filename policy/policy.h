@@ -35,8 +35,9 @@ struct policy_manifest {
 	uint64_t sequence;
 	struct slice envelope;
 	/* The envelope without what is integrated in it, for who has the
-	 * binary; empty: there is no such form. */
+	 * binary, or can fetch it; empty: there is no such form. */
 	struct slice bare;
+	bool fetchable; /* what is integrated goes by a URI */
 	size_t n_components;
 	const struct policy_component *components; /* its dependencies' too */
 	size_t n_dependencies;

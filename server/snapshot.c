@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/manifest_facts.h"
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
@@ -258,34 +259,23 @@ add_manifest(struct loading *l, struct policy_builder *b,
     const struct sql_result *rows, size_t r)
 {
 	struct slice envelope = sql_bytes(rows, r, 4, l->arena);
-	struct policy_component components[SUIT_BROUGHT_MAX];
-	const struct suit_component *brought[SUIT_BROUGHT_MAX];
-	struct slice dependencies[SUIT_COMPONENTS_MAX];
 	struct suit_info *info = arena_new(l->arena, struct suit_info);
+	struct manifest_facts facts;
+	struct policy_manifest *m = &facts.manifest;
 	struct buf bare;
-	struct policy_manifest m = {.digest = sql_bytes(rows, r, 1, l->arena),
-	    .id = sql_bytes(rows, r, 2, l->arena),
-	    .sequence = (uint64_t)sql_int(rows, r, 3),
-	    .envelope = envelope,
-	    .components = components};
 
 	if (suit_learn(envelope, l->arena, info) != TAM_OK) {
 		log_error("manifest_unreadable", "row=%zu", r);
 		return;
 	}
-	m.n_components = suit_brought(info, brought);
-	for (size_t i = 0; i < m.n_components; i++)
-		components[i] = (struct policy_component){brought[i]->id,
-		    brought[i]->many_digests ? slice_none()
-		                             : brought[i]->digest};
-	m.n_dependencies = suit_dependencies(info, dependencies);
-	m.dependencies = dependencies;
-	/* A dependency may be integrated too, and is needed. */
+	manifest_facts_of(info, sql_bytes(rows, r, 1, l->arena), &facts);
 	buf_init(&bare, SUIT_ENVELOPE_MAX);
-	if (m.n_dependencies == 0)
-		suit_envelope_strip(envelope, l->arena, &bare);
-	m.bare = buf_slice(&bare);
-	policy_add_manifest(b, &m);
+	/* A dependency may be integrated too, and is needed. */
+	if (m->n_dependencies == 0)
+		m->fetchable = suit_envelope_strip(envelope, l->arena, &bare);
+	m->envelope = envelope;
+	m->bare = buf_slice(&bare);
+	policy_add_manifest(b, m);
 	buf_fini(&bare);
 }
 

@@ -66,6 +66,7 @@ struct store_device {
 	bool has_hash, open_work;
 	uint8_t inventory_hash[STORE_DIGEST_SIZE];
 	int numbering; /* -1: not known yet */
+	size_t update_max; /* bytes of one Update; 0: its profile's */
 	size_t n_labels, n_components;
 	struct store_label *labels;
 	struct store_component *components; /* in bytewise order of their ids */

@@ -24,7 +24,7 @@
 	" ORDER BY c.component), "                                            \
 	"u.update_id, u.content, u.state, u.success::int::int8, "             \
 	"u.err_code::int8, u.attempt::int8, u.failures::int8, u.offered_us, " \
-	"u.closed_us, u.expires_us "                                          \
+	"u.closed_us, u.expires_us, coalesce(d.update_bytes, 0)::int8 "       \
 	"FROM unnest($1::int8[], $2::int8[], $3::bytea[]) "                   \
 	" AS e (n, domain, thumbprint) "                                      \
 	"JOIN device_key k ON k.domain_id = e.domain::int "                   \

@@ -36,6 +36,7 @@ struct recipe {
 	const char *payload_file, *dependency_file, *encrypt_to, *encrypt;
 	uint64_t sequence;
 	size_t plain_size;
+	bool integrate; /* what has a URI, too */
 	struct buf payload;    /* as it travels */
 	struct buf encryption; /* COSE_Encrypt, when it is encrypted */
 	struct buf dependency; /* its envelope */
@@ -53,7 +54,8 @@ usage(void)
 {
 	(void)fputs(
 	    "usage: tamctl suit create --key PEM --component ID --sequence N\n"
-	    "           --vendor DOMAIN|UUID --class NAME|UUID --payload FILE [--uri URI]\n"
+	    "           --vendor DOMAIN|UUID --class NAME|UUID --payload FILE\n"
+	    "           [--uri URI [--integrate]]\n"
 	    "           [--dependency ENVELOPE] [--encrypt-to PEM [--encrypt ctr|gcm|chacha]]\n"
 	    "           --out FILE\n"
 	    "       tamctl suit keygen --curve p256|ed25519 --key PEM "
@@ -298,6 +300,12 @@ write_auth(const struct recipe *r, const uint8_t digest[32], struct buf *b)
 	cose_crypto_free(crypto);
 }
 
+static bool
+is_integrated(const struct recipe *r)
+{
+	return r->uri == NULL || r->integrate;
+}
+
 static void
 write_envelope(const struct recipe *r, struct buf *b)
 {
@@ -311,13 +319,13 @@ write_envelope(const struct recipe *r, struct buf *b)
 	crypto_sha256(buf_slice(&item), digest);
 	buf_init(&auth, 1024);
 	write_auth(r, digest, &auth);
-	cbor_out_map(b, 2 + (r->uri == NULL) + depends(r));
+	cbor_out_map(b, 2 + is_integrated(r) + depends(r));
 	cbor_out_uint(b, KEY_AUTH);
 	wrap(b, &auth);
 	cbor_out_uint(b, KEY_MANIFEST);
 	buf_add_slice(b, buf_slice(&item));
 	buf_fini(&item);
-	if (r->uri == NULL) {
+	if (is_integrated(r)) {
 		cbor_out_text(b, slice_str(payload_name(r)));
 		cbor_out_bytes(b, buf_slice(&r->payload));
 	}
@@ -495,6 +503,7 @@ ctl_suit(int argc, char **argv)
 	    {"class", required_argument, NULL, 'l'},
 	    {"payload", required_argument, NULL, 'p'},
 	    {"uri", required_argument, NULL, 'u'},
+	    {"integrate", no_argument, NULL, 'i'},
 	    {"dependency", required_argument, NULL, 'd'},
 	    {"encrypt-to", required_argument, NULL, 't'},
 	    {"encrypt", required_argument, NULL, 'a'},
@@ -523,9 +532,12 @@ ctl_suit(int argc, char **argv)
 		    : c == 'b'             ? &public_file
 		                           : NULL;
 
-		if (to == NULL)
+		if (to == NULL && c != 'i')
 			return usage();
-		*to = optarg;
+		if (to == NULL)
+			r.integrate = true;
+		else
+			*to = optarg;
 	}
 	if (strcmp(verb, "keygen") == 0 && r.key_file != NULL &&
 	    public_file != NULL)

@@ -127,9 +127,10 @@ enum tam_err suit_envelope_decode(struct slice, struct arena *,
 /*
  * A sound envelope without what is integrated in it, for who has the binary
  * (CONFORMANCE T42); no signature covers those elements.  Appends nothing
- * when nothing is integrated.
+ * when nothing is integrated.  True when all that was left out goes by URIs
+ * that can be fetched.
  */
-void suit_envelope_strip(struct slice sound, struct arena *, struct buf *);
+bool suit_envelope_strip(struct slice sound, struct arena *, struct buf *);
 
 /*
  * TAM_OK when one block verifies under one of the keys; *which is its place.

@@ -141,19 +141,35 @@ count_integrated(struct cbor_in in, size_t n)
 	return count;
 }
 
-void
+/* A name with a scheme; "#tc" is of this envelope only. */
+static bool
+is_fetchable(struct slice item)
+{
+	struct cbor_in in;
+	struct slice name;
+
+	cbor_in_open(&in, item, NULL, CBOR_PLAIN);
+	name = cbor_in_text(&in, 0, SIZE_MAX);
+	for (size_t i = 0; i + 3 <= name.n; i++) {
+		if (memcmp(name.p + i, "://", 3) == 0)
+			return i > 0;
+	}
+	return false;
+}
+
+bool
 suit_envelope_strip(struct slice sound, struct arena *arena, struct buf *out)
 {
 	struct cbor_in in;
 	size_t n, integrated;
-	bool tagged;
+	bool tagged, fetchable = true;
 
 	cbor_in_open(&in, sound, arena, CBOR_PLAIN);
 	tagged = cbor_in_accept_tag(&in, SUIT_TAG);
 	n = cbor_in_map(&in, ENVELOPE_KEYS_MAX);
 	integrated = count_integrated(in, n);
 	if (integrated == 0)
-		return;
+		return false;
 	if (tagged)
 		cbor_out_tag(out, SUIT_TAG);
 	cbor_out_map(out, n - integrated);
@@ -161,11 +177,14 @@ suit_envelope_strip(struct slice sound, struct arena *arena, struct buf *out)
 		bool text = cbor_in_peek(&in) == CBOR_TEXT;
 		struct slice key = cbor_in_item(&in), value = cbor_in_item(&in);
 
-		if (text)
+		if (text) {
+			fetchable = fetchable && is_fetchable(key);
 			continue;
+		}
 		buf_add_slice(out, key);
 		buf_add_slice(out, value);
 	}
+	return fetchable;
 }
 
 static bool

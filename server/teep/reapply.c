@@ -63,7 +63,9 @@ policy_facts_of(struct arena *arena, const struct store_device *d,
 	    .attestation = attestation,
 	    .n_components = inv->n,
 	    .components = components,
-	    .update_max = update_max};
+	    .update_max = d->update_max > 0 && d->update_max < update_max
+	        ? d->update_max
+	        : update_max};
 }
 
 static void

@@ -144,6 +144,31 @@ play updated $uri --signer keys/signer.pub --request vendor/extra --have-binary 
     --expect vendor/extra
 "$tamctl" policy delete extra >/dev/null
 
+# A payload that is integrated and has a URI travels with the manifest to who
+# takes as much, and is fetched by who does not: here, where there is nothing.
+head -c 5000 /dev/zero >five
+"$tamctl" suit create --key keys/signer.pem --component vendor/five --sequence 1 --vendor $vendor --class $class_id \
+    --payload five --uri https://example.org/five --integrate --out five.suit
+five=$("$tamctl" -o name manifest upload five.suit)
+echo "{\"components\": [{\"manifest\": \"$five\"}]}" >five.json
+"$tamctl" policy put five five.json >/dev/null
+settle
+play updated $uri --signer keys/signer.pub --expect vendor/five
+limit() {
+	for i in 0 1 2 3; do "$tamctl" device set p-00000$i "update_bytes=$1" >/dev/null || die "limit $1"; done
+}
+limit 2048
+[ "$(sql 'SELECT count(*) FROM device WHERE update_bytes = 2048')" = 4 ] || die "limits"
+play manifest_failed $uri --signer keys/signer.pub
+play updated $uri --signer keys/signer.pub --payload https://example.org/five=five --expect vendor/five
+limit 0
+play updated $uri --signer keys/signer.pub --expect vendor/five
+for bad in 1 511 16777217 -1; do
+	if "$tamctl" device set p-000000 update_bytes=$bad 2>bad.err; then die "limit $bad"; fi
+	grep -q update_bytes bad.err || die "limit $bad: $(cat bad.err)"
+done
+"$tamctl" policy delete five >/dev/null
+
 kill "$verifierd"
 verifierd=
 

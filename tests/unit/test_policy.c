@@ -105,6 +105,38 @@ decide(struct policy_set *set, const char *class_name, const char *held, int n)
 	return d;
 }
 
+START_TEST(what_is_too_large_whole_is_fetched_where_it_can_be)
+{
+	uint8_t whole[1500] = {0}, bare[100] = {0};
+	struct policy_component c = {SLICE_LIT("a"), SLICE_OF(digests[1])};
+	struct policy_manifest m = {.digest = SLICE_OF(digests[1]),
+	    .id = SLICE_LIT("a/suit"),
+	    .envelope = SLICE_OF(whole),
+	    .bare = SLICE_OF(bare),
+	    .n_components = 1,
+	    .components = &c};
+
+	for (int fetchable = 0; fetchable < 2; fetchable++) {
+		struct policy_set *set;
+		struct policy_decision d;
+
+		m.fetchable = fetchable != 0;
+		if (builder == NULL)
+			builder = policy_builder_new();
+		policy_add_manifest(builder, &m);
+		add_policy("p", wants("class == \\\"cam\\\"", 0, 1));
+		set = build();
+		d = decide(set, "cam", NULL, 0);
+		ck_assert_uint_eq(d.n_manifests, fetchable ? 1 : 0);
+		if (fetchable)
+			ck_assert_uint_eq(d.envelopes[0].n, sizeof(bare));
+		else
+			ck_assert_str_eq(d.reason, "manifest_too_large_for_device");
+		policy_set_unref(set);
+	}
+}
+END_TEST
+
 START_TEST(a_device_gets_what_its_rule_wants_and_nothing_twice)
 {
 	struct policy_set *set;
@@ -583,6 +615,7 @@ main(void)
 	TCase *tc = tcase_create("policy");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, what_is_too_large_whole_is_fetched_where_it_can_be);
 	tcase_add_test(tc, a_device_gets_what_its_rule_wants_and_nothing_twice);
 	tcase_add_test(tc, the_rule_of_higher_priority_speaks_first);
 	tcase_add_test(tc, a_revocation_outranks_every_rule);
