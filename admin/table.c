@@ -78,7 +78,12 @@ const struct api_field api_verifier_fields[] = {{"public_key", TYPE_STRING,
         "age of a result without our nonce that passes; 0: none does"},
     {"url", TYPE_STRING, false,
         "https://host[:port]/path of its challenge-response API"},
-    {"ca", TYPE_STRING, false, "PEM its TLS certificate must chain to"}, {0}};
+    {"ca", TYPE_STRING, false, "PEM its TLS certificate must chain to"},
+    {"media_types", TYPE_STRINGS, false,
+        "of the Evidence it takes, without parameters; absent: any"},
+    {"pass_back", TYPE_BOOLEAN, false,
+        "whether the agent gets its results, to show them again"},
+    {0}};
 
 const struct api_field api_device_fields[] = {{"class", TYPE_STRING, false,
                                                   "device class"},

@@ -19,8 +19,6 @@ enum {
 
 static const char evidence_format[] =
     "application/eat+cwt; eat_profile=\"urn:ietf:rfc:rfc9711\"";
-static const char ear_format[] =
-    "application/eat+jwt; eat_profile=\"tag:github.com,2023:veraison/ear\"";
 
 /* RFC 9711, 4.2.1: a RAND ueid; the same agent has the same. */
 static struct slice
@@ -211,6 +209,11 @@ attest_fill(struct fleet_world *w, const struct agent *a,
 	    teep_has(request, TEEP_OPT_TOKEN)) {
 		response->present |= 1u << TEEP_OPT_PAYLOAD;
 		response->payload = (struct slice){a->passport, a->passport_n};
+		if (a->passport_is_ear) {
+			response->present |= 1u << TEEP_OPT_PAYLOAD_FORMAT;
+			response->payload_format =
+			    slice_str(EAT_EAR_JWT_FORMAT);
+		}
 		return;
 	}
 	fill_claims(w, a, request, arena, c);
@@ -232,6 +235,6 @@ attest_fill(struct fleet_world *w, const struct agent *a,
 		return; /* TEEP's own format is the default */
 	response->present |= 1u << TEEP_OPT_PAYLOAD_FORMAT;
 	response->payload_format = p->form == ATTEST_EAR
-	    ? slice_str(ear_format)
+	    ? slice_str(EAT_EAR_JWT_FORMAT)
 	    : slice_str(evidence_format);
 }

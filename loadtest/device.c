@@ -684,12 +684,15 @@ believes_tam(struct fleet_world *w, const struct agent *a,
 }
 
 static void
-keep_passport(struct agent *a, struct slice passport)
+keep_passport(struct agent *a, const struct teep_message *m)
 {
+	struct slice passport = m->payload;
+
 	free(a->passport);
 	a->passport = mem_calloc(1, passport.n + 1);
 	memcpy(a->passport, passport.p, passport.n);
 	a->passport_n = (uint32_t)passport.n;
+	a->passport_is_ear = slice_is(m->payload_format, EAT_EAR_JWT_FORMAT);
 }
 
 static void
@@ -722,7 +725,7 @@ take_update(struct fleet_world *w, struct agent *a,
 		reply->told = m->err_code;
 	} else if (teep_has(m, TEEP_OPT_PAYLOAD)) {
 		reply->did = AGENT_GOT_PASSPORT;
-		keep_passport(a, m->payload);
+		keep_passport(a, m);
 	} else {
 		reply->did = AGENT_HAS_NO_ANSWER;
 	}

@@ -53,6 +53,7 @@ struct agent {
 	uint8_t update_token_n;
 	uint8_t *passport; /* a result the TAM passed back */
 	uint32_t passport_n;
+	bool passport_is_ear; /* else in TEEP's own format */
 };
 
 /* How the agents of this fleet are odd; all zero: they are not. */

@@ -136,6 +136,7 @@ believe_ourselves(struct tam_domain *d)
 	v->worst = EAR_AFFIRMING;
 	v->max_age_s = d->passport_s;
 	v->ca = mem_strdup("");
+	v->media_types = mem_strdup("");
 	d->n_verifiers++;
 }
 

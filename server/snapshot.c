@@ -124,6 +124,8 @@ load_verifier(struct loading *l, const struct sql_result *rows, size_t r)
 	v->max_age_s = sql_int(rows, r, 6);
 	(void)snprintf(v->url, sizeof(v->url), "%s", sql_text(rows, r, 7));
 	v->ca = mem_strdup(sql_text(rows, r, 8));
+	v->media_types = mem_strdup(sql_text(rows, r, 9));
+	v->pass_back = sql_int(rows, r, 10) != 0;
 	d->n_verifiers++;
 }
 

@@ -265,7 +265,8 @@
 #define SQL_VERIFIER_JSON                                                  \
 	"json_build_object('name', name, 'curve', curve, 'thumbprint', "   \
 	"encode(thumbprint, 'hex'), 'worst_tier', worst_tier, 'unbound', " \
-	"unbound, 'max_age_s', max_age_s, 'url', url, 'created_at', created_at)"
+	"unbound, 'max_age_s', max_age_s, 'url', url, 'media_types', media_types, "  \
+	"'pass_back', pass_back, 'created_at', created_at)"
 
 #define SQL_VERIFIER_LIST                                                   \
 	"SELECT " SQL_VERIFIER_JSON ", name FROM verifier WHERE name > $1 " \
@@ -277,17 +278,22 @@
 /* A missing field takes the table's default. */
 #define SQL_VERIFIER_PUT                                                 \
 	"INSERT INTO verifier (domain_id, name, curve, public_key, "     \
-	"thumbprint, worst_tier, unbound, max_age_s, url, ca) "          \
+	"thumbprint, worst_tier, unbound, max_age_s, url, ca, "          \
+	"media_types, pass_back) "                                       \
 	"SELECT $1::int, $2, $3, $4::bytea, $5::bytea, "                 \
 	"coalesce(d->>'worst_tier', 'affirming'), "                      \
 	"coalesce((d->>'unbound')::boolean, false), "                    \
 	"coalesce((d->>'max_age_s')::int, 0), coalesce(d->>'url', ''), " \
-	"coalesce(d->>'ca', '') FROM (SELECT $6::jsonb AS d) x "         \
+	"coalesce(d->>'ca', ''), array(SELECT "                          \
+	" jsonb_array_elements_text(coalesce(d->'media_types', '[]'))), " \
+	"coalesce((d->>'pass_back')::boolean, false) "                   \
+	"FROM (SELECT $6::jsonb AS d) x "                                \
 	"ON CONFLICT (domain_id, name) DO UPDATE SET "                   \
 	"curve = EXCLUDED.curve, public_key = EXCLUDED.public_key, "     \
 	"thumbprint = EXCLUDED.thumbprint, worst_tier = "                \
 	"EXCLUDED.worst_tier, unbound = EXCLUDED.unbound, max_age_s = "  \
-	"EXCLUDED.max_age_s, url = EXCLUDED.url, ca = EXCLUDED.ca"
+	"EXCLUDED.max_age_s, url = EXCLUDED.url, ca = EXCLUDED.ca, "  \
+	"media_types = EXCLUDED.media_types, pass_back = EXCLUDED.pass_back"
 
 #define SQL_VERIFIER_DELETE "DELETE FROM verifier WHERE name = $1"
 

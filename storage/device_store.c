@@ -124,7 +124,8 @@ enum load_column {
 	L_OFFERED,
 	L_CLOSED,
 	L_EXPIRES,
-	L_UPDATE_BYTES
+	L_UPDATE_BYTES,
+	L_CERTIFIED
 };
 
 static void
@@ -199,6 +200,7 @@ load_device(const struct db_rows *rows, size_t row, struct arena *arena,
 	d->version = db_int(rows, row, L_VERSION);
 	d->open_work = db_int(rows, row, L_OPEN_WORK) != 0;
 	d->numbering = (int)db_int(rows, row, L_NUMBERING);
+	d->certified = db_int(rows, row, L_CERTIFIED) != 0;
 	d->update_max = (size_t)db_int(rows, row, L_UPDATE_BYTES);
 	d->has_hash = hash.n == sizeof(d->inventory_hash);
 	if (d->has_hash)

@@ -57,7 +57,7 @@ struct store_update {
 struct store_device {
 	int32_t domain_id;
 	int64_t id;
-	bool active;
+	bool active, certified; /* by a device CA, which must vouch again */
 	struct slice class_name;
 	bool p256;
 	struct slice public_key;

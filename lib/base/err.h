@@ -34,6 +34,7 @@
 	X(BAD_SIGNATURE, PEER, "signature does not verify")                    \
 	X(CANNOT_DECRYPT, PEER, "no key of ours opens the ciphertext")         \
 	X(CERT_UNTRUSTED, PEER, "certificate chains to no device CA")          \
+	X(CERT_MISSING, PEER, "no certificate came, and one let it in")        \
 	X(CERT_EXPIRED, PEER, "certificate is expired or not yet valid")       \
 	X(CERT_REVOKED, PEER, "certificate is revoked")                        \
 	/* attestation */                                                      \

@@ -20,6 +20,7 @@ struct cached_device {
 	int32_t domain_id;
 	int64_t id, version;
 	struct cose_key key;
+	bool certified;
 	/* Under this epoch nothing was to do for this inventory; 0: not known. */
 	int64_t quiet_epoch;
 	struct stamp stamp; /* the newest this worker has seen */

@@ -29,8 +29,10 @@ static void
 domain_fini(struct tam_domain *d)
 {
 	policy_set_unref(d->policy);
-	for (size_t i = 0; i < d->n_verifiers; i++)
+	for (size_t i = 0; i < d->n_verifiers; i++) {
 		free(d->verifiers[i].ca);
+		free(d->verifiers[i].media_types);
+	}
 	for (size_t i = 0; i < d->n_references; i++)
 		free(d->references[i].manifests);
 	for (int c = COSE_P256; c <= COSE_ED25519; c++)

@@ -357,6 +357,10 @@ session_answer_quiet(struct session *s)
 		session_answer_nothing(s);
 		return;
 	}
+	if (s->passport_format.n > 0) {
+		m.present |= 1u << TEEP_OPT_PAYLOAD_FORMAT;
+		m.payload_format = s->passport_format;
+	}
 	COUNT(&s->worker->counters, passports);
 	answer_without_promise(s, &m);
 }

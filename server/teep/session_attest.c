@@ -2,6 +2,9 @@
 
 #include "server/teep/session_steps.h"
 
+#include <string.h>
+#include <strings.h>
+
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/codec/cose_encrypt.h"
@@ -173,18 +176,32 @@ session_appraise(struct session *s, struct slice result, enum eat_kind kind,
 	        .unbound_ear = v->unbound});
 }
 
+/* T40: found just now, good for a while, and to be shown again. */
 static void
-appraise(struct session *s, struct slice result, enum eat_kind kind)
+pass_back(struct session *s, const struct verifier *v, struct slice result)
+{
+	if (!v->pass_back || v->max_age_s == 0)
+		return;
+	s->passport = result;
+	s->passport_format = slice_str(EAT_EAR_JWT_FORMAT);
+}
+
+static void
+appraise(struct session *s, struct slice result, enum eat_kind kind,
+    bool of_evidence)
 {
 	struct eat_claims *claims = arena_new(s->arena, struct eat_claims);
 	const struct verifier *v = NULL;
 	enum tam_err err =
 	    session_appraise(s, result, kind, s->key.thumbprint, claims, &v);
 
-	if (err == TAM_OK)
-		affirm(s, v, claims);
-	else
+	if (err != TAM_OK) {
 		fail(s, err);
+		return;
+	}
+	if (of_evidence)
+		pass_back(s, v, result);
+	affirm(s, v, claims);
 }
 
 /* --- Evidence (T33): never read here, only passed on ------------------------------------ */
@@ -212,7 +229,7 @@ on_appraised(enum tam_err err, struct slice result, void *arg)
 	else if (err != TAM_OK)
 		fail(s, err);
 	else
-		appraise(s, result, EAT_EAR_JWT);
+		appraise(s, result, EAT_EAR_JWT, true);
 }
 
 /* As it came, but nothing that could end a header line. */
@@ -228,20 +245,64 @@ media_type_of(struct session *s)
 	return type;
 }
 
-static const struct verifier *
-verifier_for_evidence(const struct tam_domain *d)
+/* A word of the list, or the list is empty. */
+static bool
+takes(const struct verifier *v, struct slice type)
 {
-	for (size_t i = 0; i < d->n_verifiers; i++) {
-		if (d->verifiers[i].url[0] != '\0')
-			return &d->verifiers[i];
+	const char *p = v->media_types;
+
+	if (*p == '\0')
+		return true;
+	while (*p != '\0') {
+		size_t n = strcspn(p, " ");
+
+		if (n == type.n && strncasecmp(p, (const char *)type.p, n) == 0)
+			return true;
+		p += n;
+		p += strspn(p, " ");
 	}
-	return NULL;
+	return false;
+}
+
+static struct slice
+without_parameters(struct slice type)
+{
+	const uint8_t *end =
+	    type.n == 0 ? NULL : memchr(type.p, ';', type.n);
+
+	if (end != NULL)
+		type.n = (size_t)(end - type.p);
+	while (type.n > 0 && type.p[type.n - 1] == ' ')
+		type.n--;
+	return type;
+}
+
+/* The first that takes it; one that names the type before one that takes
+ * any. */
+static const struct verifier *
+verifier_for_evidence(const struct tam_domain *d, struct slice format)
+{
+	struct slice type = without_parameters(format);
+	const struct verifier *found = NULL;
+
+	for (size_t i = 0; i < d->n_verifiers; i++) {
+		const struct verifier *v = &d->verifiers[i];
+
+		if (v->url[0] == '\0' || !takes(v, type))
+			continue;
+		if (v->media_types[0] != '\0')
+			return v;
+		if (found == NULL)
+			found = v;
+	}
+	return found;
 }
 
 struct verifier_call *
 session_ask_verifier(struct session *s, verifier_cb cb)
 {
-	const struct verifier *v = verifier_for_evidence(s->domain);
+	const struct verifier *v = verifier_for_evidence(s->domain,
+	    s->message.payload_format);
 
 	if (v == NULL)
 		return NULL;
@@ -341,5 +402,5 @@ session_attest(struct session *s)
 	else if (kind == EAT_EVIDENCE)
 		ask_verifier(s);
 	else
-		appraise(s, s->message.payload, kind);
+		appraise(s, s->message.payload, kind, false);
 }

@@ -70,6 +70,7 @@ on_identified(enum tam_err err, const struct store_device *device, void *arg)
 	}
 	s->device = device;
 	s->device_id = device->id;
+	s->certified = device->certified;
 	verify(s);
 }
 
@@ -98,6 +99,7 @@ on_candidate(enum tam_err err, const struct store_device *device, void *arg)
 	}
 	s->device = device;
 	s->device_id = device->id;
+	s->certified = device->certified;
 	verify(s);
 }
 
@@ -215,6 +217,7 @@ session_identify(struct session *s)
 	if (known != NULL) {
 		s->key = known->key;
 		s->device_id = known->id;
+		s->certified = known->certified;
 		verify(s);
 		return;
 	}
@@ -348,6 +351,8 @@ verify(struct session *s)
 {
 	enum tam_err err = verify_within_budget(s);
 
+	if (err == TAM_OK && s->certified && s->leaf == NULL)
+		err = TAM_CERT_MISSING;
 	if (err != TAM_OK) {
 		session_refuse(s, err);
 		return;

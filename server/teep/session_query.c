@@ -184,6 +184,7 @@ remember_quiet(struct session *s, int64_t version)
 	    .id = s->device_id,
 	    .version = version,
 	    .key = s->key,
+	    .certified = s->certified,
 	    .quiet_epoch = s->domain->epoch,
 	    .attestation = s->attestation,
 	    .stamp = session_stamp(s)};

@@ -45,6 +45,7 @@ struct session {
 	const struct x509_leaf *leaf; /* verified; NULL: no certificate */
 	struct cose_key key;
 	int64_t device_id;
+	bool certified; /* it was let in by a certificate */
 
 	const struct slice *candidates; /* keys left to try, without a kid */
 	size_t n_candidates;
@@ -53,6 +54,7 @@ struct session {
 	enum policy_attestation attestation;
 	uint8_t attest_hash[STORE_DIGEST_SIZE]; /* of what was found */
 	struct slice passport; /* for the agent, if nothing else is sent */
+	struct slice passport_format; /* empty: TEEP's own */
 
 	struct inventory inventory;
 	const struct store_device *device;

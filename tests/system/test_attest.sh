@@ -232,6 +232,8 @@ play quiet $final --seed certified --x5chain factory.crt:factory.key:-1
 play updated $final "${certified[@]}"
 [ "$(devices "name LIKE 'device-%'")" = 8 ] || die "not enrolled by certificate"
 play updated $final "${certified[@]}" # known now
+play quiet $final --seed certified # and never without its certificate
+[ "$(drops cert_missing)" = 8 ] || die "a device of a CA went on without its certificate"
 [ "$(devices true)" = 32 ] || die "enrolled twice"
 play updated /tam/default/legacy=legacy "${certified[@]}" --deprecated-algs
 # The same certificate number with another key is another key of that device.

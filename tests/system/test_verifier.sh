@@ -88,6 +88,39 @@ told 7
 play told "${evidence[@]}" --attest-fault worthless
 told 7
 [ "$(drops attest_status)" = 16 ] || die "contraindicated: $(drops attest_status)"
+
+# Evidence goes to who takes its type: not to one, first by name, that takes
+# another, and before it to who takes any.
+"$tamctl" verifier put aaa public_key=@other.pub url=https://localhost:1 'media_types=["application/psa-attestation-token"]' >/dev/null
+settle
+play updated "${evidence[@]}"
+"$tamctl" verifier put aaa public_key=@other.pub url=https://localhost:1 >/dev/null
+"$tamctl" verifier put veraison public_key=@verifier.pub "url=https://localhost:$vport/base" "ca=@keys/tls.crt" \
+    'media_types=["application/psa-attestation-token", "application/eat+cwt"]' >/dev/null
+settle
+play updated "${evidence[@]}"
+"$tamctl" verifier delete aaa >/dev/null
+
+# A Verifier's result goes back to the agent, which shows it until it is old.
+"$tamctl" wire-profile put attest ask=attest always_token=true >/dev/null
+for pass_back in false true; do
+	"$tamctl" verifier put veraison public_key=@verifier.pub "url=https://localhost:$vport/base" "ca=@keys/tls.crt" \
+	    max_age_s=600 pass_back=$pass_back >/dev/null
+	settle
+	calls=$(metric "$admin_1" tam_verifier_calls_total)
+	reset
+	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+	    --uri /tam/default/attest=final --attest evidence --whole-key "${evidence[@]}" --rounds 4 -o json >fleet.out 2>&1 ||
+		die "results passed back: $(cat fleet.out)"
+	calls=$(($(metric "$admin_1" tam_verifier_calls_total) - calls))
+	[ $pass_back = true ] || [ $calls = 32 ] || die "$calls appraisals of 32"
+	[ $pass_back = false ] || [ $calls = 16 ] || die "$calls appraisals of 16: results are not shown again"
+done
+grep -q '"passports": 8' fleet.out || die "$(grep passports fleet.out) were passed back"
+"$tamctl" wire-profile put attest ask=attest always_token=false >/dev/null
+verifier localhost
 stop_verifier
 
 mode=pending
