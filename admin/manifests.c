@@ -5,6 +5,7 @@
 #include "admin/learn.h"
 #include "admin/request.h"
 #include "lib/base/hex.h"
+#include "lib/codec/cose_encrypt.h"
 #include "lib/base/mem.h"
 #include "lib/codec/suit.h"
 #include "storage/admin_statements.h"
@@ -217,6 +218,25 @@ check_sequence(struct api_request *r, const char *component,
 	return err;
 }
 
+/* U13: by which algorithm, and for whose keys. */
+static json_t *
+encryption_json(struct api_request *r, struct slice bytes)
+{
+	struct cose_encrypted *m = arena_new(r->arena, struct cose_encrypted);
+	json_t *kids = json_array();
+
+	if (cose_encrypt_decode(bytes, r->arena, m) != TAM_OK)
+		m->n = 0; /* it was read when the manifest was checked */
+	for (size_t i = 0; i < m->n; i++)
+		(void)json_array_append_new(kids,
+		    json_string(hex_dup(r->arena, m->recipients[i].kid)));
+	return json_pack("{s:s, s:o}", "algorithm",
+	    m->alg == COSE_ALG_A128GCM                 ? "A128GCM"
+	        : m->alg == COSE_ALG_CHACHA20_POLY1305 ? "ChaCha20/Poly1305"
+	                                               : "A128CTR",
+	    "recipients", kids);
+}
+
 static json_t *
 components_json(struct api_request *r, const struct suit_info *info)
 {
@@ -226,8 +246,11 @@ components_json(struct api_request *r, const struct suit_info *info)
 		const struct suit_component *c = &info->components[i];
 		json_t *o = json_pack("{s:s, s:b}", "component",
 		    suit_component_text(r->arena, c->id), "encrypted",
-		    (int)c->encrypted);
+		    (int)(c->encryption.n > 0));
 
+		if (c->encryption.n > 0)
+			(void)json_object_set_new(o, "encryption",
+			    encryption_json(r, c->encryption));
 		if (c->digest.n > 0 && !c->many_digests)
 			(void)json_object_set_new(o, "digest",
 			    json_string(hex_dup(r->arena, c->digest)));

@@ -168,7 +168,7 @@ struct suit_component {
 	uint64_t size;
 	struct slice vendor, class_id; /* the first given */
 	struct slice uri;
-	bool encrypted;
+	struct slice encryption; /* COSE_Encrypt of a profile that TEEP lists */
 };
 
 struct suit_info {

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "lib/codec/crypto.h"
+#include "lib/codec/cose_encrypt.h"
 #include "lib/codec/suit.h"
 
 /*
@@ -72,6 +73,21 @@ read_uuid(struct cbor_in *in)
 	return cbor_in_bytes(in, 1, 64);
 }
 
+/* U13: for whom, an administrator reads; here only that it is readable. */
+static struct slice
+read_encryption(struct walk *w, struct cbor_in *in)
+{
+	struct slice bytes = cbor_in_bytes(in, 1, 65536);
+	struct cose_encrypted *m = arena_new(w->arena, struct cose_encrypted);
+	enum tam_err err = in->err;
+
+	if (err == TAM_OK)
+		err = cose_encrypt_decode(bytes, w->arena, m);
+	if (err != TAM_OK)
+		cbor_in_fail(in, err);
+	return bytes;
+}
+
 /* One parameter into every component addressed; unknown ones are refused. */
 static void
 read_parameter(struct walk *w, struct cbor_in *in, struct suit_component *c)
@@ -96,8 +112,7 @@ read_parameter(struct walk *w, struct cbor_in *in, struct suit_component *c)
 		note_uri(w, c, cbor_in_text(in, 1, 1024));
 		break;
 	case SUIT_PARAM_ENCRYPTION:
-		(void)cbor_in_bytes(in, 1, 65536);
-		c->encrypted = true;
+		c->encryption = read_encryption(w, in);
 		break;
 	case SUIT_PARAM_STRICT_ORDER:
 	case SUIT_PARAM_SOFT_FAILURE:
@@ -385,7 +400,8 @@ check_payload(struct walk *w, const struct suit_component *c, bool dependency)
 	const struct suit_payload *p;
 	uint8_t digest[32];
 
-	if (c->uri.n == 0 || i == SUIT_PAYLOADS_MAX || c->encrypted)
+	if (c->uri.n == 0 || i == SUIT_PAYLOADS_MAX ||
+	    c->encryption.n > 0)
 		return TAM_OK;
 	p = &w->envelope->payloads[i];
 	if (dependency)

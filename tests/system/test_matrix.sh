@@ -189,6 +189,10 @@ for alg in ctr gcm chacha; do
 	    --class $class_id --payload secret --encrypt-to device.pub --encrypt $alg --out secret.suit
 	if grep -q 'a secret' secret.suit; then die "$alg: not encrypted"; fi
 	digests="$digests $("$tamctl" -o name manifest upload secret.suit)"
+	"$tamctl" -o json manifest get "${digests##* }" >secret.json
+	case $alg in gcm) name=A128GCM ;; ctr) name=A128CTR ;; *) name=ChaCha20 ;; esac
+	grep -q "$name" secret.json || die "$alg: the profile is not kept: $(cat secret.json)"
+	tr -d ' \n' <secret.json | grep -Eq '"recipients":\["[0-9a-f]{64}"\]' || die "$alg: for whom is not kept: $(cat secret.json)"
 done
 # shellcheck disable=SC2086  # a list
 put_policy base $digests
