@@ -5,8 +5,8 @@
 #include "admin/learn.h"
 #include "admin/request.h"
 #include "lib/base/hex.h"
-#include "lib/codec/cose_encrypt.h"
 #include "lib/base/mem.h"
+#include "lib/codec/cose_encrypt.h"
 #include "lib/codec/suit.h"
 #include "storage/admin_statements.h"
 

@@ -4,6 +4,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
+#include "lib/codec/cbor_out.h"
 #include "lib/codec/cose_encrypt.h"
 #include "lib/codec/crypto.h"
 #include "lib/codec/jwt.h"
@@ -13,10 +14,13 @@ enum {
 	PAYLOAD_MAX = 16384,
 	LIFE_S = 3600,
 	UEID_SIZE = 17,
+	EAR_CLAIMS = 6,
 	SPKI_P256_HEAD = 27,
 	SPKI_ED25519_HEAD = 12
 };
 
+static const char ear_cwt_format[] =
+    "application/eat+cwt; eat_profile=\"tag:ietf.org,2026:rats/ear#03\"";
 static const char evidence_format[] =
     "application/eat+cwt; eat_profile=\"urn:ietf:rfc:rfc9711\"";
 
@@ -178,6 +182,78 @@ write_ear(struct fleet_world *w, const struct eat_claims *c,
 	buf_fini(&json);
 }
 
+/* draft-ietf-rats-ear: labels of EAT, and its own. */
+enum ear_key {
+	KEY_EXP = 4,
+	KEY_IAT = 6,
+	KEY_NONCE = 10,
+	KEY_PROFILE = 265,
+	KEY_SUBMODS = 266,
+	KEY_STATUS = 1000,
+	KEY_VECTOR = 1001,
+	KEY_VERIFIER_ID = 1004
+};
+
+static void
+write_ear_submods(struct fleet_world *w, const struct eat_claims *c,
+    struct arena *arena, struct buf *b)
+{
+	bool bad = w->attest.fault == ATTEST_WORTHLESS;
+	struct cose_key key = c->cnf_key;
+
+	if (w->attest.fault == ATTEST_WRONG_KEY)
+		key = *cose_signer_key(w->attest.signer);
+	cbor_out_map(b, 1);
+	cbor_out_text(b, SLICE_LIT("TEE"));
+	cbor_out_map(b, 3);
+	cbor_out_uint(b, KEY_STATUS);
+	cbor_out_uint(b, bad ? 96 : 2);
+	cbor_out_uint(b, KEY_VECTOR);
+	cbor_out_map(b, 1);
+	cbor_out_uint(b, 2); /* executables */
+	cbor_out_int(b, bad ? 99 : 2);
+	cbor_out_int(b, -70002); /* Veraison's key attestation */
+	cbor_out_map(b, 1);
+	cbor_out_text(b, SLICE_LIT("akpub"));
+	cbor_out_bytes(b, spki_of(&key, arena));
+}
+
+static void
+write_ear_cwt(struct fleet_world *w, const struct eat_claims *c,
+    struct arena *arena, struct buf *out)
+{
+	struct buf b;
+
+	buf_init(&b, PAYLOAD_MAX);
+	cbor_out_map(&b, EAR_CLAIMS);
+	cbor_out_uint(&b, KEY_EXP);
+	cbor_out_int(&b, c->exp);
+	cbor_out_uint(&b, KEY_IAT);
+	cbor_out_int(&b, c->iat);
+	cbor_out_uint(&b, KEY_NONCE);
+	cbor_out_bytes(&b, c->nonces[0]);
+	cbor_out_uint(&b, KEY_PROFILE);
+	cbor_out_text(&b, SLICE_LIT("tag:ietf.org,2026:rats/ear#03"));
+	cbor_out_uint(&b, KEY_SUBMODS);
+	write_ear_submods(w, c, arena, &b);
+	cbor_out_uint(&b, KEY_VERIFIER_ID);
+	cbor_out_map(&b, 2);
+	cbor_out_uint(&b, 0);
+	cbor_out_text(&b, SLICE_LIT("tam"));
+	cbor_out_uint(&b, 1);
+	cbor_out_text(&b, SLICE_LIT("tamfleet"));
+	write_cwt(w, buf_slice(&b), out);
+	buf_fini(&b);
+}
+
+static const char *
+format_of(enum attest_form form)
+{
+	return form == ATTEST_EAR    ? EAT_EAR_JWT_FORMAT
+	    : form == ATTEST_EAR_CWT ? ear_cwt_format
+	                             : evidence_format;
+}
+
 static struct slice
 encrypted(const struct attest_plan *p, struct slice payload,
     struct arena *arena)
@@ -220,6 +296,8 @@ attest_fill(struct fleet_world *w, const struct agent *a,
 	buf_init(&b, PAYLOAD_MAX);
 	if (p->form == ATTEST_EAR)
 		write_ear(w, c, arena, &b);
+	else if (p->form == ATTEST_EAR_CWT)
+		write_ear_cwt(w, c, arena, &b);
 	else
 		write_eat(w, c, &b);
 	if (p->fault == ATTEST_FORGED && p->form == ATTEST_EAR)
@@ -234,7 +312,5 @@ attest_fill(struct fleet_world *w, const struct agent *a,
 	if (p->form == ATTEST_EAT)
 		return; /* TEEP's own format is the default */
 	response->present |= 1u << TEEP_OPT_PAYLOAD_FORMAT;
-	response->payload_format = p->form == ATTEST_EAR
-	    ? slice_str(EAT_EAR_JWT_FORMAT)
-	    : slice_str(evidence_format);
+	response->payload_format = slice_str(format_of(p->form));
 }

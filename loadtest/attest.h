@@ -18,7 +18,8 @@ struct teep_message;
 enum attest_form {
 	ATTEST_NONE,    /* the agent cannot */
 	ATTEST_EAT,     /* a result in TEEP's profile, as CWT */
-	ATTEST_EAR,     /* an EAR as JWT */
+	ATTEST_EAR,     /* an EAR as JWT, under deployed names */
+	ATTEST_EAR_CWT, /* an EAR as CWT, as the draft has it now */
 	ATTEST_EVIDENCE /* an EAT the agent's attester signed */
 };
 

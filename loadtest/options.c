@@ -22,7 +22,7 @@ const char options_usage[] =
     "           [--expect COMPONENT]... [--absent COMPONENT]...\n"
     "           [--request COMPONENT [--have-binary SEQUENCE]]\n"
     "           [--journal FILE] [--deprecated-algs] [-o json]\n"
-    "           [--attest eat|ear|evidence --verifier-key PEM]\n"
+    "           [--attest eat|ear|ear-cwt|evidence --verifier-key PEM]\n"
     "           [--attest-fault nonce|key|expired|forged|worthless|absent]\n"
     "           [--encrypt-to PEM] [--encrypt ctr|gcm|chacha] [--whole-key]\n"
     "           [--play WHAT[=N]]... [--outcome NAME]\n"
@@ -327,8 +327,8 @@ set_play(struct agent_play *p, char *text)
 static void
 set_attest(struct options *o, int c, char *arg)
 {
-	static const char *const forms[] = {"none", "eat", "ear", "evidence",
-	    NULL};
+	static const char *const forms[] = {"none", "eat", "ear", "ear-cwt",
+	    "evidence", NULL};
 	static const char *const faults[] = {"sound", "nonce", "key", "expired",
 	    "forged", "worthless", "absent", NULL};
 	static const char *const algs[] = {"ctr", "gcm", "chacha", NULL};

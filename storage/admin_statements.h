@@ -262,10 +262,10 @@
 
 /* --- Verifiers and TAM keys ------------------------------------------------------------- */
 
-#define SQL_VERIFIER_JSON                                                  \
-	"json_build_object('name', name, 'curve', curve, 'thumbprint', "   \
-	"encode(thumbprint, 'hex'), 'worst_tier', worst_tier, 'unbound', " \
-	"unbound, 'max_age_s', max_age_s, 'url', url, 'media_types', media_types, "  \
+#define SQL_VERIFIER_JSON                                                           \
+	"json_build_object('name', name, 'curve', curve, 'thumbprint', "            \
+	"encode(thumbprint, 'hex'), 'worst_tier', worst_tier, 'unbound', "          \
+	"unbound, 'max_age_s', max_age_s, 'url', url, 'media_types', media_types, " \
 	"'pass_back', pass_back, 'created_at', created_at)"
 
 #define SQL_VERIFIER_LIST                                                   \
@@ -276,23 +276,23 @@
 	"SELECT " SQL_VERIFIER_JSON " FROM verifier WHERE name = $1"
 
 /* A missing field takes the table's default. */
-#define SQL_VERIFIER_PUT                                                 \
-	"INSERT INTO verifier (domain_id, name, curve, public_key, "     \
-	"thumbprint, worst_tier, unbound, max_age_s, url, ca, "          \
-	"media_types, pass_back) "                                       \
-	"SELECT $1::int, $2, $3, $4::bytea, $5::bytea, "                 \
-	"coalesce(d->>'worst_tier', 'affirming'), "                      \
-	"coalesce((d->>'unbound')::boolean, false), "                    \
-	"coalesce((d->>'max_age_s')::int, 0), coalesce(d->>'url', ''), " \
-	"coalesce(d->>'ca', ''), array(SELECT "                          \
+#define SQL_VERIFIER_PUT                                                  \
+	"INSERT INTO verifier (domain_id, name, curve, public_key, "      \
+	"thumbprint, worst_tier, unbound, max_age_s, url, ca, "           \
+	"media_types, pass_back) "                                        \
+	"SELECT $1::int, $2, $3, $4::bytea, $5::bytea, "                  \
+	"coalesce(d->>'worst_tier', 'affirming'), "                       \
+	"coalesce((d->>'unbound')::boolean, false), "                     \
+	"coalesce((d->>'max_age_s')::int, 0), coalesce(d->>'url', ''), "  \
+	"coalesce(d->>'ca', ''), array(SELECT "                           \
 	" jsonb_array_elements_text(coalesce(d->'media_types', '[]'))), " \
-	"coalesce((d->>'pass_back')::boolean, false) "                   \
-	"FROM (SELECT $6::jsonb AS d) x "                                \
-	"ON CONFLICT (domain_id, name) DO UPDATE SET "                   \
-	"curve = EXCLUDED.curve, public_key = EXCLUDED.public_key, "     \
-	"thumbprint = EXCLUDED.thumbprint, worst_tier = "                \
-	"EXCLUDED.worst_tier, unbound = EXCLUDED.unbound, max_age_s = "  \
-	"EXCLUDED.max_age_s, url = EXCLUDED.url, ca = EXCLUDED.ca, "  \
+	"coalesce((d->>'pass_back')::boolean, false) "                    \
+	"FROM (SELECT $6::jsonb AS d) x "                                 \
+	"ON CONFLICT (domain_id, name) DO UPDATE SET "                    \
+	"curve = EXCLUDED.curve, public_key = EXCLUDED.public_key, "      \
+	"thumbprint = EXCLUDED.thumbprint, worst_tier = "                 \
+	"EXCLUDED.worst_tier, unbound = EXCLUDED.unbound, max_age_s = "   \
+	"EXCLUDED.max_age_s, url = EXCLUDED.url, ca = EXCLUDED.ca, "      \
 	"media_types = EXCLUDED.media_types, pass_back = EXCLUDED.pass_back"
 
 #define SQL_VERIFIER_DELETE "DELETE FROM verifier WHERE name = $1"
@@ -319,7 +319,7 @@
 
 #define SQL_DEVICE_GET                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
 	"SELECT json_build_object('name', d.name, 'class', d.class, "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                  \
-	"'status', d.status, 'update_bytes', d.update_bytes, 'enrolled_at', d.enrolled_at, 'labels', "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
+	"'status', d.status, 'update_bytes', d.update_bytes, 'enrolled_at', d.enrolled_at, 'labels', "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
 	"(SELECT coalesce(json_object_agg(key, value), '{}') FROM "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    \
 	" device_label l WHERE l.domain_id = d.domain_id AND "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                         \
 	" l.device_id = d.device_id), 'keys', (SELECT json_agg( "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                      \
@@ -353,10 +353,10 @@
 	"status, 'update_bytes', update_bytes)::text FROM device "       \
 	"WHERE name = $1 FOR UPDATE"
 
-#define SQL_DEVICE_SET                                    \
-	"UPDATE device SET class = coalesce($2, class), " \
-	"status = coalesce($3, status), update_bytes = CASE $4 "  \
-	"WHEN '' THEN update_bytes WHEN 'null' THEN NULL "        \
+#define SQL_DEVICE_SET                                           \
+	"UPDATE device SET class = coalesce($2, class), "        \
+	"status = coalesce($3, status), update_bytes = CASE $4 " \
+	"WHEN '' THEN update_bytes WHEN 'null' THEN NULL "       \
 	"ELSE $4::int END WHERE device_id = $1::bigint"
 
 #define SQL_DEVICE_LABELS_CLEAR \

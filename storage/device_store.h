@@ -65,7 +65,7 @@ struct store_device {
 	int64_t version;
 	bool has_hash, open_work;
 	uint8_t inventory_hash[STORE_DIGEST_SIZE];
-	int numbering; /* -1: not known yet */
+	int numbering;     /* -1: not known yet */
 	size_t update_max; /* bytes of one Update; 0: its profile's */
 	size_t n_labels, n_components;
 	struct store_label *labels;

@@ -24,8 +24,8 @@
 	" ORDER BY c.component), "                                            \
 	"u.update_id, u.content, u.state, u.success::int::int8, "             \
 	"u.err_code::int8, u.attempt::int8, u.failures::int8, u.offered_us, " \
-	"u.closed_us, u.expires_us, coalesce(d.update_bytes, 0)::int8, "     \
-	"d.certified::int::int8 "                                               \
+	"u.closed_us, u.expires_us, coalesce(d.update_bytes, 0)::int8, "      \
+	"d.certified::int::int8 "                                             \
 	"FROM unnest($1::int8[], $2::int8[], $3::bytea[]) "                   \
 	" AS e (n, domain, thumbprint) "                                      \
 	"JOIN device_key k ON k.domain_id = e.domain::int "                   \
@@ -139,9 +139,9 @@
 #define SQL_DEVICE_CAS \
 	"SELECT domain_id, name, pem, crl FROM device_ca ORDER BY 1, 2"
 
-#define SQL_VERIFIERS                                             \
-	"SELECT domain_id, name, curve, public_key, worst_tier, " \
-	"unbound::int, max_age_s, url, ca, "                      \
+#define SQL_VERIFIERS                                                      \
+	"SELECT domain_id, name, curve, public_key, worst_tier, "          \
+	"unbound::int, max_age_s, url, ca, "                               \
 	"array_to_string(media_types, ' '), pass_back::int FROM verifier " \
 	"ORDER BY domain_id, name"
 

@@ -1,7 +1,7 @@
 #include "config.h"
 
-#include "lib/codec/crypto.h"
 #include "lib/codec/cose_encrypt.h"
+#include "lib/codec/crypto.h"
 #include "lib/codec/suit.h"
 
 /*
@@ -400,8 +400,7 @@ check_payload(struct walk *w, const struct suit_component *c, bool dependency)
 	const struct suit_payload *p;
 	uint8_t digest[32];
 
-	if (c->uri.n == 0 || i == SUIT_PAYLOADS_MAX ||
-	    c->encryption.n > 0)
+	if (c->uri.n == 0 || i == SUIT_PAYLOADS_MAX || c->encryption.n > 0)
 		return TAM_OK;
 	p = &w->envelope->payloads[i];
 	if (dependency)

@@ -64,8 +64,8 @@ struct verifier {
 	bool unbound;        /* an EAR that names no key passes */
 	int64_t max_age_s;   /* a result without our nonce; 0: none passes */
 	char url[DOMAIN_URL_MAX]; /* appraises Evidence; "" : it does not */
-	char *media_types; /* of that Evidence, with spaces; "": any */
-	bool pass_back; /* what it finds goes to the agent */
+	char *media_types;        /* of that Evidence, with spaces; "": any */
+	bool pass_back;           /* what it finds goes to the agent */
 	char *ca;                 /* PEM its TLS certificate chains to */
 };
 

@@ -267,8 +267,7 @@ takes(const struct verifier *v, struct slice type)
 static struct slice
 without_parameters(struct slice type)
 {
-	const uint8_t *end =
-	    type.n == 0 ? NULL : memchr(type.p, ';', type.n);
+	const uint8_t *end = type.n == 0 ? NULL : memchr(type.p, ';', type.n);
 
 	if (end != NULL)
 		type.n = (size_t)(end - type.p);
@@ -301,8 +300,8 @@ verifier_for_evidence(const struct tam_domain *d, struct slice format)
 struct verifier_call *
 session_ask_verifier(struct session *s, verifier_cb cb)
 {
-	const struct verifier *v = verifier_for_evidence(s->domain,
-	    s->message.payload_format);
+	const struct verifier *v =
+	    verifier_for_evidence(s->domain, s->message.payload_format);
 
 	if (v == NULL)
 		return NULL;

@@ -84,7 +84,7 @@ wrong() { # CODE REASON FAULT [FORM]
 	[ "$(sql 'SELECT count(*) FROM device_component')" = 0 ] || die "$3: an inventory was believed"
 	[ "$(sql 'SELECT count(*) FROM outstanding_update')" = 0 ] || die "$3: an Update was made"
 }
-for form in eat ear; do
+for form in eat ear ear-cwt; do
 	wrong 7 attest_stale nonce $form
 	wrong 7 attest_binding key $form
 	wrong 7 attest_expired expired $form
@@ -93,6 +93,7 @@ for form in eat ear; do
 done
 wrong 7 attest_claims worthless eat
 wrong 7 attest_status worthless ear
+wrong 7 attest_status worthless ear-cwt
 wrong 1 attest_missing absent eat
 # Encrypted to somebody else.
 openssl genpkey -algorithm X25519 2>/dev/null | openssl pkey -pubout -out other.pub

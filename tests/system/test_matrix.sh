@@ -51,7 +51,7 @@ for numbering in final legacy; do
 	for keys in '--keys p256' '--keys ed25519 --seed ed'; do
 		for algs in '' --deprecated-algs; do
 			for http in 1 2; do
-				for how in none eat ear evidence; do
+				for how in none eat ear ear-cwt evidence; do
 					uri=/tam/default/$numbering
 					attest=
 					case $how in
@@ -70,7 +70,7 @@ for numbering in final legacy; do
 		done
 	done
 done
-[ $n = 64 ] || die "$n combinations"
+[ $n = 80 ] || die "$n combinations"
 
 # The agents there are: old numbering, old algorithm numbers, small Updates, a
 # kid of their own.

@@ -131,7 +131,8 @@ START_TEST(what_is_too_large_whole_is_fetched_where_it_can_be)
 		if (fetchable)
 			ck_assert_uint_eq(d.envelopes[0].n, sizeof(bare));
 		else
-			ck_assert_str_eq(d.reason, "manifest_too_large_for_device");
+			ck_assert_str_eq(d.reason,
+			    "manifest_too_large_for_device");
 		policy_set_unref(set);
 	}
 }
