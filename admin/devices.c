@@ -14,19 +14,6 @@ enum {
 	UPDATE_BYTES_MAX = 16777216
 };
 
-enum tam_err
-api_device_list(struct api_request *r)
-{
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-	const char *class_name = api_query(r, "class");
-	const char *status = api_query(r, "status");
-
-	return API_LIST(r, limit, SQL_DEVICE_LIST, api_cursor(r, ""),
-	    limit_text, class_name == NULL ? "" : class_name,
-	    status == NULL ? "" : status);
-}
-
 static json_t *
 components_of(struct api_request *r, const struct sql_result *rows)
 {
@@ -89,46 +76,43 @@ api_device_event_list(struct api_request *r)
 
 /* --- change ------------------------------------------------------------------------ */
 
-static enum tam_err
-set_labels(struct api_request *r, const char *id)
-{
-	json_t *labels = json_object_get(r->json, "labels");
-	char *text;
-	enum tam_err err;
-
-	if (labels == NULL)
-		return TAM_OK;
-	text = json_dumps(labels, JSON_COMPACT);
-	err = API_EXEC(r, NULL, SQL_DEVICE_LABELS_CLEAR, id);
-	if (err == TAM_OK)
-		err = API_EXEC(r, NULL, SQL_DEVICE_LABELS_ADD, r->domain_text,
-		    id, text);
-	free(text);
-	return err;
-}
-
-/* As SQL_DEVICE_SET takes it; "" when nothing is said. */
-static enum tam_err
-limit_of(struct api_request *r, const char **limit)
+enum tam_err
+api_update_bytes(struct api_request *r, const char **limit)
 {
 	const json_t *given = json_object_get(r->json, "update_bytes");
 	json_int_t n = json_integer_value(given);
 
-	*limit = "";
+	*limit = NULL;
 	if (given == NULL)
 		return TAM_OK;
 	if (n != 0 && (n < UPDATE_BYTES_MIN || n > UPDATE_BYTES_MAX))
 		return api_problem(r, 422, "bad_input", "/update_bytes",
 		    "0, or from %d to %d", UPDATE_BYTES_MIN, UPDATE_BYTES_MAX);
-	*limit = n == 0 ? "null" : arena_printf(r->arena, "%lld", (long long)n);
+	*limit = arena_printf(r->arena, "%lld", (long long)n);
 	return TAM_OK;
+}
+
+static enum tam_err
+set(struct api_request *r, const char *id)
+{
+	json_t *labels = json_object_get(r->json, "labels");
+	char *patch = labels == NULL ? NULL : json_dumps(labels, JSON_COMPACT);
+	const char *limit;
+	enum tam_err err = api_update_bytes(r, &limit);
+
+	if (err == TAM_OK)
+		err = API_EXEC(r, NULL, SQL_DEVICES_CHANGE, r->domain_text,
+		    arena_printf(r->arena, "{%s}", id), api_string(r, "class"),
+		    api_string(r, "status"), limit, patch);
+	free(patch);
+	return err;
 }
 
 enum tam_err
 api_device_patch(struct api_request *r)
 {
 	struct sql_result *rows;
-	const char *id, *before, *limit = "";
+	const char *id, *before;
 	char *after;
 	enum tam_err err = API_EXEC(r, &rows, SQL_DEVICE_OLD, r->params[0]);
 
@@ -142,14 +126,7 @@ api_device_patch(struct api_request *r)
 	id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
 	before = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 1)));
 	sql_result_free(rows);
-	err = limit_of(r, &limit);
-	if (err == TAM_OK)
-		err = API_EXEC(r, NULL, SQL_DEVICE_SET, id,
-		    api_string(r, "class"), api_string(r, "status"), limit);
-	if (err == TAM_OK)
-		err = set_labels(r, id);
-	if (err == TAM_OK)
-		err = API_EXEC(r, NULL, SQL_DEVICE_TOUCH, r->domain_text, id);
+	err = set(r, id);
 	after = json_dumps(r->json, JSON_COMPACT);
 	if (err == TAM_OK)
 		err = api_audit(r, r->params[0], api_string(r, "reason"),

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "admin/manifest_facts.h"
+#include "lib/base/hex.h"
 #include "storage/admin_statements.h"
 
 enum tam_err
@@ -61,6 +62,23 @@ learn_check_revoked(struct api_request *r, struct slice digest,
 		    "this manifest, or a component it installs, is revoked");
 	policy_set_unref(set);
 	return err;
+}
+
+const char *
+api_bytea_array(struct api_request *r, const struct slice *v, size_t n)
+{
+	struct buf b;
+	const char *text;
+
+	buf_init(&b, 1 << 20);
+	buf_add_str(&b, "{");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "%s\"\\\\x%s\"", i == 0 ? "" : ",",
+		    hex_dup(r->arena, v[i]));
+	buf_add_str(&b, "}");
+	text = arena_strdup(r->arena, buf_slice(&b));
+	buf_fini(&b);
+	return text;
 }
 
 enum tam_err

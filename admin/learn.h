@@ -28,6 +28,13 @@ enum tam_err api_changed(struct api_request *);
 bool api_digest(struct api_request *, const char *hex, const char **sql,
     struct slice *);
 
+/* The member "update_bytes" as an SQL parameter; NULL when nothing is said. */
+enum tam_err api_update_bytes(struct api_request *, const char **limit);
+
+/* Byte strings as the text of an SQL array. */
+const char *api_bytea_array(struct api_request *, const struct slice *,
+    size_t n);
+
 /* A builder with every manifest of the domain in it. */
 enum tam_err learn_manifests(struct api_request *, struct policy_builder **);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "admin/learn.h"
+#include "admin/manifest_facts.h"
 #include "admin/request.h"
 #include "lib/base/hex.h"
 #include "lib/base/mem.h"
@@ -265,6 +266,27 @@ components_json(struct api_request *r, const struct suit_info *info)
 	return list;
 }
 
+/* What it brings, for who asks which devices hold what. */
+static enum tam_err
+keep_components(struct api_request *r, const struct suit_info *info,
+    struct slice digest)
+{
+	struct manifest_facts facts;
+	const struct policy_manifest *m = &facts.manifest;
+	struct slice ids[SUIT_BROUGHT_MAX], images[SUIT_BROUGHT_MAX];
+
+	manifest_facts_of(info, digest, &facts);
+	for (size_t i = 0; i < m->n_components; i++) {
+		ids[i] = m->components[i].id;
+		images[i] = m->components[i].digest;
+	}
+	return API_EXEC(r, NULL, SQL_MANIFEST_COMPONENTS, r->domain_text,
+	    sql_bytea(r->arena, digest),
+	    api_bytea_array(r, ids, m->n_components),
+	    api_bytea_array(r, images, m->n_components),
+	    arena_printf(r->arena, "%llu", (unsigned long long)m->sequence));
+}
+
 static enum tam_err
 keep(struct api_request *r, const struct suit_info *info, struct slice digest,
     const char *signer)
@@ -284,6 +306,8 @@ keep(struct api_request *r, const struct suit_info *info, struct slice digest,
 	    signer, sql_bytea(r->arena, r->body), text, r->principal);
 	free(text);
 	json_decref(components);
+	if (err == TAM_OK)
+		err = keep_components(r, info, digest);
 	if (err == TAM_OK)
 		err = api_raise_epoch(r, NULL);
 	if (err == TAM_OK)

@@ -23,6 +23,7 @@ schema_of(enum api_type type)
 		return json_pack("{s:s, s:{s:s}}", "type", "array", "items",
 		    "type", "string");
 	case TYPE_OBJECT:
+	case TYPE_PATCH:
 	default:
 		return json_pack("{s:s, s:{s:s}}", "type", "object",
 		    "additionalProperties", "type", "string");

@@ -214,12 +214,14 @@ has_type(json_t *v, enum api_type type)
 		}
 		return true;
 	case TYPE_OBJECT:
+	case TYPE_PATCH:
 	default:
 		if (!json_is_object(v))
 			return false;
 		json_object_foreach(v, key, item)
 		{
-			if (!json_is_string(item))
+			if (!json_is_string(item) &&
+			    !(type == TYPE_PATCH && json_is_null(item)))
 				return false;
 		}
 		return true;
@@ -230,7 +232,8 @@ static const char *
 type_name(enum api_type type)
 {
 	static const char *const names[] = {"a string", "a whole number",
-	    "true or false", "an object of strings", "an array of strings"};
+	    "true or false", "an object of strings", "an array of strings",
+	    "an object of strings and nulls"};
 
 	return names[type];
 }

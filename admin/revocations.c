@@ -70,23 +70,6 @@ find_targets(struct api_request *r, struct slice component, struct slice digest,
 	return TAM_OK;
 }
 
-static const char *
-sql_array(struct api_request *r, const struct slice *v, size_t n)
-{
-	struct buf b;
-	const char *text;
-
-	buf_init(&b, 1 << 20);
-	buf_add_str(&b, "{");
-	for (size_t i = 0; i < n; i++)
-		buf_printf(&b, "%s\"\\\\x%s\"", i == 0 ? "" : ",",
-		    hex_dup(r->arena, v[i]));
-	buf_add_str(&b, "}");
-	text = arena_strdup(r->arena, buf_slice(&b));
-	buf_fini(&b);
-	return text;
-}
-
 static enum tam_err
 read_target(struct api_request *r, struct slice *component,
     struct slice *digest)
@@ -130,7 +113,8 @@ insert(struct api_request *r, struct slice component, struct slice digest,
 		    component.n > 0 ? "component" : "manifest",
 		    component.n > 0 ? sql_bytea(r->arena, component) : NULL,
 		    digest.n > 0 ? sql_bytea(r->arena, digest) : NULL,
-		    sql_array(r, t->ids, t->n), label, api_string(r, "reason"),
+		    api_bytea_array(r, t->ids, t->n), label,
+		    api_string(r, "reason"),
 		    or_empty(api_string(r, "advisory")), r->principal,
 		    arena_printf(r->arena, "%lld", (long long)epoch), now);
 	if (err != TAM_OK)
@@ -160,8 +144,8 @@ api_revocation_create(struct api_request *r)
 		err = insert(r, component, digest, t, now, &id);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_REVOCATION_SPREAD, r->domain_text,
-		    id, sql_array(r, t->ids, t->n),
-		    sql_array(r, t->digests, t->n), now);
+		    id, api_bytea_array(r, t->ids, t->n),
+		    api_bytea_array(r, t->digests, t->n), now);
 	if (err != TAM_OK)
 		return err;
 	after = json_dumps(r->json, JSON_COMPACT);

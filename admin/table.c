@@ -89,10 +89,23 @@ const struct api_field api_device_fields[] = {{"class", TYPE_STRING, false,
                                                   "device class"},
     {"status", TYPE_STRING, false,
         "pending, active, quarantined or decommissioned"},
-    {"labels", TYPE_OBJECT, false, "replaces all labels"},
+    {"labels", TYPE_PATCH, false,
+        "merged into its labels (RFC 7396); null removes one"},
     {"update_bytes", TYPE_INTEGER, false,
         "bytes of manifests one Update may carry; 0: as its wire profile"},
     {"reason", TYPE_STRING, false, "for the audit log"}, {0}};
+
+const struct api_field api_device_change_fields[] = {{"selector", TYPE_STRING,
+                                                         true, "which devices"},
+    {"class", TYPE_STRING, false, "device class"},
+    {"status", TYPE_STRING, false,
+        "pending, active, quarantined or decommissioned"},
+    {"labels", TYPE_PATCH, false,
+        "merged into their labels (RFC 7396); null removes one"},
+    {"update_bytes", TYPE_INTEGER, false,
+        "bytes of manifests one Update may carry; 0: as the wire profile"},
+    {"dry_run", TYPE_BOOLEAN, false, "only count whom it would change"},
+    {"reason", TYPE_STRING, true, "why; for the audit log"}, {0}};
 
 const struct api_field api_revocation_fields[] =
     {{"component", TYPE_STRING, false,

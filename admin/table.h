@@ -32,8 +32,9 @@ enum api_type {
 	TYPE_STRING,
 	TYPE_INTEGER,
 	TYPE_BOOLEAN,
-	TYPE_OBJECT, /* of strings */
-	TYPE_STRINGS /* an array of strings */
+	TYPE_OBJECT,  /* of strings */
+	TYPE_STRINGS, /* an array of strings */
+	TYPE_PATCH    /* an object of strings, or of nulls for what is to go */
 };
 
 struct api_field {
@@ -153,7 +154,13 @@ struct api_field {
 	    "List the TAM's public keys, for devices to trust and encrypt to") \
 	X(device_list, "GET", "/v1/devices", ROLE_ANY, BODY_NONE, NULL,        \
 	    "device", "list", "name,class,status,reason,last_seen",            \
-	    "List devices; ?limit=, ?cursor=, ?class=, ?status=")              \
+	    "List devices; ?selector=, ?limit=, ?cursor=, ?class=, ?status=")  \
+	X(device_count, "GET", "/v1/device-count", ROLE_ANY, BODY_NONE, NULL,  \
+	    "device", "count", "", "Count devices and show some; ?selector=")  \
+	X(device_change, "POST", "/v1/device-changes",                         \
+	    ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,             \
+	    api_device_change_fields, "device", "change", "",                  \
+	    "Change class, status or labels of all that a selector matches")   \
 	X(device_import, "POST", "/v1/devices/import",                         \
 	    ROLE_OPERATOR | ROLE_ADMIN, BODY_NDJSON, NULL, "device", "import", \
 	    "line,status,name,detail",                                         \
@@ -212,6 +219,7 @@ extern const struct api_field api_reference_fields[];
 extern const struct api_field api_device_ca_fields[];
 extern const struct api_field api_verifier_fields[];
 extern const struct api_field api_device_fields[];
+extern const struct api_field api_device_change_fields[];
 extern const struct api_field api_revocation_fields[];
 extern const struct api_field api_lift_fields[];
 

@@ -24,6 +24,7 @@ enum {
 struct deciding {
 	const struct policy_set *set;
 	const struct policy_facts *facts;
+	struct selector_subject subject; /* with what the device holds */
 	struct policy_decision *out;
 	struct slice spoken[WANTED_MAX]; /* ids that are decided already */
 	size_t n_spoken;
@@ -212,9 +213,18 @@ static bool is_revoked(const struct policy_set *,
 static bool
 revoked_digest(const struct policy_set *set, struct slice digest)
 {
-	for (size_t i = 0; i < set->n_revoked_manifests; i++) {
-		if (slice_eq(set->revoked_manifests[i], digest))
+	size_t lo = 0, hi = set->n_revoked_manifests;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		int c = slice_cmp(set->revoked_manifests[mid], digest);
+
+		if (c == 0)
 			return true;
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
 	}
 	return false;
 }
@@ -407,7 +417,7 @@ apply_rule(struct deciding *d, const struct rule *r)
 	bool failed = d->facts->attestation == POLICY_ATTEST_FAILED;
 
 	if (failed != (r->attestation == RULE_REPAIR) ||
-	    !selector_matches(r->selector, &d->facts->subject))
+	    !selector_matches(r->selector, &d->subject))
 		return;
 	if (r->attestation == RULE_REQUIRED &&
 	    d->facts->attestation != POLICY_ATTESTED) {
@@ -424,57 +434,15 @@ apply_rule(struct deciding *d, const struct rule *r)
 	}
 }
 
-static size_t
-first_of_class(const struct policy_set *set, struct slice class_name)
-{
-	size_t lo = 0, hi = set->n_rules;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (slice_cmp(selector_class(set->rules[mid].selector),
-		        class_name) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-static bool
-better(const struct rule *a, const struct rule *b)
-{
-	if (a->priority != b->priority)
-		return a->priority > b->priority;
-	return strcmp(a->name, b->name) < 0;
-}
-
-/* Two runs of rules can match, those of the device's class and those of no
- * class, both sorted: they are merged, best rule first. */
+/* Best rule first. */
 static void
-apply_rules(struct deciding *d)
+apply_rules(struct deciding *d, struct arena *arena)
 {
-	const struct policy_set *set = d->set;
-	struct slice class_name = d->facts->subject.class_name;
-	size_t any = 0, own = first_of_class(set, class_name);
+	uint32_t *places;
+	size_t n = rule_index_find(d->set->index, &d->subject, arena, &places);
 
-	if (class_name.n == 0)
-		own = set->n_rules; /* the same run as `any` */
-	for (;;) {
-		bool more_any = any < set->n_rules &&
-		    selector_class(set->rules[any].selector).n == 0;
-		bool more_own = own < set->n_rules &&
-		    slice_eq(selector_class(set->rules[own].selector),
-		        class_name);
-
-		if (!more_any && !more_own)
-			return;
-		if (more_own &&
-		    (!more_any || better(&set->rules[own], &set->rules[any])))
-			apply_rule(d, &set->rules[own++]);
-		else
-			apply_rule(d, &set->rules[any++]);
-	}
+	for (size_t i = 0; i < n; i++)
+		apply_rule(d, &d->set->rules[places[i]]);
 }
 
 /* CONFORMANCE T43: what a device can do without is unlinked, unless a rule
@@ -542,6 +510,11 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 	struct deciding d = {.set = set, .facts = facts, .out = out};
 	struct arena *a = arena;
 
+	d.subject = facts->subject;
+	d.subject.n_components = facts->n_components;
+	d.subject.components = facts->components;
+	d.subject.n_images = set->n_images;
+	d.subject.images = set->images;
 	*out = (struct policy_decision){.reason = "up_to_date"};
 	out->manifests = (const struct policy_manifest **)arena_alloc(a,
 	    WANTED_MAX * sizeof(struct policy_manifest *));
@@ -551,7 +524,7 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 	out->adds = arena_alloc(a, WANTED_MAX * sizeof(*out->adds));
 	out->removes = arena_alloc(a, WANTED_MAX * sizeof(*out->removes));
 	show_revocations(&d);
-	apply_rules(&d);
+	apply_rules(&d, arena);
 	grant_unneeded(&d);
 	settle_removes(out);
 	order_manifests(out);

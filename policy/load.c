@@ -148,8 +148,13 @@ load_selector(struct loader *l, json_t *doc, struct rule *rule)
 		return refuse(l, "/selector", "must be a string");
 	rule->selector =
 	    selector_compile(text == NULL ? "" : json_string_value(text),
-	        error);
-	return rule->selector != NULL || refuse(l, "/selector", error);
+	        l->parse_id, error);
+	if (rule->selector == NULL)
+		return refuse(l, "/selector", error);
+	return selector_is_lasting(rule->selector) ||
+	    refuse(l, "/selector",
+	        "last_seen, attested and ago() change by themselves; a policy "
+	        "cannot ask for them");
 }
 
 static bool

@@ -24,11 +24,6 @@ enum {
 struct policy_set;
 struct policy_builder;
 
-struct policy_component {
-	struct slice id;     /* component id, CBOR; compared as bytes */
-	struct slice digest; /* of the image; empty when not known */
-};
-
 struct policy_manifest {
 	struct slice digest;
 	struct slice id; /* manifest-component-id */
@@ -56,7 +51,6 @@ void policy_add_manifest(struct policy_builder *,
  * front, when it is not valid.  Manifests are added first: what a document
  * names must be there.  parse_id turns a component id's text into CBOR.
  */
-typedef bool (*policy_parse_id)(struct arena *, const char *, struct slice *);
 bool policy_add_policy(struct policy_builder *, const char *name,
     const char *document, policy_parse_id, char error[POLICY_ERROR_MAX]);
 

@@ -46,6 +46,8 @@ policy_set_unref(struct policy_set *set)
 		free(set->rules[i].name);
 		free(set->rules[i].targets);
 	}
+	rule_index_free(set->index);
+	free(set->images);
 	free(set->rules);
 	free(set->manifests);
 	free(set->revoked);
@@ -181,17 +183,47 @@ expand_manifest(struct policy_set *set, const struct pending_revocation *r)
 }
 
 static int
-by_class(const void *a, const void *b)
+by_rank(const void *a, const void *b)
 {
 	const struct rule *x = a, *y = b;
-	int c =
-	    slice_cmp(selector_class(x->selector), selector_class(y->selector));
 
-	if (c != 0)
-		return c;
 	if (x->priority != y->priority)
 		return x->priority > y->priority ? -1 : 1;
 	return strcmp(x->name, y->name);
+}
+
+static int
+by_image(const void *a, const void *b)
+{
+	const struct policy_image *x = a, *y = b;
+	int c = slice_cmp(x->component, y->component);
+
+	if (c == 0)
+		c = slice_cmp(x->digest, y->digest);
+	return c != 0
+	    ? c
+	    : (x->sequence > y->sequence) - (x->sequence < y->sequence);
+}
+
+static void
+list_images(struct policy_set *set)
+{
+	size_t room = 0;
+
+	for (size_t i = 0; i < set->n_manifests; i++)
+		room += set->manifests[i].n_components;
+	set->images = mem_new_n(room + 1, struct policy_image);
+	for (size_t i = 0; i < set->n_manifests; i++) {
+		const struct policy_manifest *m = &set->manifests[i];
+
+		for (size_t c = 0; c < m->n_components; c++) {
+			if (m->components[c].digest.n > 0)
+				set->images[set->n_images++] =
+				    (struct policy_image){m->components[c].id,
+				        m->components[c].digest, m->sequence};
+		}
+	}
+	qsort(set->images, set->n_images, sizeof(set->images[0]), by_image);
 }
 
 struct policy_set *
@@ -206,8 +238,9 @@ policy_build(struct policy_builder *b)
 			expand_component(set, &b->revocations[i]);
 	}
 	if (set->n_rules > 0)
-		qsort(set->rules, set->n_rules, sizeof(set->rules[0]),
-		    by_class);
+		qsort(set->rules, set->n_rules, sizeof(set->rules[0]), by_rank);
+	set->index = rule_index_new(set->rules, set->n_rules);
+	list_images(set);
 	if (set->n_revoked > 0)
 		qsort(set->revoked, set->n_revoked, sizeof(set->revoked[0]),
 		    by_component);

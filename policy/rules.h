@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "policy/policy.h"
+#include "policy/rule_index.h"
 
 struct rule_target {
 	const struct policy_manifest *manifest; /* present */
@@ -42,8 +43,11 @@ struct policy_set {
 	struct arena *arena; /* of everything below but the rules' selectors */
 	size_t n_manifests, n_rules, n_revoked, n_revoked_manifests;
 	struct policy_manifest *manifests; /* by digest */
-	struct rule *rules;      /* by class, then priority, then name */
-	struct revoked *revoked; /* by component */
+	struct rule *rules; /* best first: by priority, then name */
+	struct rule_index *index;
+	size_t n_images;
+	struct policy_image *images;     /* sorted */
+	struct revoked *revoked;         /* by component */
 	struct slice *revoked_manifests; /* digests, sorted */
 };
 

@@ -1,230 +1,672 @@
 #include "config.h"
 
-#include "policy/selector.h"
-
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "lib/base/mem.h"
+#include "lib/base/hex.h"
+#include "policy/selector_program.h"
+
+/*
+ * From text to a tree of tests.  Each function reads what the grammar names
+ * alike; NULL or false means that ps->error says what was expected where.
+ */
 
 enum {
-	TERMS_MAX = 64,
-	VALUES_MAX = 256
+	DEPTH_MAX = 32,
+	ID_TEXT_MAX = 1024
 };
-
-struct term {
-	char *label; /* NULL: the class */
-	char **values;
-	size_t n;
-};
-
-struct selector {
-	size_t n;
-	struct term terms[TERMS_MAX];
-};
-
-/* --- parsing --------------------------------------------------------------- */
 
 struct parser {
 	const char *start, *p;
+	struct selector *out;
+	policy_parse_id parse_id;
 	char *error;
+	unsigned depth;
 };
+
+static const struct {
+	const char *name;
+	enum selector_type type;
+	bool lasting;
+} fields[FIELD_COUNT] = {
+#define X(name, type, lasting) {#name, TYPE_##type, lasting},
+    SELECTOR_FIELDS(X)
+#undef X
+};
+
+enum selector_type
+selector_type_of(enum selector_field f)
+{
+	return fields[f].type;
+}
+
+/* --- words ------------------------------------------------------------------- */
+
+static bool
+expected_at(struct parser *ps, const char *where, const char *what)
+{
+	(void)snprintf(ps->error, SELECTOR_ERROR_MAX, "column %zu: expected %s",
+	    (size_t)(where - ps->start) + 1, what);
+	return false;
+}
 
 static bool
 expected(struct parser *ps, const char *what)
 {
-	(void)snprintf(ps->error, SELECTOR_ERROR_MAX, "column %zu: expected %s",
-	    (size_t)(ps->p - ps->start) + 1, what);
-	return false;
+	return expected_at(ps, ps->p, what);
 }
 
 static void
 skip_blanks(struct parser *ps)
 {
-	while (*ps->p == ' ' || *ps->p == '\t' || *ps->p == '\n')
+	while (
+	    *ps->p == ' ' || *ps->p == '\t' || *ps->p == '\n' || *ps->p == '\r')
 		ps->p++;
 }
 
 static bool
-name_char(char c)
+is_name_char(char c)
 {
-	return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '.';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	    (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
 }
 
+/* A word, not the beginning of a longer one; or a sign. */
 static bool
-accept_word(struct parser *ps, const char *word)
+accept(struct parser *ps, const char *word)
 {
 	size_t n = strlen(word);
 
 	skip_blanks(ps);
 	if (strncmp(ps->p, word, n) != 0 ||
-	    (name_char(word[n - 1]) && name_char(ps->p[n])))
+	    (is_name_char(word[n - 1]) && word[n - 1] != '.' &&
+	        is_name_char(ps->p[n])))
 		return false;
 	ps->p += n;
 	return true;
 }
 
+/* --- values -------------------------------------------------------------------- */
+
 static bool
-parse_field(struct parser *ps, struct term *t)
+read_string(struct parser *ps, struct slice *out)
+{
+	char quote;
+	const char *end;
+
+	skip_blanks(ps);
+	quote = *ps->p;
+	if (quote != '"' && quote != '\'')
+		return expected(ps, "a string in quotes");
+	end = strchr(ps->p + 1, quote);
+	if (end == NULL)
+		return expected_at(ps, ps->p + strlen(ps->p),
+		    quote == '"' ? "a closing double quote"
+		                 : "a closing single quote");
+	/* It ends in a NUL that does not count. */
+	*out = slice_str(arena_strdup(ps->out->arena,
+	    (struct slice){(const uint8_t *)ps->p + 1,
+	        (size_t)(end - ps->p - 1)}));
+	ps->p = end + 1;
+	return true;
+}
+
+static bool
+read_number(struct parser *ps, int64_t *out)
+{
+	int64_t v = 0;
+	size_t n = 0;
+
+	skip_blanks(ps);
+	for (; ps->p[n] >= '0' && ps->p[n] <= '9'; n++) {
+		if (n == 18)
+			return expected(ps, "a number below 10^18");
+		v = v * 10 + (ps->p[n] - '0');
+	}
+	if (n == 0)
+		return expected(ps, "a whole number");
+	ps->p += n;
+	*out = v;
+	return true;
+}
+
+static bool
+read_bytes(struct parser *ps, struct slice *out)
+{
+	const char *at;
+	struct slice text;
+	uint8_t *bytes;
+	size_t n = 0;
+
+	skip_blanks(ps);
+	at = ps->p;
+	if (!read_string(ps, &text))
+		return false;
+	bytes = arena_alloc(ps->out->arena, text.n / 2 + 1);
+	if (text.n == 0 ||
+	    !hex_decode((const char *)text.p, text.n, bytes, text.n / 2 + 1,
+	        &n))
+		return expected_at(ps, at, "hexadecimal digits in quotes");
+	*out = (struct slice){bytes, n};
+	return true;
+}
+
+static bool
+read_word(struct parser *ps, enum selector_field f, struct slice *out)
+{
+	static const char *const of_status[] = {"pending", "active",
+	    "quarantined", "decommissioned", NULL};
+	static const char *const of_attestation[] = {"none", "affirmed",
+	    "failed", NULL};
+	const char *const *words =
+	    f == FIELD_status ? of_status : of_attestation;
+	const char *at;
+
+	skip_blanks(ps);
+	at = ps->p;
+	if (!read_string(ps, out))
+		return false;
+	for (; *words != NULL; words++) {
+		if (slice_is(*out, *words))
+			return true;
+	}
+	return expected_at(ps, at,
+	    f == FIELD_status ? "\"pending\", \"active\", \"quarantined\" or "
+	                        "\"decommissioned\""
+	                      : "\"none\", \"affirmed\" or \"failed\"");
+}
+
+static bool
+read_tier(struct parser *ps, int64_t *out)
+{
+	static const struct {
+		const char *name;
+		int64_t tier;
+	} tiers[] = {{"none", 0}, {"affirming", 2}, {"warning", 32},
+	    {"contraindicated", 96}};
+	const char *at;
+	struct slice name;
+
+	skip_blanks(ps);
+	at = ps->p;
+	if (!read_string(ps, &name))
+		return false;
+	for (size_t i = 0; i < sizeof(tiers) / sizeof(tiers[0]); i++) {
+		if (!slice_is(name, tiers[i].name))
+			continue;
+		*out = tiers[i].tier;
+		return true;
+	}
+	return expected_at(ps, at,
+	    "\"none\", \"affirming\", \"warning\" or \"contraindicated\"");
+}
+
+/* --- times ------------------------------------------------------------------------ */
+
+static const int64_t second_us = 1000000;
+
+/* Days from 1970-01-01 in the Gregorian calendar. */
+static int64_t
+days_of(int64_t y, int64_t m, int64_t d)
+{
+	int64_t era, doe;
+
+	y -= m <= 2;
+	era = y / 400;
+	doe = (y - era * 400) * 365 + (y - era * 400) / 4 -
+	    (y - era * 400) / 100 + (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d -
+	    1;
+	return era * 146097 + doe - 719468;
+}
+
+static bool
+digits(const char **p, size_t n, int64_t min, int64_t max, int64_t *out)
+{
+	int64_t v = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if ((*p)[i] < '0' || (*p)[i] > '9')
+			return false;
+		v = v * 10 + ((*p)[i] - '0');
+	}
+	*p += n;
+	*out = v;
+	return v >= min && v <= max;
+}
+
+static bool
+sign(const char **p, char c)
+{
+	if (**p != c)
+		return false;
+	++*p;
+	return true;
+}
+
+/* RFC 3339, or its date alone, which means its beginning in UTC. */
+static bool
+parse_time(const char *p, int64_t *us)
+{
+	static const int month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31,
+	    30, 31};
+	int64_t y, mon, d, h = 0, min = 0, s = 0, oh = 0, om = 0, sgn = 1;
+
+	if (!digits(&p, 4, 1970, 9999, &y) || !sign(&p, '-') ||
+	    !digits(&p, 2, 1, 12, &mon) || !sign(&p, '-') ||
+	    !digits(&p, 2, 1, month_days[mon - 1], &d))
+		return false;
+	if (*p != '\0') {
+		if (!sign(&p, 'T') || !digits(&p, 2, 0, 23, &h) ||
+		    !sign(&p, ':') || !digits(&p, 2, 0, 59, &min) ||
+		    !sign(&p, ':') || !digits(&p, 2, 0, 59, &s))
+			return false;
+		if (*p == '+' || *p == '-') {
+			sgn = *p++ == '+' ? 1 : -1;
+			if (!digits(&p, 2, 0, 23, &oh) || !sign(&p, ':') ||
+			    !digits(&p, 2, 0, 59, &om))
+				return false;
+		} else if (!sign(&p, 'Z')) {
+			return false;
+		}
+		if (*p != '\0')
+			return false;
+	}
+	*us =
+	    (((days_of(y, mon, d) * 24 + h - sgn * oh) * 60 + min - sgn * om) *
+	            60 +
+	        s) *
+	    second_us;
+	return true;
+}
+
+static bool
+read_ago(struct parser *ps, struct selector_test *t, int64_t *out)
+{
+	static const struct {
+		const char *unit;
+		int64_t s;
+	} units[] = {{"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400},
+	    {"w", 604800}};
+	int64_t n;
+
+	if (!read_number(ps, &n))
+		return false;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (!accept(ps, units[i].unit))
+			continue;
+		if (n > INT64_C(3155760000) / units[i].s)
+			return expected(ps, "no more than a hundred years");
+		t->relative = true;
+		*out = -n * units[i].s * second_us;
+		return accept(ps, ")") || expected(ps, ")");
+	}
+	return expected(ps, "s, m, h, d or w");
+}
+
+static bool
+read_time(struct parser *ps, struct selector_test *t, int64_t *out)
+{
+	struct slice text;
+	const char *at;
+
+	if (accept(ps, "ago("))
+		return read_ago(ps, t, out);
+	skip_blanks(ps);
+	at = ps->p;
+	if (*at != '"' && *at != '\'')
+		return expected(ps, "a time in quotes, or ago(7d)");
+	return read_string(ps, &text) &&
+	    (parse_time((const char *)text.p, out) ||
+	        expected_at(ps, at, "a time like \"2026-11-22T03:00:00Z\""));
+}
+
+/* --- tests -------------------------------------------------------------------------- */
+
+static bool
+read_value(struct parser *ps, struct selector_test *t)
+{
+	struct arena *arena = ps->out->arena;
+
+	if (t->n == SELECTOR_VALUES_MAX)
+		return expected(ps, "no more than 256 values");
+	if (t->values == NULL) {
+		t->values =
+		    arena_new_n(arena, SELECTOR_VALUES_MAX, struct slice);
+		t->numbers = arena_new_n(arena, SELECTOR_VALUES_MAX, int64_t);
+	}
+	t->n++;
+	switch (fields[t->field].type) {
+	case TYPE_TEXT:
+		return read_string(ps, &t->values[t->n - 1]);
+	case TYPE_WORD:
+		return read_word(ps, t->field, &t->values[t->n - 1]);
+	case TYPE_BYTES:
+		return read_bytes(ps, &t->values[t->n - 1]);
+	case TYPE_TIER:
+		return read_tier(ps, &t->numbers[t->n - 1]);
+	case TYPE_TIME:
+		return read_time(ps, t, &t->numbers[t->n - 1]);
+	case TYPE_NUMBER:
+		return read_number(ps, &t->numbers[t->n - 1]);
+	case TYPE_HELD:
+	default:
+		return expected(ps, ".sequence or .digest");
+	}
+}
+
+static bool
+read_list(struct parser *ps, struct selector_test *t)
+{
+	if (!accept(ps, "("))
+		return expected(ps, "(");
+	do {
+		if (!read_value(ps, t))
+			return false;
+	} while (accept(ps, ","));
+	return accept(ps, ")") || expected(ps, ", or )");
+}
+
+static bool
+read_component(struct parser *ps, struct selector_test *t)
+{
+	const char *at;
+	struct slice text;
+
+	skip_blanks(ps);
+	at = ps->p;
+	if (!read_string(ps, &text))
+		return false;
+	if (text.n > ID_TEXT_MAX ||
+	    !ps->parse_id(ps->out->arena, (const char *)text.p, &t->of))
+		return expected_at(ps, at, "a component id like \"vendor/ta\"");
+	if (!accept(ps, ")"))
+		return expected(ps, ")");
+	t->field = FIELD_component;
+	if (accept(ps, ".sequence"))
+		t->field = FIELD_component_sequence;
+	else if (accept(ps, ".digest"))
+		t->field = FIELD_component_digest;
+	return true;
+}
+
+static bool
+read_label(struct parser *ps, struct selector_test *t)
 {
 	size_t n = 0;
 
-	if (accept_word(ps, "class"))
-		return true;
-	skip_blanks(ps);
-	if (strncmp(ps->p, "labels.", 7) != 0)
-		return expected(ps, "class or labels.NAME");
-	ps->p += 7;
-	while (name_char(ps->p[n]))
+	t->field = FIELD_label;
+	if (accept(ps, "["))
+		return read_string(ps, &t->of) &&
+		    (accept(ps, "]") || expected(ps, "]"));
+	if (*ps->p != '.')
+		return expected(ps, ". or [ and the name of a label");
+	ps->p++;
+	while (is_name_char(ps->p[n]))
 		n++;
 	if (n == 0)
 		return expected(ps, "the name of a label");
-	t->label = mem_dup((struct slice){(const uint8_t *)ps->p, n});
+	t->of = arena_dup(ps->out->arena,
+	    (struct slice){(const uint8_t *)ps->p, n});
 	ps->p += n;
 	return true;
 }
 
 static bool
-parse_string(struct parser *ps, struct term *t)
+read_field(struct parser *ps, struct selector_test *t)
 {
-	size_t n;
+	skip_blanks(ps);
+	if (strncmp(ps->p, "labels", 6) == 0 &&
+	    (ps->p[6] == '.' || ps->p[6] == '[' || ps->p[6] == ' ')) {
+		ps->p += 6;
+		return read_label(ps, t);
+	}
+	if (accept(ps, "component("))
+		return read_component(ps, t);
+	for (int f = 0; f < (int)FIELDS_NAMED; f++) {
+		if (accept(ps, fields[f].name)) {
+			t->field = (enum selector_field)f;
+			return true;
+		}
+	}
+	return expected(ps,
+	    "a field: class, labels.NAME, name, status, component(\"ID\"), "
+	    "hwversion, tier, last_seen, ...");
+}
+
+static const struct selector_node *
+make_node(struct parser *ps, enum selector_node_kind kind,
+    const struct selector_node *left, const struct selector_node *right)
+{
+	struct selector_node *n =
+	    arena_new(ps->out->arena, struct selector_node);
+
+	n->kind = kind;
+	n->left = left;
+	n->right = right;
+	return n;
+}
+
+static bool
+read_ordering(struct parser *ps, struct selector_test *t)
+{
+	static const struct {
+		const char *sign;
+		enum selector_op op;
+	} orders[] = {{"<=", OP_LE}, {">=", OP_GE}, {"<", OP_LT}, {">", OP_GT}};
+	enum selector_type type = fields[t->field].type;
 
 	skip_blanks(ps);
-	if (*ps->p != '"')
-		return expected(ps, "a string in double quotes");
-	n = strcspn(ps->p + 1, "\"");
-	if (ps->p[n + 1] != '"')
-		return expected(ps, "a closing double quote");
-	if (t->n == VALUES_MAX)
-		return expected(ps, "no more than 256 strings");
-	t->values = mem_realloc(t->values, (t->n + 1) * sizeof(char *));
-	t->values[t->n++] =
-	    mem_dup((struct slice){(const uint8_t *)ps->p + 1, n});
-	ps->p += n + 2;
-	return true;
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		const char *at = ps->p;
+
+		if (!accept(ps, orders[i].sign))
+			continue;
+		t->op = orders[i].op;
+		if (type == TYPE_WORD || type == TYPE_BYTES ||
+		    type == TYPE_TIER)
+			return expected_at(ps, at,
+			    "==, != or in: this has no order");
+		return read_value(ps, t);
+	}
+	return expected(ps, "==, !=, <, <=, >, >=, in or not in");
 }
 
+/* *negated: it is the opposite of what was read. */
 static bool
-parse_list(struct parser *ps, struct term *t)
+read_comparison(struct parser *ps, struct selector_test *t, bool *negated)
 {
-	if (!accept_word(ps, "("))
-		return expected(ps, "(");
-	do {
-		if (!parse_string(ps, t))
-			return false;
-	} while (accept_word(ps, ","));
-	return accept_word(ps, ")") || expected(ps, ", or )");
+	bool time = fields[t->field].type == TYPE_TIME;
+	const char *at;
+
+	t->op = OP_IN;
+	skip_blanks(ps);
+	at = ps->p;
+	*negated = accept(ps, "not");
+	if (!*negated && t->field == FIELD_component) {
+		t->op = OP_EXISTS;
+		return true;
+	}
+	if (accept(ps, "in"))
+		return time ? expected_at(ps, at, "<, <=, > or >= with a time")
+		            : read_list(ps, t);
+	if (*negated)
+		return expected(ps, "in");
+	if (accept(ps, "==") || (*negated = accept(ps, "!=")))
+		return time ? expected_at(ps, at, "<, <=, > or >= with a time")
+		            : read_value(ps, t);
+	return read_ordering(ps, t);
 }
 
-static bool
-parse_term(struct parser *ps, struct term *t)
+static const struct selector_node *
+read_test(struct parser *ps)
 {
-	if (!parse_field(ps, t))
-		return false;
-	if (accept_word(ps, "=="))
-		return parse_string(ps, t);
-	if (accept_word(ps, "in"))
-		return parse_list(ps, t);
-	return expected(ps, "== or in");
+	struct selector_test *t =
+	    arena_new(ps->out->arena, struct selector_test);
+	struct selector_node *n =
+	    arena_new(ps->out->arena, struct selector_node);
+	bool exists = accept(ps, "exists"), negated = false;
+
+	if (ps->out->n_tests++ == SELECTOR_TESTS_MAX) {
+		(void)expected(ps, "no more than 64 tests");
+		return NULL;
+	}
+	if (!read_field(ps, t))
+		return NULL;
+	if (exists)
+		t->op = OP_EXISTS;
+	else if (!read_comparison(ps, t, &negated))
+		return NULL;
+	n->kind = NODE_TEST;
+	n->test = t;
+	ps->out->lasting =
+	    ps->out->lasting && fields[t->field].lasting && !t->relative;
+	ps->out->asks_appraisal = ps->out->asks_appraisal ||
+	    (t->field >= FIELD_oemid && t->field <= FIELD_attested);
+	return negated ? make_node(ps, NODE_NOT, n, NULL) : n;
 }
 
-static bool
-parse(struct parser *ps, struct selector *s)
+/* --- and, or, not ------------------------------------------------------------------------ */
+
+static const struct selector_node *read_or(struct parser *);
+
+static const struct selector_node *
+read_not(struct parser *ps)
 {
+	const struct selector_node *n;
+
+	if (ps->depth == DEPTH_MAX) {
+		(void)expected(ps, "no more than 32 levels");
+		return NULL;
+	}
+	ps->depth++;
+	if (accept(ps, "not")) {
+		n = read_not(ps);
+		n = n == NULL ? NULL : make_node(ps, NODE_NOT, n, NULL);
+	} else if (accept(ps, "(")) {
+		n = read_or(ps);
+		if (n != NULL && !accept(ps, ")")) {
+			(void)expected(ps, "and, or, or )");
+			n = NULL;
+		}
+	} else {
+		n = read_test(ps);
+	}
+	ps->depth--;
+	return n;
+}
+
+static const struct selector_node *
+read_and(struct parser *ps)
+{
+	const struct selector_node *n = read_not(ps);
+
+	while (n != NULL && accept(ps, "and")) {
+		const struct selector_node *right = read_not(ps);
+
+		n = right == NULL ? NULL : make_node(ps, NODE_AND, n, right);
+	}
+	return n;
+}
+
+static const struct selector_node *
+read_or(struct parser *ps)
+{
+	const struct selector_node *n = read_and(ps);
+
+	while (n != NULL && accept(ps, "or")) {
+		const struct selector_node *right = read_and(ps);
+
+		n = right == NULL ? NULL : make_node(ps, NODE_OR, n, right);
+	}
+	return n;
+}
+
+/* What every device that matches has: below "and" only. */
+static void
+find_needs(struct selector *s, const struct selector_node *n)
+{
+	const struct selector_test *t = n->test;
+
+	if (n->kind == NODE_AND) {
+		find_needs(s, n->left);
+		find_needs(s, n->right);
+	} else if (n->kind == NODE_TEST && t->op == OP_IN &&
+	    (t->field == FIELD_class || t->field == FIELD_label)) {
+		s->needs[s->n_needs++] = (struct selector_need){.label = t->of,
+		    .n = t->n,
+		    .values = t->values};
+	}
+}
+
+static const struct selector_node *
+read_all(struct parser *ps)
+{
+	const struct selector_node *n;
+
 	skip_blanks(ps);
 	if (*ps->p == '\0')
-		return true;
-	do {
-		if (s->n == TERMS_MAX)
-			return expected(ps, "no more than 64 terms");
-		s->n++;
-		if (!parse_term(ps, &s->terms[s->n - 1]))
-			return false;
-	} while (accept_word(ps, "and"));
+		return make_node(ps, NODE_TRUE, NULL, NULL);
+	n = read_or(ps);
 	skip_blanks(ps);
-	return *ps->p == '\0' || expected(ps, "and, or the end");
+	if (n != NULL && *ps->p != '\0') {
+		(void)expected(ps, "and, or, or the end");
+		return NULL;
+	}
+	return n;
 }
 
 struct selector *
-selector_compile(const char *text, char error[SELECTOR_ERROR_MAX])
+selector_compile(const char *text, policy_parse_id parse_id,
+    char error
+        [SELECTOR_ERROR_MAX]) /* NOLINT(readability-non-const-parameter): written to */
 {
-	struct parser ps = {text, text, error};
-	struct selector *s = mem_new(struct selector);
+	struct arena *arena = arena_new_in(NULL);
+	struct selector *s = arena_new(arena, struct selector);
+	struct parser ps = {.start = text,
+	    .p = text,
+	    .out = s,
+	    .parse_id = parse_id,
+	    .error = error};
 
-	if (strlen(text) > SELECTOR_MAX) {
-		(void)snprintf(error, SELECTOR_ERROR_MAX,
-		    "column %d: expected the end", SELECTOR_MAX + 1);
-	} else if (parse(&ps, s)) {
-		return s;
+	s->arena = arena;
+	s->lasting = true;
+	if (strlen(text) > SELECTOR_MAX)
+		(void)expected_at(&ps, text + SELECTOR_MAX, "the end");
+	else
+		s->root = read_all(&ps);
+	if (s->root == NULL) {
+		arena_free(arena);
+		return NULL;
 	}
-	selector_free(s);
-	return NULL;
+	find_needs(s, s->root);
+	return s;
 }
 
 void
 selector_free(struct selector *s)
 {
-	if (s == NULL)
-		return;
-	for (size_t i = 0; i < s->n; i++) {
-		for (size_t j = 0; j < s->terms[i].n; j++)
-			free(s->terms[i].values[j]);
-		free(s->terms[i].values);
-		free(s->terms[i].label);
-	}
-	free(s);
-}
-
-/* --- matching -------------------------------------------------------------- */
-
-static bool
-value_of(const struct term *t, const struct selector_subject *d,
-    struct slice *out)
-{
-	if (t->label == NULL) {
-		*out = d->class_name;
-		return true;
-	}
-	for (size_t i = 0; i < d->n_labels; i++) {
-		if (slice_is(d->labels[i].key, t->label)) {
-			*out = d->labels[i].value;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool
-term_matches(const struct term *t, const struct selector_subject *d)
-{
-	struct slice value;
-
-	if (!value_of(t, d, &value))
-		return false;
-	for (size_t i = 0; i < t->n; i++) {
-		if (slice_is(value, t->values[i]))
-			return true;
-	}
-	return false;
+	if (s != NULL)
+		arena_free(s->arena);
 }
 
 bool
-selector_matches(const struct selector *s, const struct selector_subject *d)
+selector_is_lasting(const struct selector *s)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		if (!term_matches(&s->terms[i], d))
-			return false;
-	}
-	return true;
+	return s->lasting;
 }
 
-struct slice
-selector_class(const struct selector *s)
+bool
+selector_asks_appraisal(const struct selector *s)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		if (s->terms[i].label == NULL && s->terms[i].n == 1)
-			return slice_str(s->terms[i].values[0]);
-	}
-	return (struct slice){0};
+	return s->asks_appraisal;
+}
+
+bool
+selector_needs(const struct selector *s, size_t i, struct selector_need *out)
+{
+	if (i >= s->n_needs)
+		return false;
+	*out = s->needs[i];
+	return true;
 }

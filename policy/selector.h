@@ -1,47 +1,118 @@
 /*
- * selector.h - which devices a rule is about.
+ * selector.h - which devices: one small language for policies, rollouts,
+ * lists and changes of many (tam-selector(7) is its manual).
  *
- *	selector = "" | term *( "and" term )
- *	term     = field "==" string | field "in" "(" string *( "," string ) ")"
- *	field    = "class" | "labels." name
- *	string   = DQUOTE *( any character but DQUOTE ) DQUOTE
+ *	selector = "" | or
+ *	or       = and *( "or" and )
+ *	and      = not *( "and" not )
+ *	not      = "not" not | "(" or ")" | "exists" field | test
+ *	test     = field ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) value
+ *	         | field [ "not" ] "in" "(" value *( "," value ) ")"
+ *	         | component                            it holds one
+ *	field    = name | "labels." word | "labels[" string "]"
+ *	         | component ".sequence" | component ".digest"
+ *	component = "component(" string ")"
+ *	value    = string | number | "ago(" number unit ")"
  *
- * A subset of the language that policies, rollouts and filters will share;
- * what is accepted here keeps its meaning there.  Compiled once, immutable.
+ * What a device does not have compares as nothing: every test of it is false
+ * but "!=" and "not in", which are "not" of their opposites.  Text is ordered
+ * as versions (version.h).
+ *
+ * A selector is compiled once and immutable.  It is asked in memory
+ * (selector_matches) or of the database (selector_sql): the same devices
+ * match, and tests/integration/test_selector.c holds both to it.
  */
 #ifndef POLICY_SELECTOR_H
 #define POLICY_SELECTOR_H
 
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
 #include "lib/base/slice.h"
+
+enum {
+	SELECTOR_MAX = 4096, /* bytes of its text */
+	SELECTOR_ERROR_MAX = 160,
+	SELECTOR_TESTS_MAX = 64,
+	SELECTOR_VALUES_MAX = 256, /* of one list */
+	SELECTOR_SQL_PARAMS_MAX = 2 * SELECTOR_TESTS_MAX
+};
 
 struct selector;
 
-/* What a selector can ask about a device; everything borrowed. */
+/* Turns a component id's text into CBOR. */
+typedef bool (*policy_parse_id)(struct arena *, const char *, struct slice *);
+
+/* NULL when it does not parse; `error` then says the column and what was
+ * expected there. */
+struct selector *selector_compile(const char *text, policy_parse_id,
+    char error[SELECTOR_ERROR_MAX]);
+void selector_free(struct selector *);
+
+/* --- in memory --------------------------------------------------------------- */
+
+struct policy_component {
+	struct slice id;     /* component id, CBOR; compared as bytes */
+	struct slice digest; /* of the image; empty when not known */
+};
+
+/* A manifest brings this image for that component; sorted by all three. */
+struct policy_image {
+	struct slice component, digest;
+	uint64_t sequence;
+};
+
 struct selector_label {
 	struct slice key, value;
 };
 
+/* The last appraisal; an empty slice is what it did not say. */
+struct selector_appraisal {
+	struct slice result; /* affirmed or failed; empty: there was none */
+	struct slice verifier, oemid, ueid, hwmodel, hwversion;
+	int64_t tier; /* RFC draft EAR: 0, 2, 32 or 96 */
+	int64_t at_us;
+};
+
+/* Everything borrowed. */
 struct selector_subject {
-	struct slice class_name;
-	size_t n_labels;
+	struct slice domain, name, status, class_name;
+	size_t n_labels, n_keys, n_components, n_images;
 	const struct selector_label *labels;
+	const struct slice *keys; /* thumbprints */
+	const struct policy_component *components;
+	const struct policy_image *images; /* the domain's */
+	struct selector_appraisal appraisal;
+	int64_t first_seen_us, last_seen_us; /* enrolled; last_seen 0: never */
+	int64_t now_us;
 };
-
-enum {
-	SELECTOR_MAX = 4096, /* bytes of its text */
-	SELECTOR_ERROR_MAX = 160
-};
-
-/* NULL when it does not parse; `error` then says the column and what was
- * expected there. */
-struct selector *selector_compile(const char *text,
-    char error[SELECTOR_ERROR_MAX]);
-void selector_free(struct selector *);
 
 bool selector_matches(const struct selector *, const struct selector_subject *);
 
-/* The class a device must have to match; empty when it need not have any
- * particular one.  What rules are indexed by. */
-struct slice selector_class(const struct selector *);
+/* Whether it matches the same devices for as long as nobody changes them:
+ * it asks for nothing that time alone changes. */
+bool selector_is_lasting(const struct selector *);
+/* Whether it asks what an appraisal said. */
+bool selector_asks_appraisal(const struct selector *);
+
+/*
+ * What a device must have to match: a class or a label with one of the values.
+ * What rules are indexed by.  The i-th of them; false when there are fewer.
+ */
+struct selector_need {
+	struct slice label; /* empty: the class */
+	size_t n;
+	const struct slice *values;
+};
+bool selector_needs(const struct selector *, size_t i, struct selector_need *);
+
+/* --- of the database ------------------------------------------------------------ */
+
+/*
+ * Appends a condition on rows d (device), s (device_seen) and a
+ * (device_attestation, LEFT JOINed), and fills in its parameters, texts in the
+ * arena, the first of which is $first.  How many there are.
+ */
+size_t selector_sql(const struct selector *, int64_t now_us, size_t first,
+    struct arena *, struct buf *, const char **params);
 
 #endif

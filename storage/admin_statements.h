@@ -46,6 +46,11 @@
 	"VALUES ($1::int, $2::bytea, $3, $4::bytea, $5, $6, $7::bytea, "     \
 	"$8::jsonb, $9) ON CONFLICT (domain_id, digest) DO NOTHING"
 
+#define SQL_MANIFEST_COMPONENTS                                            \
+	"INSERT INTO manifest_component SELECT $1::int, $2::bytea, t.id, " \
+	"nullif(t.image, '\\x'), $5::int8 FROM unnest($3::bytea[], "       \
+	"$4::bytea[]) AS t (id, image) ON CONFLICT DO NOTHING"
+
 #define SQL_ENVELOPES "SELECT digest, component, envelope FROM manifest"
 
 /* --- trust anchors ----------------------------------------------------------- */
@@ -309,13 +314,42 @@
 
 #define SQL_TIME(us) "CASE WHEN " us " > 0 THEN to_timestamp(" us " / 1e6) END"
 
-#define SQL_DEVICE_LIST                                                     \
-	"SELECT json_build_object('name', d.name, 'class', d.class, "       \
-	"'status', d.status, 'reason', s.reason, 'last_seen', " SQL_TIME(   \
-	    "s.seen_us") "), d.name FROM device d "                         \
-	                 "JOIN device_seen s USING (domain_id, device_id) " \
-	                 "WHERE d.name > $1 AND ($3 = '' OR d.class = $3) " \
-	                 "AND ($4 = '' OR d.status = $4) ORDER BY d.name LIMIT $2::int"
+/* Between these: the rows, and the condition of a selector (%s each). */
+#define SQL_DEVICE_LIST                                                   \
+	"SELECT json_build_object('name', d.name, 'class', d.class, "     \
+	"'status', d.status, 'reason', s.reason, 'last_seen', " SQL_TIME( \
+	    "s.seen_us") "), d.name FROM %s WHERE d.name > $1 "           \
+	                 "AND ($3 = '' OR d.class = $3) "                 \
+	                 "AND ($4 = '' OR d.status = $4) AND "
+
+#define SQL_DEVICE_LIST_END " ORDER BY d.name LIMIT $2::int"
+
+#define SQL_DEVICE_PREVIEW                                                           \
+	"WITH m AS MATERIALIZED (SELECT d.name, d.class, d.status, "                 \
+	"s.seen_us FROM %s WHERE %s) "                                               \
+	"SELECT json_build_object('devices', (SELECT count(*) FROM m), "             \
+	"'by_class', (SELECT coalesce(json_object_agg(class, n), '{}') FROM "        \
+	" (SELECT class, count(*) AS n FROM m GROUP BY class ORDER BY n DESC "       \
+	" LIMIT 100) c), "                                                           \
+	"'by_status', (SELECT coalesce(json_object_agg(status, n), '{}') "           \
+	" FROM (SELECT status, count(*) AS n FROM m GROUP BY status) c), "           \
+	"'never_seen', (SELECT count(*) FROM m WHERE seen_us = 0), "                 \
+	"'not_seen_for_7d', (SELECT count(*) FROM m WHERE seen_us > 0 AND "          \
+	" seen_us < $1::int8 - 604800000000), "                                      \
+	"'oldest_contact', (SELECT " SQL_TIME(                                       \
+	    "min(seen_us)") " FROM m "                                               \
+	                    " WHERE seen_us > 0), "                                  \
+	                    "'sample', (SELECT coalesce(json_agg(name), '[]') FROM " \
+	                    " (SELECT name FROM m ORDER BY name LIMIT $2::int) x))"
+
+#define SQL_DEVICE_IDS                                                \
+	"SELECT coalesce(array_agg(device_id), '{}'), count(*) FROM " \
+	"(SELECT d.device_id FROM %s WHERE %s ORDER BY d.device_id "  \
+	"LIMIT $1::int) x"
+
+#define SQL_DEVICES_CHANGE                                          \
+	"SELECT device_change_many($1::int, $2::bigint[], $3, $4, " \
+	"$5::int, $6::jsonb)"
 
 #define SQL_DEVICE_GET                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
 	"SELECT json_build_object('name', d.name, 'class', d.class, "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                  \
@@ -352,21 +386,6 @@
 	"SELECT device_id, json_build_object('class', class, 'status', " \
 	"status, 'update_bytes', update_bytes)::text FROM device "       \
 	"WHERE name = $1 FOR UPDATE"
-
-#define SQL_DEVICE_SET                                           \
-	"UPDATE device SET class = coalesce($2, class), "        \
-	"status = coalesce($3, status), update_bytes = CASE $4 " \
-	"WHEN '' THEN update_bytes WHEN 'null' THEN NULL "       \
-	"ELSE $4::int END WHERE device_id = $1::bigint"
-
-#define SQL_DEVICE_LABELS_CLEAR \
-	"DELETE FROM device_label WHERE device_id = $1::bigint"
-
-#define SQL_DEVICE_LABELS_ADD                                          \
-	"INSERT INTO device_label (domain_id, key, value, device_id) " \
-	"SELECT $1::int, key, value, $2::bigint FROM jsonb_each_text($3::jsonb)"
-
-#define SQL_DEVICE_TOUCH "SELECT device_touch($1::int, $2::bigint)"
 
 #define SQL_DEVICE_EVENTS                                                               \
 	"SELECT json_build_object('id', event_id, 'at', " SQL_TIME(                     \

@@ -125,7 +125,19 @@ enum load_column {
 	L_CLOSED,
 	L_EXPIRES,
 	L_UPDATE_BYTES,
-	L_CERTIFIED
+	L_CERTIFIED,
+	L_NAME,
+	L_KEYS,
+	L_ENROLLED,
+	L_SEEN,
+	L_RESULT,
+	L_VERIFIER,
+	L_OEMID,
+	L_UEID,
+	L_HWMODEL,
+	L_HWVERSION,
+	L_TIER,
+	L_ATTESTED
 };
 
 static void
@@ -159,6 +171,34 @@ load_components(const struct db_rows *rows, size_t row, struct arena *arena,
 		c->id = arena_dup(arena, id);
 		c->digest = arena_dup(arena, digest);
 	}
+}
+
+static void
+load_keys(const struct db_rows *rows, size_t row, struct arena *arena,
+    struct store_device *d)
+{
+	struct db_array a = db_array(rows, row, L_KEYS);
+	struct slice key;
+
+	d->keys = arena_new_n(arena, a.left, struct slice);
+	while (db_array_next(&a, &key))
+		d->keys[d->n_keys++] = arena_dup(arena, key);
+}
+
+static void
+load_appraisal(const struct db_rows *rows, size_t row, struct arena *arena,
+    struct store_appraisal *a)
+{
+	if (db_is_null(rows, row, L_RESULT))
+		return;
+	a->result = arena_dup(arena, db_bytes(rows, row, L_RESULT));
+	a->verifier = arena_dup(arena, db_bytes(rows, row, L_VERIFIER));
+	a->oemid = arena_dup(arena, db_bytes(rows, row, L_OEMID));
+	a->ueid = arena_dup(arena, db_bytes(rows, row, L_UEID));
+	a->hwmodel = arena_dup(arena, db_bytes(rows, row, L_HWMODEL));
+	a->hwversion = arena_dup(arena, db_bytes(rows, row, L_HWVERSION));
+	a->tier = db_int(rows, row, L_TIER);
+	a->at_us = db_int(rows, row, L_ATTESTED);
 }
 
 static void
@@ -205,6 +245,12 @@ load_device(const struct db_rows *rows, size_t row, struct arena *arena,
 	d->has_hash = hash.n == sizeof(d->inventory_hash);
 	if (d->has_hash)
 		memcpy(d->inventory_hash, hash.p, hash.n);
+	d->name = arena_dup(arena, db_bytes(rows, row, L_NAME));
+	d->status = arena_dup(arena, db_bytes(rows, row, L_STATUS));
+	d->enrolled_us = db_int(rows, row, L_ENROLLED);
+	d->seen_us = db_int(rows, row, L_SEEN);
+	load_keys(rows, row, arena, d);
+	load_appraisal(rows, row, arena, &d->appraisal);
 	load_labels(rows, row, arena, d);
 	load_components(rows, row, arena, d);
 	load_update(rows, row, &d->update);

@@ -44,6 +44,13 @@ struct store_label {
 	struct slice key, value;
 };
 
+/* What the last appraisal found; no result: there was none. */
+struct store_appraisal {
+	struct slice result; /* affirmed or failed */
+	struct slice verifier, oemid, ueid, hwmodel, hwversion;
+	int64_t tier, at_us;
+};
+
 /* The newest Update of a device, whatever became of it. */
 struct store_update {
 	int64_t id; /* 0: there is none */
@@ -58,7 +65,11 @@ struct store_device {
 	int32_t domain_id;
 	int64_t id;
 	bool active, certified; /* by a device CA, which must vouch again */
-	struct slice class_name;
+	struct slice name, status, class_name;
+	size_t n_keys;
+	struct slice *keys; /* thumbprints */
+	int64_t enrolled_us, seen_us;
+	struct store_appraisal appraisal;
 	bool p256;
 	struct slice public_key;
 	struct stamp stamp;

@@ -13,7 +13,7 @@
 #include "lib/base/err.h"
 
 enum {
-	SQL_PARAMS_MAX = 16
+	SQL_PARAMS_MAX = 160
 };
 
 struct sql;

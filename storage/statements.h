@@ -25,13 +25,18 @@
 	"u.update_id, u.content, u.state, u.success::int::int8, "             \
 	"u.err_code::int8, u.attempt::int8, u.failures::int8, u.offered_us, " \
 	"u.closed_us, u.expires_us, coalesce(d.update_bytes, 0)::int8, "      \
-	"d.certified::int::int8 "                                             \
+	"d.certified::int::int8, d.name, array(SELECT o.thumbprint FROM "     \
+	" device_key o WHERE o.domain_id = k.domain_id AND "                  \
+	" o.device_id = k.device_id), (extract(epoch FROM d.enrolled_at) * "  \
+	" 1000000)::int8, s.seen_us, a.result, a.verifier, a.oemid, a.ueid, " \
+	"a.hwmodel, a.hwversion, a.tier::int8, a.at_us "                      \
 	"FROM unnest($1::int8[], $2::int8[], $3::bytea[]) "                   \
 	" AS e (n, domain, thumbprint) "                                      \
 	"JOIN device_key k ON k.domain_id = e.domain::int "                   \
 	" AND k.thumbprint = e.thumbprint "                                   \
 	"JOIN device d USING (domain_id, device_id) "                         \
 	"JOIN device_seen s USING (domain_id, device_id) "                    \
+	"LEFT JOIN device_attestation a USING (domain_id, device_id) "        \
 	"LEFT JOIN LATERAL (SELECT * FROM outstanding_update o "              \
 	" WHERE o.domain_id = k.domain_id AND o.device_id = k.device_id "     \
 	" ORDER BY o.committed_us DESC LIMIT 1) u ON true"
@@ -90,24 +95,30 @@
  * The last appraisal; an older answer does not overwrite a newer one.  An
  * identity that was affirmed is this device's from then on.
  */
-#define SQL_WIRE_ATTESTED                                                      \
-	"WITH x AS (SELECT * FROM unnest($1::int8[], "                         \
-	" $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], "        \
-	" $7::text[], $8::text[], $9::text[], $10::int8[], $11::bytea[], "     \
-	" $12::bytea[], $13::bytea[], $14::text[]) "                           \
-	"AS x (n, a, b, c, e, f, g, h, i, j, k, l, m, o)), "                   \
-	"identity AS (INSERT INTO device_identity SELECT a::int, k, l, b "     \
-	" FROM x WHERE g = 'affirmed' AND k <> '' AND l <> '' "                \
-	" ON CONFLICT DO NOTHING) "                                            \
-	"INSERT INTO device_attestation AS d SELECT a::int, b, c, e, f, g, "   \
-	" h, i, j::int, k, l, m, o FROM x "                                    \
-	"ON CONFLICT (domain_id, device_id) DO UPDATE SET "                    \
-	"stamp_epoch = EXCLUDED.stamp_epoch, stamp_us = EXCLUDED.stamp_us, "   \
-	"at_us = EXCLUDED.at_us, result = EXCLUDED.result, "                   \
-	"reason = EXCLUDED.reason, verifier = EXCLUDED.verifier, "             \
-	"tier = EXCLUDED.tier, oemid = EXCLUDED.oemid, ueid = EXCLUDED.ueid, " \
-	"hwmodel = EXCLUDED.hwmodel, hwversion = EXCLUDED.hwversion "          \
-	"WHERE (d.stamp_epoch, d.stamp_us) < "                                 \
+#define SQL_WIRE_ATTESTED                                                                                  \
+	"WITH x AS (SELECT * FROM unnest($1::int8[], "                                                     \
+	" $2::int8[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], "                                    \
+	" $7::text[], $8::text[], $9::text[], $10::int8[], $11::bytea[], "                                 \
+	" $12::bytea[], $13::bytea[], $14::text[]) "                                                       \
+	"AS x (n, a, b, c, e, f, g, h, i, j, k, l, m, o)), "                                               \
+	"identity AS (INSERT INTO device_identity SELECT a::int, k, l, b "                                 \
+	" FROM x WHERE g = 'affirmed' AND k <> '' AND l <> '' "                                            \
+	" ON CONFLICT DO NOTHING), " /* Policies may ask what was found: a decision that rested on other \
+	 * findings is made again. */ \
+	"moved AS (UPDATE device_seen s SET version = s.version + 1 FROM x "                               \
+	" LEFT JOIN device_attestation o ON o.domain_id = a::int "                                         \
+	" AND o.device_id = b WHERE s.domain_id = a::int AND s.device_id = b "                             \
+	" AND (o.result, o.verifier, o.tier, o.oemid, o.ueid, o.hwmodel, "                                 \
+	" o.hwversion) IS DISTINCT FROM (g, i, j::int, k, l, m, x.o)) "                                    \
+	"INSERT INTO device_attestation AS d SELECT a::int, b, c, e, f, g, "                               \
+	" h, i, j::int, k, l, m, o FROM x "                                                                \
+	"ON CONFLICT (domain_id, device_id) DO UPDATE SET "                                                \
+	"stamp_epoch = EXCLUDED.stamp_epoch, stamp_us = EXCLUDED.stamp_us, "                               \
+	"at_us = EXCLUDED.at_us, result = EXCLUDED.result, "                                               \
+	"reason = EXCLUDED.reason, verifier = EXCLUDED.verifier, "                                         \
+	"tier = EXCLUDED.tier, oemid = EXCLUDED.oemid, ueid = EXCLUDED.ueid, "                             \
+	"hwmodel = EXCLUDED.hwmodel, hwversion = EXCLUDED.hwversion "                                      \
+	"WHERE (d.stamp_epoch, d.stamp_us) < "                                                             \
 	" (EXCLUDED.stamp_epoch, EXCLUDED.stamp_us)"
 
 #define SQL_WIRE_ENROL                                                    \

@@ -59,7 +59,7 @@ print_fields(const struct api_route *r)
 	     p = strchr(p + 1, '{'))
 		(void)fprintf(stderr, " %.*s", (int)strcspn(p + 1, "}"), p + 1);
 	(void)fprintf(stderr, "%s\n",
-	    r->body == BODY_NONE       ? ""
+	    r->body == BODY_NONE       ? " [NAME=VALUE...]"
 	        : r->body == BODY_JSON ? " FIELD=VALUE..."
 	                               : " FILE");
 	for (const struct api_field *f = r->fields;
@@ -95,7 +95,23 @@ add_escaped(struct buf *b, const char *s)
 	}
 }
 
-/* How many arguments the path took, or -1. */
+/* Without a body NAME=VALUE is a parameter.  How many there were. */
+static int
+add_query(int argc, char **argv, char separator, struct buf *path)
+{
+	int used = 0;
+
+	for (; used < argc && strchr(argv[used], '=') != NULL; used++) {
+		size_t n = strcspn(argv[used], "=");
+
+		buf_printf(path, "%c%.*s=", separator, (int)n, argv[used]);
+		add_escaped(path, argv[used] + n + 1);
+		separator = '&';
+	}
+	return used;
+}
+
+/* How many arguments were used, or -1. */
 static int
 make_path(const struct ctl *ctl, const struct api_route *r, int argc,
     char **argv, struct buf *path)
@@ -114,6 +130,9 @@ make_path(const struct ctl *ctl, const struct api_route *r, int argc,
 	}
 	if (ctl->query != NULL)
 		buf_printf(path, "?%s", ctl->query);
+	if (r->body == BODY_NONE)
+		used += add_query(argc - used, argv + used,
+		    ctl->query == NULL ? '?' : '&', path);
 	return used;
 }
 

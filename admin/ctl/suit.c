@@ -36,7 +36,7 @@ struct recipe {
 	const char *payload_file, *dependency_file, *encrypt_to, *encrypt;
 	uint64_t sequence;
 	size_t plain_size;
-	bool integrate; /* what has a URI, too */
+	bool integrate;        /* what has a URI, too */
 	struct buf payload;    /* as it travels */
 	struct buf encryption; /* COSE_Encrypt, when it is encrypted */
 	struct buf dependency; /* its envelope */

@@ -42,10 +42,23 @@ enum {
 
 static void load(struct observed *);
 
+static struct selector_appraisal
+appraisal_of(const struct store_appraisal *a)
+{
+	return (struct selector_appraisal){.result = a->result,
+	    .verifier = a->verifier,
+	    .oemid = a->oemid,
+	    .ueid = a->ueid,
+	    .hwmodel = a->hwmodel,
+	    .hwversion = a->hwversion,
+	    .tier = a->tier,
+	    .at_us = a->at_us};
+}
+
 struct policy_facts
-policy_facts_of(struct arena *arena, const struct store_device *d,
-    const struct inventory *inv, enum policy_attestation attestation,
-    size_t update_max)
+policy_facts_of(struct arena *arena, const struct tam_domain *domain,
+    const struct store_device *d, const struct inventory *inv,
+    enum policy_attestation attestation, size_t update_max, int64_t now_us)
 {
 	struct selector_label *labels =
 	    arena_new_n(arena, d->n_labels, struct selector_label);
@@ -58,8 +71,19 @@ policy_facts_of(struct arena *arena, const struct store_device *d,
 	for (size_t i = 0; i < inv->n; i++)
 		components[i] = (struct policy_component){inv->components[i].id,
 		    inv->components[i].digest};
-	return (struct policy_facts){.subject = {d->class_name, d->n_labels,
-	                                 labels},
+	return (
+	    struct policy_facts){.subject = {.domain = slice_str(domain->name),
+	                             .name = d->name,
+	                             .status = d->status,
+	                             .class_name = d->class_name,
+	                             .n_labels = d->n_labels,
+	                             .labels = labels,
+	                             .n_keys = d->n_keys,
+	                             .keys = d->keys,
+	                             .appraisal = appraisal_of(&d->appraisal),
+	                             .first_seen_us = d->enrolled_us,
+	                             .last_seen_us = d->seen_us,
+	                             .now_us = now_us},
 	    .attestation = attestation,
 	    .n_components = inv->n,
 	    .components = components,
@@ -120,7 +144,8 @@ on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 		observed_free(o);
 		return;
 	}
-	facts = policy_facts_of(o->arena, d, &o->inventory, o->attestation, 0);
+	facts = policy_facts_of(o->arena, domain, d, &o->inventory,
+	    o->attestation, 0, o->now_us);
 	policy_decide(domain->policy, &facts, o->arena, &decision);
 	crypto_random(&exchange, sizeof(exchange));
 	a = (struct store_answer){.domain_id = o->domain_id,

@@ -81,6 +81,15 @@ affirm(struct session *s, const struct verifier *v, const struct eat_claims *c)
 	cose_digest(s->worker->crypto, parts, sizeof(parts) / sizeof(parts[0]),
 	    s->attest_hash);
 	s->attestation = POLICY_ATTESTED;
+	s->appraisal =
+	    (struct selector_appraisal){.result = SLICE_LIT("affirmed"),
+	        .verifier = arena_dup(s->arena, slice_str(v->name)),
+	        .oemid = c->oemid,
+	        .ueid = c->ueid,
+	        .hwmodel = c->hwmodel,
+	        .hwversion = c->hwversion,
+	        .tier = a.tier,
+	        .at_us = s->now_us};
 	remember(s, &a);
 	COUNT(&s->worker->counters, attestations);
 	session_query_response(s);
@@ -98,6 +107,8 @@ fail(struct session *s, enum tam_err err)
 	    (long long)s->device_id, (unsigned long long)s->exchange->id);
 	a.reason = tam_err_name(err);
 	s->attestation = POLICY_ATTEST_FAILED;
+	s->appraisal.result = SLICE_LIT("failed");
+	s->appraisal.at_us = s->now_us;
 	remember(s, &a);
 	session_query_response(s);
 }

@@ -219,9 +219,12 @@ decide(struct session *s)
 {
 	struct policy_request *requests = arena_new_n(s->arena,
 	    s->message.n_requested, struct policy_request);
-	struct policy_facts facts = policy_facts_of(s->arena, s->device,
-	    &s->inventory, s->attestation, s->profile->update_max);
+	struct policy_facts facts =
+	    policy_facts_of(s->arena, s->domain, s->device, &s->inventory,
+	        s->attestation, s->profile->update_max, s->now_us);
 
+	if (s->attestation != POLICY_UNATTESTED)
+		facts.subject.appraisal = s->appraisal;
 	for (size_t i = 0; i < s->message.n_requested; i++)
 		requests[i] = (struct policy_request){s->message.requested[i]
 		                                          .component_id,

@@ -53,6 +53,7 @@ struct session {
 	bool payload_opened; /* message.payload is what was encrypted */
 	enum policy_attestation attestation;
 	uint8_t attest_hash[STORE_DIGEST_SIZE]; /* of what was found */
+	struct selector_appraisal appraisal;    /* that, if it was attested */
 	struct slice passport; /* for the agent, if nothing else is sent */
 	struct slice passport_format; /* empty: TEEP's own */
 

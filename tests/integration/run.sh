@@ -8,3 +8,4 @@ trap end_world EXIT
 make_world
 export TAM_TEST_DATABASE="$db"
 "$build/tests/integration/test_device_store"
+"$build/tests/integration/test_selector"

@@ -1,0 +1,165 @@
+#include "config.h"
+
+#include "admin/device_query.h"
+
+#include "admin/learn.h"
+#include "lib/base/clock.h"
+#include "storage/admin_statements.h"
+
+/*
+ * Devices by selector: listed, counted before something is done to them, and
+ * changed alike.
+ */
+
+enum {
+	CONDITION_MAX = 1 << 20,
+	CHANGED_MAX = 100000, /* devices of one request */
+	SAMPLE = 10
+};
+
+enum tam_err
+device_query_make(struct api_request *r, const char *text, const char *pointer,
+    size_t n, struct device_query *q)
+{
+	char error[SELECTOR_ERROR_MAX];
+	struct selector *s;
+	struct buf b;
+
+	q->n = n;
+	q->condition = "true";
+	if (text == NULL)
+		return TAM_OK;
+	s = selector_compile(text, suit_component_parse, error);
+	if (s == NULL)
+		return api_problem(r, 422, "bad_selector", pointer, "%s",
+		    error);
+	buf_init(&b, CONDITION_MAX);
+	q->n += selector_sql(s, clock_wall_us(), n + 1, r->arena, &b,
+	    q->params + n);
+	q->condition = arena_strdup(r->arena, buf_slice(&b));
+	buf_fini(&b);
+	selector_free(s);
+	return TAM_OK;
+}
+
+/* --- listing ------------------------------------------------------------------------ */
+
+static const char *
+or_empty(const char *s)
+{
+	return s == NULL ? "" : s;
+}
+
+enum tam_err
+api_device_list(struct api_request *r)
+{
+	struct device_query *q = arena_new(r->arena, struct device_query);
+	int64_t limit;
+	enum tam_err err;
+
+	q->params[0] = api_cursor(r, "");
+	q->params[1] = api_limit(r, &limit);
+	q->params[2] = or_empty(api_query(r, "class"));
+	q->params[3] = or_empty(api_query(r, "status"));
+	err = device_query_make(r, api_query(r, "selector"), "/selector", 4, q);
+	if (err != TAM_OK)
+		return err;
+	return api_list(r, limit,
+	    arena_printf(r->arena, SQL_DEVICE_LIST "%s" SQL_DEVICE_LIST_END,
+	        SQL_SELECTED, q->condition),
+	    q->n, q->params);
+}
+
+/* --- counting ------------------------------------------------------------------------- */
+
+/* How many there are, of which sort, how old what is known of them is, and
+ * some of them. */
+static enum tam_err
+preview(struct api_request *r, const char *selector, const char *pointer)
+{
+	struct device_query *q = arena_new(r->arena, struct device_query);
+	enum tam_err err;
+
+	q->params[0] =
+	    arena_printf(r->arena, "%lld", (long long)clock_wall_us());
+	q->params[1] = arena_printf(r->arena, "%d", SAMPLE);
+	err = device_query_make(r, selector, pointer, 2, q);
+	return err != TAM_OK ? err
+	                     : api_one(r,
+	                           arena_printf(r->arena, SQL_DEVICE_PREVIEW,
+	                               SQL_SELECTED, q->condition),
+	                           q->n, q->params);
+}
+
+enum tam_err
+api_device_count(struct api_request *r)
+{
+	return preview(r, api_query(r, "selector"), "/selector");
+}
+
+/* --- changing ---------------------------------------------------------------------------- */
+
+/* The ids as the text of an SQL array, and how many; 422 for too many. */
+static enum tam_err
+select_ids(struct api_request *r, const char **ids, int64_t *n)
+{
+	struct device_query *q = arena_new(r->arena, struct device_query);
+	struct sql_result *rows;
+	enum tam_err err;
+
+	q->params[0] = arena_printf(r->arena, "%d", CHANGED_MAX + 1);
+	err =
+	    device_query_make(r, api_string(r, "selector"), "/selector", 1, q);
+	if (err == TAM_OK)
+		err = api_exec(r, &rows,
+		    arena_printf(r->arena, SQL_DEVICE_IDS, SQL_SELECTED,
+		        q->condition),
+		    q->n, q->params);
+	if (err != TAM_OK)
+		return err;
+	*ids = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
+	*n = sql_int(rows, 0, 1);
+	sql_result_free(rows);
+	return *n > CHANGED_MAX
+	    ? api_problem(r, 422, "too_many", "/selector",
+	          "more than %d devices: use a narrower selector", CHANGED_MAX)
+	    : TAM_OK;
+}
+
+static enum tam_err
+change(struct api_request *r)
+{
+	const char *ids, *limit = NULL;
+	json_t *labels = json_object_get(r->json, "labels");
+	char *patch = labels == NULL ? NULL : json_dumps(labels, JSON_COMPACT);
+	char *after = json_dumps(r->json, JSON_COMPACT);
+	int64_t n;
+	enum tam_err err = select_ids(r, &ids, &n);
+
+	if (err == TAM_OK)
+		err = api_update_bytes(r, &limit);
+	if (err == TAM_OK)
+		err = API_EXEC(r, NULL, SQL_DEVICES_CHANGE, r->domain_text, ids,
+		    api_string(r, "class"), api_string(r, "status"), limit,
+		    patch);
+	if (err == TAM_OK)
+		err = api_audit(r,
+		    arena_printf(r->arena, "%lld devices", (long long)n),
+		    api_string(r, "reason"), NULL, after);
+	if (err == TAM_OK)
+		buf_printf(&r->response, "{\"devices\": %lld}", (long long)n);
+	free(patch);
+	free(after);
+	return err;
+}
+
+enum tam_err
+api_device_change(struct api_request *r)
+{
+	if (api_string(r, "reason")[0] == '\0')
+		return api_problem(r, 422, "invalid_value", "/reason",
+		    "a change of many devices needs a reason");
+	if (json_is_true(json_object_get(r->json, "dry_run")))
+		return preview(r, api_string(r, "selector"), "/selector");
+	return change(r);
+}

@@ -1,0 +1,98 @@
+#!/bin/bash
+# Selectors through the API: lists, counts, changes of many, and policies whose
+# devices come and go with what is known of them.
+set -euo pipefail
+work=$build/tests/work/test_select
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+trap end_world EXIT
+
+make_world
+start_node 1
+draft_policy
+cd "$work"
+enrol 40 --keys p256
+settle
+names() { "$tamctl" -o name device list "selector=$1" limit=200 | tr '\n' ' '; }
+count() { "$tamctl" -o json device count "selector=$1" | json_number devices; }
+is() { [ "$(count "$1")" = "$2" ] || die "$1: $(count "$1") devices, not $2"; }
+
+is '' 40
+is 'class == "cam"' 40
+is 'class != "cam"' 0
+is 'labels.shard == "0" or labels.shard in ("1", "2")' "$(sql "SELECT count(*) FROM device_label WHERE value IN ('0', '1', '2')")"
+is 'not exists labels.nothing and last_seen < ago(1s)' 0 # never is not long ago
+is 'name in ("p-000001", "p-000002")' 0
+first=$(sql "SELECT min(name) FROM device")
+[ "$(names "name == \"$first\"")" = "$first " ] || die "names: $(names "name == \"$first\"")"
+# A page, and the next, of the same selector.
+"$tamctl" -o json device list 'selector=labels.shard >= "0"' limit=25 >page1.json
+cursor=$(tr -d '\n' <page1.json | sed -n 's/.*"cursor" *: *"\([^"]*\)".*/\1/p')
+[ -n "$cursor" ] || die "no cursor: $(cat page1.json)"
+[ "$("$tamctl" -o name device list 'selector=labels.shard >= "0"' limit=25 "cursor=$cursor" | wc -l)" = 15 ] || die "the second page"
+
+# What is wrong is said with its column, and changes nothing.
+before=$(sql 'SELECT md5(string_agg(d::text, chr(10) ORDER BY device_id)) FROM device d')
+while IFS='|' read -r selector column; do
+	if "$tamctl" device list "selector=$selector" 2>bad.err; then die "$selector was taken"; fi
+	grep -q "422 bad_selector at /selector: column $column: expected" bad.err || die "$selector: $(cat bad.err)"
+	if "$tamctl" device change "selector=$selector" status=quarantined reason=test 2>bad.err; then die "$selector changed"; fi
+	grep -q "422 bad_selector at /selector: column $column: expected" bad.err || die "$selector: $(cat bad.err)"
+done <<'END'
+klass == "a"|1
+class = "cam"|7
+class == "cam" and|19
+last_seen == "2026-01-01"|11
+component("a b")|11
+END
+for bad in 'status=asleep' 'update_bytes=3' 'labels={"a": 1}' 'labels=["a"]'; do
+	if "$tamctl" device change selector= reason=test "$bad" 2>bad.err; then die "$bad was taken"; fi
+	grep -q ' 422 ' bad.err || die "$bad: $(cat bad.err)"
+done
+if "$tamctl" device change selector= status=active reason= 2>bad.err; then die "no reason"; fi
+grep -q /reason bad.err || die "no reason: $(cat bad.err)"
+if "$tamctl" device change status=active reason=test 2>bad.err; then die "no selector"; fi
+[ "$(sql 'SELECT md5(string_agg(d::text, chr(10) ORDER BY device_id)) FROM device d')" = "$before" ] || die "something changed"
+
+# Changed alike: tried first, then done, with one line in the audit log.
+shard='labels.shard == "3"'
+n=$(count "$shard")
+"$tamctl" -o json device change "selector=$shard" class=canary 'labels={"shard": null, "ring": "1"}' reason=ring dry_run=true >dry.json
+[ "$(json_number devices <dry.json)" = "$n" ] || die "dry run: $(cat dry.json)"
+is 'class == "canary"' 0
+"$tamctl" device change "selector=$shard" class=canary 'labels={"shard": null, "ring": "1"}' reason=ring >/dev/null
+is 'class == "canary" and labels.ring == "1" and not exists labels.shard' "$n"
+[ "$(sql "SELECT object || '|' || reason FROM audit_event WHERE action = 'device_change'")" = "$n devices|ring" ] ||
+	die "audit: $(sql "SELECT object, reason FROM audit_event WHERE action = 'device_change'")"
+one=$(names 'class == "canary"' | cut -d' ' -f1)
+"$tamctl" device set "$one" 'labels={"ring": null, "site": "9"}' >/dev/null
+is "name == \"$one\" and labels.site == \"9\" and not exists labels.ring" 1
+
+# A policy of the whole language: who it is for follows what is known.
+play() { fleet --agents 40 --keys p256 -o json >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"; }
+updated() { json_number updates <fleet.out; }
+policy() {
+	printf '{"selector": "%s", "components": [{"manifest": "%s"}]}' "${1//\"/\\\"}" "$draft_digest" >p.json
+	"$tamctl" policy put base p.json >/dev/null
+	settle
+}
+policy 'class == "canary" and (labels.ring < "2" or labels.site in ("8", "9"))'
+play
+[ "$(updated)" = "$n" ] || die "$(updated) Updates for $n devices"
+is "component(\"$draft_component\")" "$n"
+is "component(\"$draft_component\").sequence >= 1" "$n"
+policy "not component(\"$draft_component\") and labels.shard != \"5\""
+rest=$(count "not component(\"$draft_component\") and labels.shard != \"5\"")
+play
+[ "$(updated)" = "$rest" ] || die "$(updated) Updates for the $rest others"
+if "$tamctl" policy put late /dev/stdin <<'END' 2>bad.err; then die "a policy of the hour was taken"; fi
+{"selector": "last_seen > ago(7d)", "components": [{"component": "x", "state": "absent"}]}
+END
+grep -q 'at /selector' bad.err || die "a policy of the hour: $(cat bad.err)"
+
+# What an appraisal said decides, whoever made it and wherever it was kept.
+sql "INSERT INTO device_attestation SELECT domain_id, device_id, 1, 1, 1, 'affirmed', '', 'v', 2, '', '', '', '2.1'
+	FROM device WHERE name = '$first'" >/dev/null
+is 'hwversion >= "2.1-rc1" and tier == "affirming"' 1
+is 'attestation == "none"' 39
+stop_node 1
