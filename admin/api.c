@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "admin/openapi.h"
+#include "admin/policy_cache.h"
 #include "admin/request.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
@@ -470,6 +471,7 @@ admin_stop(struct admin *a)
 	if (write(a->stop_fd, &one, sizeof(one)) < 0)
 		abort();
 	(void)pthread_join(a->loop_thread, NULL);
+	policy_cache_clear();
 	http_tls_free(atomic_exchange(&a->fresh_tls, NULL));
 	while ((job = pop(&a->queue)) != NULL || (job = pop(&a->done)) != NULL)
 		free_job(job);

@@ -107,6 +107,18 @@ const struct api_field api_device_change_fields[] = {{"selector", TYPE_STRING,
     {"dry_run", TYPE_BOOLEAN, false, "only count whom it would change"},
     {"reason", TYPE_STRING, true, "why; for the audit log"}, {0}};
 
+const struct api_field api_facts_fields[] = {{"name", TYPE_STRING, false,
+                                                 "of the device"},
+    {"class", TYPE_STRING, false, "device class"},
+    {"labels", TYPE_OBJECT, false, "its labels"},
+    {"components", TYPE_OBJECT, false,
+        "what it holds: component ids, and digests of images or \"\""},
+    {"attestation", TYPE_STRING, false, "none, affirmed or failed"},
+    {"hwversion", TYPE_STRING, false, "what the appraisal said"},
+    {"update_bytes", TYPE_INTEGER, false,
+        "bytes of manifests one Update may carry"},
+    {0}};
+
 const struct api_field api_revocation_fields[] =
     {{"component", TYPE_STRING, false,
          "component id: a component's or a manifest's"},

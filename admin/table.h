@@ -83,6 +83,9 @@ struct api_field {
 	X(policy_delete, "DELETE", "/v1/policies/{name}",                      \
 	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "policy", "delete", "", \
 	    "Delete a policy")                                                 \
+	X(policy_explain, "POST", "/v1/explain", ROLE_ANY, BODY_JSON,          \
+	    api_facts_fields, "policy", "explain", "",                         \
+	    "Show what a device with these facts would get, and why")          \
 	X(profile_list, "GET", "/v1/wire-profiles", ROLE_ANY, BODY_NONE, NULL, \
 	    "wire-profile", "list",                                            \
 	    "name,is_default,numbering,opener,algorithms,kid,ask",             \
@@ -161,6 +164,9 @@ struct api_field {
 	    ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,             \
 	    api_device_change_fields, "device", "change", "",                  \
 	    "Change class, status or labels of all that a selector matches")   \
+	X(device_explain, "GET", "/v1/devices/{name}/explain", ROLE_ANY,       \
+	    BODY_NONE, NULL, "device", "explain", "",                          \
+	    "Show which rules match a device, which won, and what it gets")    \
 	X(device_import, "POST", "/v1/devices/import",                         \
 	    ROLE_OPERATOR | ROLE_ADMIN, BODY_NDJSON, NULL, "device", "import", \
 	    "line,status,name,detail",                                         \
@@ -220,6 +226,7 @@ extern const struct api_field api_device_ca_fields[];
 extern const struct api_field api_verifier_fields[];
 extern const struct api_field api_device_fields[];
 extern const struct api_field api_device_change_fields[];
+extern const struct api_field api_facts_fields[];
 extern const struct api_field api_revocation_fields[];
 extern const struct api_field api_lift_fields[];
 

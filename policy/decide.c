@@ -26,9 +26,13 @@ struct deciding {
 	const struct policy_facts *facts;
 	struct selector_subject subject; /* with what the device holds */
 	struct policy_decision *out;
-	struct slice spoken[WANTED_MAX]; /* ids that are decided already */
+	/* Ids that are decided already, and by whom. */
+	struct slice spoken[WANTED_MAX];
+	const char *speakers[WANTED_MAX];
 	size_t n_spoken;
+	const char *speaker;
 	bool too_large;
+	struct policy_trace *trace; /* NULL: nobody asks why */
 };
 
 static const struct policy_component *
@@ -48,8 +52,10 @@ speak(struct deciding *d, struct slice id)
 		if (slice_eq(d->spoken[i], id))
 			return false;
 	}
-	if (d->n_spoken < WANTED_MAX)
+	if (d->n_spoken < WANTED_MAX) {
+		d->speakers[d->n_spoken] = d->speaker;
 		d->spoken[d->n_spoken++] = id;
+	}
 	return true;
 }
 
@@ -345,19 +351,8 @@ drop_unlink(struct policy_decision *out, struct slice manifest_id)
 }
 
 static void
-want(struct deciding *d, const struct policy_manifest *m)
+add_wanted(struct policy_decision *out, const struct policy_manifest *m)
 {
-	struct policy_decision *out = d->out;
-
-	if (!speak(d, m->id) || policy_is_revoked(d->set, m) ||
-	    satisfied(d->facts, m))
-		return;
-	if (sent_bytes(d) + sent_form(d->facts, m).n > d->facts->update_max) {
-		d->too_large = out->n_manifests == 0 || d->too_large;
-		return; /* the next Update takes it, if it fits at all */
-	}
-	if (out->n_manifests == WANTED_MAX)
-		return;
 	drop_unlink(out, m->id);
 	out->manifests[out->n_manifests++] = m;
 	for (size_t i = 0; i < m->n_components; i++) {
@@ -366,12 +361,37 @@ want(struct deciding *d, const struct policy_manifest *m)
 	}
 }
 
+/* What became of it. */
+static const char *
+want(struct deciding *d, const struct policy_manifest *m)
+{
+	struct policy_decision *out = d->out;
+
+	if (!speak(d, m->id))
+		return "outranked";
+	if (policy_is_revoked(d->set, m))
+		return "revoked";
+	if (satisfied(d->facts, m))
+		return "held";
+	if (sent_bytes(d) + sent_form(d->facts, m).n > d->facts->update_max) {
+		d->too_large = out->n_manifests == 0 || d->too_large;
+		/* The next Update takes it, if it fits at all. */
+		return out->n_manifests == 0 ? "too_large" : "next_update";
+	}
+	if (out->n_manifests == WANTED_MAX)
+		return "next_update";
+	add_wanted(out, m);
+	return "sent";
+}
+
 /* The id may be a component's or a manifest's. */
-static void
+static const char *
 unwant(struct deciding *d, struct slice id)
 {
+	size_t before = d->out->n_removes;
+
 	if (!speak(d, id))
-		return;
+		return "outranked";
 	if (held(d->facts, id) != NULL)
 		unlink_component(d, id);
 	for (size_t i = 0; i < d->set->n_manifests; i++) {
@@ -383,6 +403,7 @@ unwant(struct deciding *d, struct slice id)
 				unlink_component(d, m->components[j].id);
 		}
 	}
+	return d->out->n_removes > before ? "unlinked" : "absent";
 }
 
 /* CONFORMANCE T42: by a component it installs, or its own id. */
@@ -398,6 +419,52 @@ requested(const struct policy_facts *f, const struct policy_manifest *m)
 	return false;
 }
 
+/* --- why ---------------------------------------------------------------------- */
+
+static struct slice
+about(const struct rule_target *t)
+{
+	return t->manifest == NULL ? t->absent : t->manifest->id;
+}
+
+/* Who spoke about it first. */
+static const char *
+speaker_of(const struct deciding *d, struct slice id)
+{
+	for (size_t i = 0; i < d->n_spoken; i++) {
+		if (slice_eq(d->spoken[i], id))
+			return d->speakers[i];
+	}
+	return NULL;
+}
+
+static void
+note(struct deciding *d, const struct rule *r, const struct rule_target *t,
+    const char *verdict)
+{
+	struct policy_trace *trace = d->trace;
+
+	if (trace == NULL || trace->n == POLICY_STEPS_MAX)
+		return;
+	trace->steps[trace->n++] = (struct policy_step){.policy = r->name,
+	    .verdict = verdict,
+	    .priority = r->priority,
+	    .about = about(t),
+	    .manifest = t->manifest,
+	    .winner = strcmp(verdict, "outranked") == 0
+	        ? speaker_of(d, about(t))
+	        : NULL};
+}
+
+static void
+note_all(struct deciding *d, const struct rule *r, const char *verdict)
+{
+	for (size_t i = 0; i < r->n; i++)
+		note(d, r, &r->targets[i], verdict);
+}
+
+/* --- rules -------------------------------------------------------------------- */
+
 /* Nothing else is decided about what a rule would speak of, were the device
  * attested. */
 static void
@@ -405,10 +472,19 @@ wait_for_attestation(struct deciding *d, const struct rule *r)
 {
 	d->out->needs_attestation = true;
 	for (size_t i = 0; i < r->n; i++)
-		(void)speak(d,
-		    r->targets[i].manifest == NULL
-		        ? r->targets[i].absent
-		        : r->targets[i].manifest->id);
+		note(d, r, &r->targets[i],
+		    speak(d, about(&r->targets[i])) ? "needs_attestation"
+		                                    : "outranked");
+}
+
+static const char *
+apply_target(struct deciding *d, const struct rule_target *t)
+{
+	if (t->manifest == NULL)
+		return unwant(d, t->absent);
+	if (t->on_request && !requested(d->facts, t->manifest))
+		return "not_requested";
+	return want(d, t->manifest);
 }
 
 static void
@@ -416,22 +492,21 @@ apply_rule(struct deciding *d, const struct rule *r)
 {
 	bool failed = d->facts->attestation == POLICY_ATTEST_FAILED;
 
-	if (failed != (r->attestation == RULE_REPAIR) ||
-	    !selector_matches(r->selector, &d->subject))
+	if (!selector_matches(r->selector, &d->subject))
 		return;
+	if (failed != (r->attestation == RULE_REPAIR)) {
+		note_all(d, r,
+		    failed ? "attestation_failed" : "only_for_repair");
+		return;
+	}
+	d->speaker = r->name;
 	if (r->attestation == RULE_REQUIRED &&
 	    d->facts->attestation != POLICY_ATTESTED) {
 		wait_for_attestation(d, r);
 		return;
 	}
-	for (size_t i = 0; i < r->n; i++) {
-		const struct rule_target *t = &r->targets[i];
-
-		if (t->manifest == NULL)
-			unwant(d, t->absent);
-		else if (!t->on_request || requested(d->facts, t->manifest))
-			want(d, t->manifest);
-	}
+	for (size_t i = 0; i < r->n; i++)
+		note(d, r, &r->targets[i], apply_target(d, &r->targets[i]));
 }
 
 /* Best rule first. */
@@ -443,6 +518,8 @@ apply_rules(struct deciding *d, struct arena *arena)
 
 	for (size_t i = 0; i < n; i++)
 		apply_rule(d, &d->set->rules[places[i]]);
+	if (d->trace != NULL)
+		d->trace->considered = n;
 }
 
 /* CONFORMANCE T43: what a device can do without is unlinked, unless a rule
@@ -503,11 +580,45 @@ settle_removes(struct policy_decision *out)
 	}
 }
 
+size_t
+policy_content(const struct policy_decision *d, struct arena *arena,
+    struct slice **out)
+{
+	struct slice *parts = arena_new_n(arena,
+	    2 * d->n_manifests + 2 * d->n_unlinks + 1, struct slice);
+	size_t n = 0;
+
+	for (size_t i = 0; i < d->n_manifests; i++) {
+		parts[n++] = d->manifests[i]->digest;
+		if (d->envelopes[i].n != d->manifests[i]->envelope.n)
+			parts[n++] = SLICE_LIT("bare");
+	}
+	parts[n++] = SLICE_LIT("unlink");
+	for (size_t i = 0; i < d->n_unlinks; i++) {
+		parts[n++] = SLICE_LIT("/");
+		parts[n++] = d->unlinks[i];
+	}
+	*out = parts;
+	return n;
+}
+
 void
 policy_decide(const struct policy_set *set, const struct policy_facts *facts,
     struct arena *arena, struct policy_decision *out)
 {
-	struct deciding d = {.set = set, .facts = facts, .out = out};
+	policy_explain(set, facts, arena, out, NULL);
+}
+
+void
+policy_explain(const struct policy_set *set, const struct policy_facts *facts,
+    struct arena *arena, struct policy_decision *out,
+    struct policy_trace *trace)
+{
+	struct deciding d = {.set = set,
+	    .facts = facts,
+	    .out = out,
+	    .speaker = "revocation",
+	    .trace = trace};
 	struct arena *a = arena;
 
 	d.subject = facts->subject;
@@ -539,62 +650,4 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 		out->reason = "attestation_required";
 	else if (d.too_large)
 		out->reason = "manifest_too_large_for_device";
-}
-
-/* --- pacing ------------------------------------------------------------------- */
-
-#define SECOND INT64_C(1000000)
-
-/* DESIGN: the life of an Update. */
-static const int64_t reoffer_after = 600 * SECOND;
-static const int64_t backoff_first = 60 * SECOND;
-static const int64_t backoff_permanent = INT64_C(21600) * SECOND;
-static const int64_t backoff_max = INT64_C(86400) * SECOND;
-
-static int64_t
-doubled(int64_t first, int64_t times)
-{
-	int64_t v = first;
-
-	while (times-- > 0 && v < backoff_max)
-		v *= 2;
-	return v < backoff_max ? v : backoff_max;
-}
-
-/* An offer nobody answered: a revocation is repeated at once twice. */
-static int64_t
-reoffer_delay(const struct policy_last *last, bool revocation)
-{
-	if (!revocation)
-		return reoffer_after;
-	return last->attempt < 3 ? 0
-	                         : doubled(backoff_first, last->attempt - 3);
-}
-
-struct policy_pace
-policy_pace(const struct policy_last *last, bool revocation, int64_t now_us)
-{
-	struct policy_pace pace = {.offer = true};
-	int64_t delay;
-
-	if (!last->same)
-		return pace;
-	if (last->open && now_us < last->expires_us) {
-		pace.again = true;
-		pace.until_us =
-		    last->offered_us + reoffer_delay(last, revocation);
-		pace.reason = "awaiting_answer";
-	} else if (last->answered) {
-		/* An Error, or a Success the device does not show. */
-		delay = last->failed && last->err_code == 1 ? backoff_permanent
-		                                            : backoff_first;
-		pace.until_us =
-		    last->closed_us + doubled(delay, last->failures);
-		pace.reason =
-		    last->failed ? "backoff_after_error" : "not_effective";
-	}
-	pace.offer = now_us >= pace.until_us;
-	if (!pace.offer)
-		pace.again = false;
-	return pace;
 }

@@ -28,7 +28,7 @@ struct policy_manifest {
 	struct slice digest;
 	struct slice id; /* manifest-component-id */
 	uint64_t sequence;
-	struct slice envelope;
+	struct slice envelope; /* without bytes: only its size is known */
 	/* The envelope without what is integrated in it, for who has the
 	 * binary, or can fetch it; empty: there is no such form. */
 	struct slice bare;
@@ -118,6 +118,33 @@ struct policy_decision {
 /* Lists live in the arena, what they point to in the set. */
 void policy_decide(const struct policy_set *, const struct policy_facts *,
     struct arena *, struct policy_decision *);
+
+/* What became of each thing that a rule speaks of. */
+struct policy_step {
+	const char *policy, *verdict; /* the set's; static */
+	int64_t priority;
+	struct slice about; /* a manifest's id, or a component's */
+	const struct policy_manifest *manifest; /* to be present; or NULL */
+	const char *winner; /* what decided it instead; NULL: this did */
+};
+
+enum {
+	POLICY_STEPS_MAX = 512
+};
+
+struct policy_trace {
+	size_t n, considered; /* rules that the index named */
+	struct policy_step steps[POLICY_STEPS_MAX];
+};
+
+/* The same decision, and why: the rules that matched, best first. */
+void policy_explain(const struct policy_set *, const struct policy_facts *,
+    struct arena *, struct policy_decision *, struct policy_trace *);
+
+/* What makes two Updates the same, to be hashed in this order: manifests,
+ * whole or bare, and unlinks; in the arena. */
+size_t policy_content(const struct policy_decision *, struct arena *,
+    struct slice **parts);
 
 static inline bool
 policy_has_work(const struct policy_decision *d)

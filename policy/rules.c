@@ -64,6 +64,13 @@ by_digest(const void *a, const void *b)
 	return slice_cmp(x->digest, y->digest);
 }
 
+/* Of what is not to be sent the size alone may be known. */
+static struct slice
+dup_form(const struct policy_set *set, struct slice form)
+{
+	return form.p == NULL ? form : arena_dup(set->arena, form);
+}
+
 /* Kept sorted while it is built: policies look their manifests up. */
 void
 policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
@@ -96,8 +103,8 @@ policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
 	*to = *m;
 	to->digest = arena_dup(set->arena, m->digest);
 	to->id = arena_dup(set->arena, m->id);
-	to->envelope = arena_dup(set->arena, m->envelope);
-	to->bare = arena_dup(set->arena, m->bare);
+	to->envelope = dup_form(set, m->envelope);
+	to->bare = dup_form(set, m->bare);
 	to->components = components;
 	to->dependencies = dependencies;
 }

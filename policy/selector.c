@@ -616,10 +616,11 @@ read_all(struct parser *ps)
 	return n;
 }
 
+/* NOLINTBEGIN(readability-non-const-parameter): it is written to. */
 struct selector *
 selector_compile(const char *text, policy_parse_id parse_id,
-    char error
-        [SELECTOR_ERROR_MAX]) /* NOLINT(readability-non-const-parameter): written to */
+    char error[SELECTOR_ERROR_MAX])
+/* NOLINTEND(readability-non-const-parameter) */
 {
 	struct arena *arena = arena_new_in(NULL);
 	struct selector *s = arena_new(arena, struct selector);

@@ -374,6 +374,36 @@
 	                                                       "FROM device d JOIN device_seen s USING (domain_id, device_id) "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        \
 	                                                       "WHERE d.name = $1"
 
+#define SQL_EXPLAIN_DEVICE                                                     \
+	"SELECT d.device_id, d.name, d.status, d.class, "                      \
+	"(extract(epoch FROM d.enrolled_at) * 1000000)::int8, s.seen_us, "     \
+	"coalesce(d.update_bytes, p.update_bytes, 1048576), a.result, "        \
+	"a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, a.tier, "        \
+	"a.at_us, u.content, u.state, u.success::int, u.err_code, u.attempt, " \
+	"u.failures, u.offered_us, u.closed_us, u.expires_us, x.name "         \
+	"FROM device d JOIN device_seen s USING (domain_id, device_id) "       \
+	"JOIN domain x USING (domain_id) "                                     \
+	"LEFT JOIN wire_profile p ON p.domain_id = d.domain_id AND "           \
+	"p.is_default "                                                        \
+	"LEFT JOIN device_attestation a ON a.domain_id = d.domain_id AND "     \
+	"a.device_id = d.device_id "                                           \
+	"LEFT JOIN LATERAL (SELECT * FROM outstanding_update o "               \
+	" WHERE o.domain_id = d.domain_id AND o.device_id = d.device_id "      \
+	" ORDER BY o.committed_us DESC LIMIT 1) u ON true "                    \
+	"WHERE d.name = $1"
+
+#define SQL_EXPLAIN_PARTS                                                 \
+	"SELECT 'label', convert_to(key, 'UTF8'), "                       \
+	"convert_to(value, 'UTF8') FROM device_label "                    \
+	"WHERE device_id = $1::int8 "                                     \
+	"UNION ALL SELECT 'key', thumbprint, '' FROM device_key "         \
+	"WHERE device_id = $1::int8 "                                     \
+	"UNION ALL (SELECT 'component', component, coalesce(digest, '') " \
+	"FROM device_component WHERE device_id = $1::int8 "               \
+	"ORDER BY component)"
+
+#define SQL_EPOCH "SELECT epoch FROM domain WHERE domain_id = $1::int"
+
 #define SQL_DEVICE_COMPONENTS                                         \
 	"SELECT component, encode(digest, 'hex'), source, " SQL_TIME( \
 	    "since_us") " FROM device_component "                     \

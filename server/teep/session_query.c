@@ -136,26 +136,12 @@ reload(struct session *s)
 
 /* --- deciding ------------------------------------------------------------------------- */
 
-/* What makes two Updates the same: their manifests, whole or bare, and
- * unlinks, in order. */
 static void
 hash_content(struct session *s)
 {
-	const struct policy_decision *d = &s->decision;
-	struct slice *parts = arena_new_n(s->arena,
-	    2 * d->n_manifests + 2 * d->n_unlinks + 1, struct slice);
-	size_t n = 0;
+	struct slice *parts;
+	size_t n = policy_content(&s->decision, s->arena, &parts);
 
-	for (size_t i = 0; i < d->n_manifests; i++) {
-		parts[n++] = d->manifests[i]->digest;
-		if (d->envelopes[i].n != d->manifests[i]->envelope.n)
-			parts[n++] = SLICE_LIT("bare");
-	}
-	parts[n++] = SLICE_LIT("unlink");
-	for (size_t i = 0; i < d->n_unlinks; i++) {
-		parts[n++] = SLICE_LIT("/");
-		parts[n++] = d->unlinks[i];
-	}
 	cose_digest(s->worker->crypto, parts, n, s->content);
 }
 

@@ -90,6 +90,42 @@ if "$tamctl" policy put late /dev/stdin <<'END' 2>bad.err; then die "a policy of
 END
 grep -q 'at /selector' bad.err || die "a policy of the hour: $(cat bad.err)"
 
+# Why: what each rule that matches came to, and who won instead.
+policy 'class == "canary"'
+loser=$(make_component vendor/other 1 other)
+printf '{"priority": -1, "components": [{"manifest": "%s"}, {"manifest": "%s"}]}' "$draft_digest" "$loser" >p.json
+"$tamctl" policy put loser p.json >/dev/null
+echo '{"selector": "class == \"canary\"", "attestation": "required", "components": [{"component": "vendor/x", "state": "absent"}]}' >p.json
+"$tamctl" policy put proven p.json >/dev/null
+settle
+explain() { "$tamctl" -o json "$@" | tr -d ' \n' >why.json; }
+says() { grep -qF -- "$1" why.json || die "not said: $1 in $(cat why.json)"; }
+explain device explain "$one"
+says '"reason":"policy"'
+says '"considered":3'
+says "\"policy\":\"base\",\"priority\":0,\"component\":\"${draft_component%/ta}/suit\",\"verdict\":\"sent\""
+says '"verdict":"outranked"'
+says '"winner":"base"'
+says "\"policy\":\"loser\",\"priority\":-1,\"component\":\"vendor/other/suit\",\"verdict\":\"sent\""
+says '"verdict":"needs_attestation"'
+says '"now":{"offer":true,"reason":"policy"}'
+play # it is sent; then the same question has the other answer
+explain device explain "$one"
+says '"verdict":"held"'
+says '"now":{"offer":false,"reason":"attestation_required"}'
+# Of facts that are only supposed.
+explain policy explain class=canary 'components={}' attestation=affirmed
+says '"verdict":"sent"'
+says '"verdict":"absent"'
+explain policy explain class=lock 'components={"vendor/other": ""}' update_bytes=600
+says '"considered":1'
+if "$tamctl" policy explain 'components={"a b": ""}' 2>bad.err; then die "a bad id"; fi
+grep -q 'at /components/a b' bad.err || die "a bad id: $(cat bad.err)"
+if "$tamctl" device explain nobody 2>/dev/null; then die "nobody is explained"; fi
+sql "UPDATE device SET status = 'quarantined' WHERE name = '$one'" >/dev/null
+explain device explain "$one"
+says '"now":{"offer":false,"reason":"quarantined"}'
+
 # What an appraisal said decides, whoever made it and wherever it was kept.
 sql "INSERT INTO device_attestation SELECT domain_id, device_id, 1, 1, 1, 'affirmed', '', 'v', 2, '', '', '', '2.1'
 	FROM device WHERE name = '$first'" >/dev/null

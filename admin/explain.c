@@ -1,0 +1,441 @@
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "admin/learn.h"
+#include "admin/policy_cache.h"
+#include "lib/base/clock.h"
+#include "lib/base/hex.h"
+#include "storage/admin_statements.h"
+
+/*
+ * Why a device is told what it is told: the decision of the device path, made
+ * again of stored facts or of facts in the request, with every rule that
+ * matched and what became of it.
+ *
+ *	read_device, read_parts   the facts as rows have them
+ *	read_facts                or as the request has them
+ *	answer                    policy_explain(), as JSON
+ */
+
+enum {
+	UPDATE_MAX = 1048576 /* of a wire profile, unless it says otherwise */
+};
+
+struct asked {
+	struct policy_facts facts;
+	const char *name, *status; /* NULL: no device */
+	const char *id;
+	struct policy_last last;
+	struct slice content; /* of the last Update */
+};
+
+/* --- facts from rows ---------------------------------------------------------------- */
+
+static struct slice
+text_at(struct api_request *r, const struct sql_result *rows, int column)
+{
+	const char *text = sql_text(rows, 0, column);
+
+	return text == NULL
+	    ? slice_none()
+	    : slice_str(arena_strdup(r->arena, slice_str(text)));
+}
+
+enum device_column {
+	D_ID,
+	D_NAME,
+	D_STATUS,
+	D_CLASS,
+	D_ENROLLED,
+	D_SEEN,
+	D_UPDATE_BYTES,
+	D_RESULT,
+	D_VERIFIER,
+	D_OEMID,
+	D_UEID,
+	D_HWMODEL,
+	D_HWVERSION,
+	D_TIER,
+	D_ATTESTED,
+	D_CONTENT,
+	D_STATE,
+	D_SUCCESS,
+	D_ERR_CODE,
+	D_ATTEMPT,
+	D_FAILURES,
+	D_OFFERED,
+	D_CLOSED,
+	D_EXPIRES,
+	D_DOMAIN
+};
+
+static void
+read_appraisal(struct api_request *r, const struct sql_result *rows,
+    struct selector_appraisal *a)
+{
+	if (sql_text(rows, 0, D_RESULT) == NULL)
+		return;
+	a->result = text_at(r, rows, D_RESULT);
+	a->verifier = text_at(r, rows, D_VERIFIER);
+	a->oemid = sql_bytes(rows, 0, D_OEMID, r->arena);
+	a->ueid = sql_bytes(rows, 0, D_UEID, r->arena);
+	a->hwmodel = sql_bytes(rows, 0, D_HWMODEL, r->arena);
+	a->hwversion = text_at(r, rows, D_HWVERSION);
+	a->tier = sql_int(rows, 0, D_TIER);
+	a->at_us = sql_int(rows, 0, D_ATTESTED);
+}
+
+static void
+read_last(struct api_request *r, const struct sql_result *rows, struct asked *q)
+{
+	const char *state = sql_text(rows, 0, D_STATE);
+
+	if (state == NULL)
+		return;
+	q->content = sql_bytes(rows, 0, D_CONTENT, r->arena);
+	q->last.open = strcmp(state, "committed") == 0;
+	q->last.answered = strcmp(state, "answered") == 0;
+	q->last.failed = q->last.answered && sql_int(rows, 0, D_SUCCESS) == 0;
+	q->last.err_code = sql_int(rows, 0, D_ERR_CODE);
+	q->last.attempt = sql_int(rows, 0, D_ATTEMPT);
+	q->last.failures = sql_int(rows, 0, D_FAILURES);
+	q->last.offered_us = sql_int(rows, 0, D_OFFERED);
+	q->last.closed_us = sql_int(rows, 0, D_CLOSED);
+	q->last.expires_us = sql_int(rows, 0, D_EXPIRES);
+}
+
+static enum policy_attestation
+attestation_of(struct slice result)
+{
+	return slice_is(result, "affirmed") ? POLICY_ATTESTED
+	    : slice_is(result, "failed")    ? POLICY_ATTEST_FAILED
+	                                    : POLICY_UNATTESTED;
+}
+
+static enum tam_err
+read_device(struct api_request *r, struct asked *q)
+{
+	struct selector_subject *d = &q->facts.subject;
+	struct sql_result *rows;
+	enum tam_err err = API_EXEC(r, &rows, SQL_EXPLAIN_DEVICE, r->params[0]);
+
+	if (err != TAM_OK)
+		return err;
+	if (sql_rows(rows) == 0) {
+		sql_result_free(rows);
+		return api_problem(r, 404, "not_found", NULL,
+		    "there is no such device");
+	}
+	d->domain = text_at(r, rows, D_DOMAIN);
+	d->name = text_at(r, rows, D_NAME);
+	d->status = text_at(r, rows, D_STATUS);
+	d->class_name = text_at(r, rows, D_CLASS);
+	d->first_seen_us = sql_int(rows, 0, D_ENROLLED);
+	d->last_seen_us = sql_int(rows, 0, D_SEEN);
+	read_appraisal(r, rows, &d->appraisal);
+	read_last(r, rows, q);
+	q->id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, D_ID)));
+	q->name = (const char *)d->name.p;
+	q->status = (const char *)d->status.p;
+	q->facts.attestation = attestation_of(d->appraisal.result);
+	q->facts.update_max = (size_t)sql_int(rows, 0, D_UPDATE_BYTES);
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+/* Labels, keys and components, each as kind, bytes, bytes. */
+static enum tam_err
+read_parts(struct api_request *r, struct asked *q)
+{
+	struct policy_facts *f = &q->facts;
+	struct sql_result *rows;
+	struct selector_label *labels;
+	struct policy_component *components;
+	struct slice *keys;
+	enum tam_err err = API_EXEC(r, &rows, SQL_EXPLAIN_PARTS, q->id);
+
+	if (err != TAM_OK)
+		return err;
+	labels = arena_new_n(r->arena, sql_rows(rows), struct selector_label);
+	components =
+	    arena_new_n(r->arena, sql_rows(rows), struct policy_component);
+	keys = arena_new_n(r->arena, sql_rows(rows), struct slice);
+	for (size_t i = 0; i < sql_rows(rows); i++) {
+		struct slice a = sql_bytes(rows, i, 1, r->arena);
+		struct slice b = sql_bytes(rows, i, 2, r->arena);
+
+		switch (*sql_text(rows, i, 0)) {
+		case 'l':
+			labels[f->subject.n_labels++] =
+			    (struct selector_label){a, b};
+			break;
+		case 'k':
+			keys[f->subject.n_keys++] = a;
+			break;
+		default:
+			components[f->n_components++] =
+			    (struct policy_component){a, b};
+		}
+	}
+	sql_result_free(rows);
+	f->subject.labels = labels;
+	f->subject.keys = keys;
+	f->components = components;
+	return TAM_OK;
+}
+
+/* --- facts from the request ------------------------------------------------------------ */
+
+static struct slice
+string_of(struct api_request *r, const char *name)
+{
+	const char *text = api_string(r, name);
+
+	return text == NULL ? slice_none() : slice_str(text);
+}
+
+static struct slice
+bytes_of_hex(struct api_request *r, const char *hex)
+{
+	uint8_t *p = arena_alloc(r->arena, strlen(hex) / 2 + 1);
+	size_t n = 0;
+
+	return hex_decode(hex, strlen(hex), p, strlen(hex) / 2 + 1, &n)
+	    ? (struct slice){p, n}
+	    : slice_none();
+}
+
+static void
+read_labels(struct api_request *r, struct selector_subject *d)
+{
+	json_t *given = json_object_get(r->json, "labels"), *value;
+	struct selector_label *labels = arena_new_n(r->arena,
+	    json_object_size(given), struct selector_label);
+	const char *key;
+
+	d->labels = labels;
+	json_object_foreach(given, key, value) labels[d->n_labels++] =
+	    (struct selector_label){slice_str(key),
+	        slice_str(json_string_value(value))};
+}
+
+/* Component ids and the digests of their images, "" for not known. */
+static enum tam_err
+read_components(struct api_request *r, struct policy_facts *f)
+{
+	json_t *given = json_object_get(r->json, "components"), *value;
+	struct policy_component *components = arena_new_n(r->arena,
+	    json_object_size(given), struct policy_component);
+	const char *id;
+
+	f->components = components;
+	json_object_foreach(given, id, value)
+	{
+		const char *hex = json_string_value(value);
+		struct policy_component *c = &components[f->n_components++];
+
+		c->digest = bytes_of_hex(r, hex);
+		if (!suit_component_parse(r->arena, id, &c->id) ||
+		    (hex[0] != '\0' && c->digest.n != 32))
+			return api_problem(r, 422, "invalid_value",
+			    arena_printf(r->arena, "/components/%.64s", id),
+			    "must be a component id and the digest of its "
+			    "image, 64 digits or \"\"");
+	}
+	return TAM_OK;
+}
+
+static enum tam_err
+read_facts(struct api_request *r, struct asked *q)
+{
+	struct selector_subject *d = &q->facts.subject;
+	struct slice result = string_of(r, "attestation");
+	int64_t limit =
+	    json_integer_value(json_object_get(r->json, "update_bytes"));
+
+	d->domain = slice_str(r->domain);
+	d->name = string_of(r, "name");
+	d->class_name = string_of(r, "class");
+	d->status = SLICE_LIT("active");
+	d->appraisal.hwversion = string_of(r, "hwversion");
+	d->first_seen_us = d->last_seen_us = clock_wall_us();
+	if (result.n > 0 && !slice_is(result, "none") &&
+	    attestation_of(result) == POLICY_UNATTESTED)
+		return api_problem(r, 422, "invalid_value", "/attestation",
+		    "must be none, affirmed or failed");
+	q->facts.attestation = attestation_of(result);
+	if (q->facts.attestation != POLICY_UNATTESTED)
+		d->appraisal.result = result;
+	q->facts.update_max = limit > 0 ? (size_t)limit : UPDATE_MAX;
+	read_labels(r, d);
+	return read_components(r, &q->facts);
+}
+
+/* --- the answer --------------------------------------------------------------------------- */
+
+static json_t *
+component_json(struct api_request *r, struct slice id)
+{
+	return json_string(suit_component_text(r->arena, id));
+}
+
+static json_t *
+manifests_json(struct api_request *r, const struct policy_decision *d)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < d->n_manifests; i++)
+		(void)json_array_append_new(list,
+		    json_pack("{s:s, s:o, s:I, s:I}", "digest",
+		        hex_dup(r->arena, d->manifests[i]->digest), "component",
+		        component_json(r, d->manifests[i]->id), "sequence",
+		        (json_int_t)d->manifests[i]->sequence, "bytes",
+		        (json_int_t)d->envelopes[i].n));
+	return list;
+}
+
+static json_t *
+unlinks_json(struct api_request *r, const struct policy_decision *d)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < d->n_unlinks; i++)
+		(void)json_array_append_new(list,
+		    component_json(r, d->unlinks[i]));
+	return list;
+}
+
+static json_t *
+revocations_json(const struct policy_decision *d)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < d->n_shown; i++)
+		(void)json_array_append_new(list, json_integer(d->shown[i]));
+	return list;
+}
+
+static json_t *
+rules_json(struct api_request *r, const struct policy_trace *trace)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < trace->n; i++) {
+		const struct policy_step *s = &trace->steps[i];
+		json_t *o = json_pack("{s:s, s:I, s:o, s:s}", "policy",
+		    s->policy, "priority", (json_int_t)s->priority, "component",
+		    component_json(r, s->about), "verdict", s->verdict);
+
+		if (s->manifest != NULL)
+			(void)json_object_set_new(o, "manifest",
+			    json_string(
+			        hex_dup(r->arena, s->manifest->digest)));
+		if (s->winner != NULL)
+			(void)json_object_set_new(o, "winner",
+			    json_string(s->winner));
+		(void)json_array_append_new(list, o);
+	}
+	return list;
+}
+
+/* What the device would be told if it came now. */
+static json_t *
+now_json(struct api_request *r, struct asked *q,
+    const struct policy_decision *d)
+{
+	int64_t now_us = clock_wall_us();
+	struct slice *parts;
+	size_t n = policy_content(d, r->arena, &parts);
+	uint8_t content[32];
+	struct policy_pace pace;
+
+	if (q->status != NULL && strcmp(q->status, "active") != 0)
+		return json_pack("{s:b, s:s}", "offer", 0, "reason", q->status);
+	if (!policy_has_work(d))
+		return json_pack("{s:b, s:s}", "offer", 0, "reason", d->reason);
+	cose_digest(r->crypto, parts, n, content);
+	q->last.same = slice_eq(q->content, SLICE_OF(content));
+	pace = policy_pace(&q->last, d->n_shown > 0, now_us);
+	if (pace.offer || pace.until_us <= now_us)
+		return json_pack("{s:b, s:s}", "offer", (int)pace.offer,
+		    "reason", d->reason);
+	return json_pack("{s:b, s:s, s:I}", "offer", 0, "reason",
+	    pace.reason == NULL ? d->reason : pace.reason, "until_us",
+	    (json_int_t)pace.until_us);
+}
+
+static json_t *
+facts_json(struct api_request *r, const struct asked *q)
+{
+	const struct policy_facts *f = &q->facts;
+	json_t *labels = json_object(), *components = json_object();
+
+	for (size_t i = 0; i < f->subject.n_labels; i++)
+		(void)json_object_set_new(labels,
+		    arena_strdup(r->arena, f->subject.labels[i].key),
+		    json_stringn((const char *)f->subject.labels[i].value.p,
+		        f->subject.labels[i].value.n));
+	for (size_t i = 0; i < f->n_components; i++)
+		(void)json_object_set_new(components,
+		    suit_component_text(r->arena, f->components[i].id),
+		    json_string(hex_dup(r->arena, f->components[i].digest)));
+	return json_pack("{s:s, s:o, s:o, s:s, s:I, s:I}", "class",
+	    arena_strdup(r->arena, f->subject.class_name), "labels", labels,
+	    "components", components, "attestation",
+	    f->subject.appraisal.result.n == 0
+	        ? "none"
+	        : arena_strdup(r->arena, f->subject.appraisal.result),
+	    "update_bytes", (json_int_t)f->update_max, "last_seen_us",
+	    (json_int_t)f->subject.last_seen_us);
+}
+
+static enum tam_err
+answer(struct api_request *r, struct asked *q)
+{
+	struct policy_trace *trace = arena_new(r->arena, struct policy_trace);
+	struct policy_set *set;
+	struct policy_decision d;
+	json_t *doc;
+	char *text;
+	enum tam_err err = policy_cache_get(r, &set);
+
+	if (err != TAM_OK)
+		return err;
+	q->facts.subject.now_us = clock_wall_us();
+	policy_explain(set, &q->facts, r->arena, &d, trace);
+	doc = json_pack("{s:s*, s:s*, s:{s:s, s:b, s:o, s:o, s:o}, s:o, s:I, "
+	                "s:o, s:o}",
+	    "device", q->name, "status", q->status, "decision", "reason",
+	    d.reason, "needs_attestation", (int)d.needs_attestation,
+	    "manifests", manifests_json(r, &d), "unlinks", unlinks_json(r, &d),
+	    "revocations", revocations_json(&d), "now", now_json(r, q, &d),
+	    "considered", (json_int_t)trace->considered, "rules",
+	    rules_json(r, trace), "facts", facts_json(r, q));
+	policy_set_unref(set);
+	text = json_dumps(doc, JSON_COMPACT);
+	buf_add_str(&r->response, text);
+	free(text);
+	json_decref(doc);
+	return TAM_OK;
+}
+
+enum tam_err
+api_device_explain(struct api_request *r)
+{
+	struct asked *q = arena_new(r->arena, struct asked);
+	enum tam_err err = read_device(r, q);
+
+	if (err == TAM_OK)
+		err = read_parts(r, q);
+	return err == TAM_OK ? answer(r, q) : err;
+}
+
+enum tam_err
+api_policy_explain(struct api_request *r)
+{
+	struct asked *q = arena_new(r->arena, struct asked);
+	enum tam_err err = read_facts(r, q);
+
+	return err == TAM_OK ? answer(r, q) : err;
+}

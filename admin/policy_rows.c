@@ -1,0 +1,113 @@
+#include "config.h"
+
+#include "admin/policy_rows.h"
+
+#include "admin/manifest_facts.h"
+#include "lib/base/log.h"
+#include "storage/statements.h"
+
+struct rows {
+	struct sql *sql;
+	struct arena *arena; /* gone when the set stands */
+	bool envelopes;
+};
+
+/* Its size is what a decision needs. */
+static struct slice
+sent(const struct rows *l, struct slice form)
+{
+	return l->envelopes ? form : (struct slice){NULL, form.n};
+}
+
+static void
+add_manifest(struct rows *l, struct policy_builder *b,
+    const struct sql_result *rows, size_t r)
+{
+	struct slice envelope = sql_bytes(rows, r, 4, l->arena);
+	struct suit_info *info = arena_new(l->arena, struct suit_info);
+	struct manifest_facts facts;
+	struct policy_manifest *m = &facts.manifest;
+	struct buf bare;
+
+	if (suit_learn(envelope, l->arena, info) != TAM_OK) {
+		log_error("manifest_unreadable", "row=%zu", r);
+		return;
+	}
+	manifest_facts_of(info, sql_bytes(rows, r, 1, l->arena), &facts);
+	buf_init(&bare, SUIT_ENVELOPE_MAX);
+	/* A dependency may be integrated too, and is needed. */
+	if (m->n_dependencies == 0)
+		m->fetchable = suit_envelope_strip(envelope, l->arena, &bare);
+	m->envelope = sent(l, envelope);
+	m->bare = sent(l, buf_slice(&bare));
+	policy_add_manifest(b, m);
+	buf_fini(&bare);
+}
+
+static enum tam_err
+add_manifests(struct rows *l, struct policy_builder *b, const char *domain)
+{
+	struct sql_result *rows;
+	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_MANIFESTS_OF, domain);
+
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++)
+		add_manifest(l, b, rows, r);
+	if (err == TAM_OK)
+		sql_result_free(rows);
+	return err;
+}
+
+/* A policy that no longer loads is left out, loudly: its manifest is gone. */
+static enum tam_err
+add_policies(struct rows *l, struct policy_builder *b, const char *domain)
+{
+	struct sql_result *rows;
+	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_POLICIES, domain);
+	char error[POLICY_ERROR_MAX];
+
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++) {
+		if (!policy_add_policy(b, sql_text(rows, r, 1),
+		        sql_text(rows, r, 3), suit_component_parse, error))
+			log_error("policy_left_out",
+			    "domain=%s policy=%s error=\"%s\"", domain,
+			    sql_text(rows, r, 1), error);
+	}
+	if (err == TAM_OK)
+		sql_result_free(rows);
+	return err;
+}
+
+static enum tam_err
+add_revocations(struct rows *l, struct policy_builder *b, const char *domain)
+{
+	struct sql_result *rows;
+	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_REVOCATIONS, domain);
+
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++)
+		policy_add_revocation(b, sql_int(rows, r, 0),
+		    sql_bytes(rows, r, 2, l->arena),
+		    sql_bytes(rows, r, 3, l->arena));
+	if (err == TAM_OK)
+		sql_result_free(rows);
+	return err;
+}
+
+enum tam_err
+policy_rows_load(struct sql *sql, const char *domain, bool envelopes,
+    struct policy_set **out)
+{
+	struct rows l = {sql, arena_new_in(NULL), envelopes};
+	struct policy_builder *b = policy_builder_new();
+	enum tam_err err = add_manifests(&l, b, domain);
+
+	if (err == TAM_OK)
+		err = add_policies(&l, b, domain);
+	if (err == TAM_OK)
+		err = add_revocations(&l, b, domain);
+	if (err == TAM_OK)
+		*out = policy_build(b);
+	else
+		policy_builder_free(b);
+	arena_free(l.arena);
+	return err;
+}
