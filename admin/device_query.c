@@ -42,6 +42,22 @@ device_query_make(struct api_request *r, const char *text, const char *pointer,
 	return TAM_OK;
 }
 
+enum tam_err
+device_query_either(struct api_request *r, const char *a, const char *b,
+    size_t n, struct device_query *q)
+{
+	const char *condition;
+	enum tam_err err = device_query_make(r, a, "/selector", n, q);
+
+	if (err != TAM_OK)
+		return err;
+	condition = q->condition;
+	err = device_query_make(r, b, "/selector", q->n, q);
+	q->condition =
+	    arena_printf(r->arena, "(%s OR %s)", condition, q->condition);
+	return err;
+}
+
 /* --- listing ------------------------------------------------------------------------ */
 
 static const char *

@@ -16,7 +16,7 @@
 struct device_query {
 	const char *condition; /* in the arena; "true" without a selector */
 	size_t n;              /* parameters of a statement, ready to run */
-	const char *params[16 + SELECTOR_SQL_PARAMS_MAX];
+	const char *params[16 + 2 * SELECTOR_SQL_PARAMS_MAX];
 };
 
 /*
@@ -26,5 +26,9 @@ struct device_query {
  */
 enum tam_err device_query_make(struct api_request *, const char *text,
     const char *pointer, size_t n, struct device_query *);
+
+/* The same for two, of which one must match. */
+enum tam_err device_query_either(struct api_request *, const char *a,
+    const char *b, size_t n, struct device_query *);
 
 #endif

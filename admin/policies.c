@@ -2,7 +2,11 @@
 
 #include <stdlib.h>
 
+#include "admin/dry_run.h"
 #include "admin/learn.h"
+#include "admin/policy_cache.h"
+#include "admin/policy_rows.h"
+#include "lib/base/hex.h"
 #include "storage/admin_statements.h"
 
 /* Policies, trust anchors and wire profiles: what decides, by name. */
@@ -40,31 +44,44 @@ api_policy_get(struct api_request *r)
 	return err;
 }
 
-/* The loader of the device path judges the document: what it takes here it
- * will take there. */
+/* An error of policy/: a JSON pointer, a colon, and a sentence. */
 static enum tam_err
-check_document(struct api_request *r, const char *document)
+refuse(struct api_request *r, int status, const char *code, const char *error)
+{
+	const char *colon = strchr(error, ':');
+
+	return api_problem(r, status, code,
+	    error[0] == '/' && colon != NULL
+	        ? arena_strdup(r->arena,
+	              (struct slice){(const uint8_t *)error,
+	                  (size_t)(colon - error)})
+	        : NULL,
+	    "%s", error);
+}
+
+/* The loader of the device path judges the document, beside the others: what
+ * it takes here it will take there.  *out: the set with it. */
+static enum tam_err
+check_document(struct api_request *r, const char *document,
+    struct policy_set **out)
 {
 	struct policy_builder *b = NULL;
 	char error[POLICY_ERROR_MAX];
-	const char *colon;
-	enum tam_err err = learn_manifests(r, &b);
+	enum tam_err err =
+	    policy_rows_begin(r->sql, r->domain_text, r->params[0], &b);
 
 	if (err != TAM_OK)
-		return err;
+		return api_sql_problem(r, err);
 	if (!policy_add_policy(b, r->params[0], document, suit_component_parse,
 	        error)) {
-		colon = strchr(error, ':');
-		err = api_problem(r, 422, "invalid_policy",
-		    error[0] == '/' && colon != NULL
-		        ? arena_strdup(r->arena,
-		              (struct slice){(const uint8_t *)error,
-		                  (size_t)(colon - error)})
-		        : NULL,
-		    "%s", error);
+		policy_builder_free(b);
+		return refuse(r, 422, "invalid_policy", error);
 	}
-	policy_builder_free(b);
-	return err;
+	*out = policy_build(b);
+	if (!policy_conflicts(*out, r->params[0], error))
+		return TAM_OK;
+	policy_set_unref(*out);
+	return refuse(r, 409, "policy_conflict", error);
 }
 
 /* RFC 9110, 13.1.1: If-Match names the revision that is to be changed. */
@@ -92,22 +109,14 @@ old_policy(struct api_request *r, const char **document)
 	return TAM_OK;
 }
 
-enum tam_err
-api_policy_put(struct api_request *r)
+static enum tam_err
+put(struct api_request *r, const char *document, const char *before,
+    const char *reason)
 {
-	const char *document = arena_strdup(r->arena, r->body), *before;
-	const char *reason = api_query(r, "reason");
 	struct sql_result *rows;
-	enum tam_err err = check_document(r, document);
+	enum tam_err err = API_EXEC(r, &rows, SQL_POLICY_PUT, r->domain_text,
+	    r->params[0], document, r->principal, reason);
 
-	if (reason == NULL)
-		reason = "";
-	if (err == TAM_OK)
-		err = old_policy(r, &before);
-	if (err != TAM_OK)
-		return err;
-	err = API_EXEC(r, &rows, SQL_POLICY_PUT, r->domain_text, r->params[0],
-	    document, r->principal, reason);
 	if (err != TAM_OK)
 		return err;
 	buf_add_str(&r->response, sql_text(rows, 0, 0));
@@ -117,6 +126,161 @@ api_policy_put(struct api_request *r)
 	if (err == TAM_OK)
 		err = api_audit(r, r->params[0], reason, before, document);
 	return err;
+}
+
+enum tam_err
+api_policy_put(struct api_request *r)
+{
+	const char *document = arena_strdup(r->arena, r->body), *before;
+	const char *reason = api_query(r, "reason");
+	struct policy_set *set;
+	enum tam_err err = old_policy(r, &before);
+
+	if (err == TAM_OK)
+		err = check_document(r, document, &set);
+	if (err != TAM_OK)
+		return err;
+	policy_set_unref(set);
+	return put(r, document, before, reason == NULL ? "" : reason);
+}
+
+/* --- trying ------------------------------------------------------------------------- */
+
+static const char *
+selector_of(struct api_request *r, const char *document)
+{
+	json_t *doc = json_loads(document, 0, NULL);
+	const char *text = json_string_value(json_object_get(doc, "selector"));
+
+	text = arena_strdup(r->arena, slice_str(text == NULL ? "" : text));
+	json_decref(doc);
+	return text;
+}
+
+/* Those the policy was for, or is to be for. */
+static enum tam_err
+concerned(struct api_request *r, const char *before, const char *after,
+    struct device_query *q)
+{
+	const char *old, *selector = selector_of(r, after);
+
+	if (before == NULL)
+		return device_query_make(r, selector, "/selector",
+		    DRY_RUN_PARAMS, q);
+	old = selector_of(r, before);
+	if (old[0] == '\0' || selector[0] == '\0') /* everybody */
+		return device_query_make(r, "", "/selector", DRY_RUN_PARAMS, q);
+	return strcmp(old, selector) == 0
+	    ? device_query_make(r, old, "/selector", DRY_RUN_PARAMS, q)
+	    : device_query_either(r, old, selector, DRY_RUN_PARAMS, q);
+}
+
+static enum tam_err
+try_set(struct api_request *r, const char *before, const char *after,
+    const struct policy_set *set)
+{
+	struct device_query *q = arena_new(r->arena, struct device_query);
+	struct policy_set *now;
+	enum tam_err err = concerned(r, before, after, q);
+
+	if (err == TAM_OK)
+		err = policy_cache_get(r, &now);
+	if (err != TAM_OK)
+		return err;
+	err = dry_run(r, now, set, q);
+	policy_set_unref(now);
+	return err;
+}
+
+/* Without a lock: nobody waits for a dry run. */
+static enum tam_err
+peek_policy(struct api_request *r, const char **document)
+{
+	struct sql_result *rows;
+	enum tam_err err = API_EXEC(r, &rows, SQL_POLICY_PEEK, r->params[0]);
+
+	if (err != TAM_OK)
+		return err;
+	*document = sql_rows(rows) == 0
+	    ? NULL
+	    : arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+enum tam_err
+api_policy_dry_run(struct api_request *r)
+{
+	const char *document = arena_strdup(r->arena, r->body), *before;
+	struct policy_set *set;
+	enum tam_err err = peek_policy(r, &before);
+
+	if (err == TAM_OK)
+		err = check_document(r, document, &set);
+	if (err != TAM_OK)
+		return err;
+	err = try_set(r, before, document, set);
+	policy_set_unref(set);
+	return err;
+}
+
+/* --- revisions --------------------------------------------------------------------- */
+
+enum tam_err
+api_policy_history(struct api_request *r)
+{
+	int64_t limit;
+	const char *limit_text = api_limit(r, &limit);
+
+	return API_LIST(r, limit, SQL_POLICY_HISTORY, r->params[0],
+	    api_cursor(r, "9223372036854775807"), limit_text);
+}
+
+/* What the policy said then. */
+static enum tam_err
+old_revision(struct api_request *r, const char **document)
+{
+	struct sql_result *rows;
+	enum tam_err err = API_EXEC(r, &rows, SQL_POLICY_REVISION, r->params[0],
+	    arena_printf(r->arena, "%lld",
+	        (long long)json_integer_value(
+	            json_object_get(r->json, "revision"))));
+
+	if (err != TAM_OK)
+		return err;
+	*document = sql_rows(rows) == 0 || sql_text(rows, 0, 0) == NULL
+	    ? NULL
+	    : arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
+	sql_result_free(rows);
+	return *document != NULL
+	    ? TAM_OK
+	    : api_problem(r, 404, "not_found", "/revision",
+	          "there is no such revision, or it deleted the policy");
+}
+
+/* Back to what was, but never to what is revoked. */
+enum tam_err
+api_policy_rollback(struct api_request *r)
+{
+	const char *document, *before;
+	const struct policy_manifest *revoked;
+	struct policy_set *set;
+	enum tam_err err = old_policy(r, &before);
+
+	if (err == TAM_OK)
+		err = old_revision(r, &document);
+	if (err == TAM_OK)
+		err = check_document(r, document, &set);
+	if (err != TAM_OK)
+		return err;
+	revoked = policy_names_revoked(set, r->params[0]);
+	if (revoked != NULL)
+		err = api_problem(r, 409, "suit_revoked", "/revision",
+		    "that revision wants manifest %s, which is revoked",
+		    hex_dup(r->arena, revoked->digest));
+	policy_set_unref(set);
+	return err == TAM_OK ? put(r, document, before, api_string(r, "reason"))
+	                     : err;
 }
 
 enum tam_err

@@ -59,13 +59,31 @@ add_manifests(struct rows *l, struct policy_builder *b, const char *domain)
 
 /* A policy that no longer loads is left out, loudly: its manifest is gone. */
 static enum tam_err
-add_policies(struct rows *l, struct policy_builder *b, const char *domain)
+add_channels(struct rows *l, struct policy_builder *b, const char *domain)
+{
+	struct sql_result *rows;
+	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_CHANNELS, domain);
+
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++)
+		policy_add_channel(b, sql_text(rows, r, 0),
+		    sql_bytes(rows, r, 1, l->arena));
+	if (err == TAM_OK)
+		sql_result_free(rows);
+	return err;
+}
+
+static enum tam_err
+add_policies(struct rows *l, struct policy_builder *b, const char *domain,
+    const char *without)
 {
 	struct sql_result *rows;
 	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_POLICIES, domain);
 	char error[POLICY_ERROR_MAX];
 
 	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++) {
+		if (without != NULL &&
+		    strcmp(sql_text(rows, r, 1), without) == 0)
+			continue;
 		if (!policy_add_policy(b, sql_text(rows, r, 1),
 		        sql_text(rows, r, 3), suit_component_parse, error))
 			log_error("policy_left_out",
@@ -92,22 +110,45 @@ add_revocations(struct rows *l, struct policy_builder *b, const char *domain)
 	return err;
 }
 
+static enum tam_err
+load(struct rows *l, const char *domain, const char *without,
+    struct policy_builder **out)
+{
+	struct policy_builder *b = policy_builder_new();
+	enum tam_err err = add_manifests(l, b, domain);
+
+	if (err == TAM_OK)
+		err = add_channels(l, b, domain);
+	if (err == TAM_OK)
+		err = add_policies(l, b, domain, without);
+	if (err == TAM_OK)
+		err = add_revocations(l, b, domain);
+	arena_free(l->arena);
+	if (err == TAM_OK)
+		*out = b;
+	else
+		policy_builder_free(b);
+	return err;
+}
+
 enum tam_err
 policy_rows_load(struct sql *sql, const char *domain, bool envelopes,
     struct policy_set **out)
 {
 	struct rows l = {sql, arena_new_in(NULL), envelopes};
-	struct policy_builder *b = policy_builder_new();
-	enum tam_err err = add_manifests(&l, b, domain);
+	struct policy_builder *b;
+	enum tam_err err = load(&l, domain, NULL, &b);
 
 	if (err == TAM_OK)
-		err = add_policies(&l, b, domain);
-	if (err == TAM_OK)
-		err = add_revocations(&l, b, domain);
-	if (err == TAM_OK)
 		*out = policy_build(b);
-	else
-		policy_builder_free(b);
-	arena_free(l.arena);
 	return err;
+}
+
+enum tam_err
+policy_rows_begin(struct sql *sql, const char *domain, const char *without,
+    struct policy_builder **out)
+{
+	struct rows l = {sql, arena_new_in(NULL), false};
+
+	return load(&l, domain, without, out);
 }

@@ -15,4 +15,11 @@
 enum tam_err policy_rows_load(struct sql *, const char *domain_id,
     bool envelopes, struct policy_set **out);
 
+/*
+ * The same up to where it is built, leaving one policy out (NULL: none): what
+ * a change of that policy is tried with.
+ */
+enum tam_err policy_rows_begin(struct sql *, const char *domain_id,
+    const char *without, struct policy_builder **out);
+
 #endif

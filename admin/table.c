@@ -107,6 +107,14 @@ const struct api_field api_device_change_fields[] = {{"selector", TYPE_STRING,
     {"dry_run", TYPE_BOOLEAN, false, "only count whom it would change"},
     {"reason", TYPE_STRING, true, "why; for the audit log"}, {0}};
 
+const struct api_field api_rollback_fields[] = {{"revision", TYPE_INTEGER, true,
+                                                    "which to say again"},
+    {"reason", TYPE_STRING, true, "why; for the history"}, {0}};
+
+const struct api_field api_channel_fields[] = {{"manifest", TYPE_STRING, true,
+                                                   "digest, hex"},
+    {"reason", TYPE_STRING, false, "why; for the history"}, {0}};
+
 const struct api_field api_facts_fields[] = {{"name", TYPE_STRING, false,
                                                  "of the device"},
     {"class", TYPE_STRING, false, "device class"},

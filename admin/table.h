@@ -48,155 +48,180 @@ struct api_field {
  * id, method, path, roles, body, fields, tamctl noun, verb, columns of its
  * human table, summary.  {x} in the path is an argument of the command.
  */
-#define API_ROUTES(X)                                                          \
-	X(manifest_list, "GET", "/v1/manifests", ROLE_ANY, BODY_NONE, NULL,    \
-	    "manifest", "list", "digest,sequence,component,signer",            \
-	    "List the manifests uploaded")                                     \
-	X(manifest_upload, "POST", "/v1/manifests", ROLE_POLICY | ROLE_ADMIN,  \
-	    BODY_BYTES, NULL, "manifest", "upload",                            \
-	    "digest,sequence,component,signer",                                \
-	    "Upload a SUIT envelope; it is verified before it is kept")        \
-	X(manifest_get, "GET", "/v1/manifests/{digest}", ROLE_ANY, BODY_NONE,  \
-	    NULL, "manifest", "get", "",                                       \
-	    "Show a manifest and what it installs")                            \
-	X(manifest_download, "GET", "/v1/manifests/{digest}/envelope",         \
-	    ROLE_ANY, BODY_NONE, NULL, "manifest", "download", "",             \
-	    "Download an envelope as it was uploaded")                         \
-	X(anchor_list, "GET", "/v1/trust-anchors", ROLE_ANY, BODY_NONE, NULL,  \
-	    "trust-anchor", "list", "name,curve,thumbprint,prefixes",          \
-	    "List the keys whose manifests are trusted")                       \
-	X(anchor_put, "PUT", "/v1/trust-anchors/{name}",                       \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_anchor_fields,          \
-	    "trust-anchor", "put", "", "Trust a signer")                       \
-	X(anchor_get, "GET", "/v1/trust-anchors/{name}", ROLE_ANY, BODY_NONE,  \
-	    NULL, "trust-anchor", "get", "", "Show a trusted signer")          \
-	X(anchor_delete, "DELETE", "/v1/trust-anchors/{name}",                 \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "trust-anchor",       \
-	    "delete", "", "Trust a signer no longer")                          \
-	X(policy_list, "GET", "/v1/policies", ROLE_ANY, BODY_NONE, NULL,       \
-	    "policy", "list", "name,revision,document", "List the policies")   \
-	X(policy_put, "PUT", "/v1/policies/{name}", ROLE_POLICY | ROLE_ADMIN,  \
-	    BODY_RAW, NULL, "policy", "put", "",                               \
-	    "Create a policy, or make a new revision of it")                   \
-	X(policy_get, "GET", "/v1/policies/{name}", ROLE_ANY, BODY_NONE, NULL, \
-	    "policy", "get", "", "Show a policy")                              \
-	X(policy_delete, "DELETE", "/v1/policies/{name}",                      \
-	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "policy", "delete", "", \
-	    "Delete a policy")                                                 \
-	X(policy_explain, "POST", "/v1/explain", ROLE_ANY, BODY_JSON,          \
-	    api_facts_fields, "policy", "explain", "",                         \
-	    "Show what a device with these facts would get, and why")          \
-	X(profile_list, "GET", "/v1/wire-profiles", ROLE_ANY, BODY_NONE, NULL, \
-	    "wire-profile", "list",                                            \
-	    "name,is_default,numbering,opener,algorithms,kid,ask",             \
-	    "List how TAM URIs speak")                                         \
-	X(profile_put, "PUT", "/v1/wire-profiles/{name}",                      \
-	    ROLE_OPERATOR | ROLE_ADMIN, BODY_JSON, api_profile_fields,         \
-	    "wire-profile", "put", "", "Create or change a wire profile")      \
-	X(profile_get, "GET", "/v1/wire-profiles/{name}", ROLE_ANY, BODY_NONE, \
-	    NULL, "wire-profile", "get", "", "Show a wire profile")            \
-	X(payload_list, "GET", "/v1/payloads", ROLE_ANY, BODY_NONE, NULL,      \
-	    "payload", "list", "digest,size,path,note",                        \
-	    "List the binaries hosted for devices")                            \
-	X(payload_upload, "POST", "/v1/payloads", ROLE_POLICY | ROLE_ADMIN,    \
-	    BODY_FILE, NULL, "payload", "upload", "digest,size,path,note",     \
-	    "Host a binary; ?note= says what it is")                           \
-	X(payload_delete, "DELETE", "/v1/payloads/{digest}",                   \
-	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "payload", "delete",    \
-	    "", "Host a binary no longer")                                     \
-	X(domain_get, "GET", "/v1/domain", ROLE_ANY, BODY_NONE, NULL,          \
-	    "domain", "get", "", "Show how the domain takes devices in")       \
-	X(domain_patch, "PATCH", "/v1/domain", ROLE_SECURITY | ROLE_ADMIN,     \
-	    BODY_JSON, api_domain_fields, "domain", "set", "",                 \
-	    "Change how the domain takes devices in")                          \
-	X(device_rekey, "POST", "/v1/devices/{name}/rekey",                    \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_rekey_fields, "device", \
-	    "rekey", "", "Take or refuse a new key that waits for a decision") \
-	X(endorsement_list, "GET", "/v1/endorsements", ROLE_ANY, BODY_NONE,    \
-	    NULL, "endorsement", "list", "name,curve,thumbprint,hwmodel",      \
-	    "List the keys that may sign Evidence for our own Verifier")       \
-	X(endorsement_put, "PUT", "/v1/endorsements/{name}",                   \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_endorsement_fields,     \
-	    "endorsement", "put", "", "Endorse an attestation key")            \
-	X(endorsement_delete, "DELETE", "/v1/endorsements/{name}",             \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "endorsement",        \
-	    "delete", "", "Endorse an attestation key no longer")              \
-	X(reference_list, "GET", "/v1/reference-values", ROLE_ANY, BODY_NONE,  \
-	    NULL, "reference-value", "list",                                   \
-	    "name,hwmodel,hwversion,dbgstat,oemboot",                          \
-	    "List what our own Verifier accepts")                              \
-	X(reference_put, "PUT", "/v1/reference-values/{name}",                 \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_reference_fields,       \
-	    "reference-value", "put", "",                                      \
-	    "Accept devices that look like this")                              \
-	X(reference_delete, "DELETE", "/v1/reference-values/{name}",           \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "reference-value",    \
-	    "delete", "", "Accept devices that look like this no longer")      \
-	X(device_ca_list, "GET", "/v1/device-cas", ROLE_ANY, BODY_NONE, NULL,  \
-	    "device-ca", "list", "name,certificates,lists",                    \
-	    "List the CAs that vouch for devices")                             \
-	X(device_ca_put, "PUT", "/v1/device-cas/{name}",                       \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_device_ca_fields,       \
-	    "device-ca", "put", "", "Let a CA vouch for devices")              \
-	X(device_ca_delete, "DELETE", "/v1/device-cas/{name}",                 \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "device-ca",          \
-	    "delete", "", "Let a CA vouch for devices no longer")              \
-	X(verifier_list, "GET", "/v1/verifiers", ROLE_ANY, BODY_NONE, NULL,    \
-	    "verifier", "list", "name,curve,thumbprint,worst_tier,url",        \
-	    "List whose attestation results are believed")                     \
-	X(verifier_put, "PUT", "/v1/verifiers/{name}",                         \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_verifier_fields,        \
-	    "verifier", "put", "", "Believe a Verifier, or change how")        \
-	X(verifier_get, "GET", "/v1/verifiers/{name}", ROLE_ANY, BODY_NONE,    \
-	    NULL, "verifier", "get", "", "Show a Verifier")                    \
-	X(verifier_delete, "DELETE", "/v1/verifiers/{name}",                   \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "verifier", "delete", \
-	    "", "Believe a Verifier no longer")                                \
-	X(tam_key_list, "GET", "/v1/tam-keys", ROLE_ANY, BODY_NONE, NULL,      \
-	    "tam-key", "list", "use,curve,thumbprint,created_at",              \
-	    "List the TAM's public keys, for devices to trust and encrypt to") \
-	X(device_list, "GET", "/v1/devices", ROLE_ANY, BODY_NONE, NULL,        \
-	    "device", "list", "name,class,status,reason,last_seen",            \
-	    "List devices; ?selector=, ?limit=, ?cursor=, ?class=, ?status=")  \
-	X(device_count, "GET", "/v1/device-count", ROLE_ANY, BODY_NONE, NULL,  \
-	    "device", "count", "", "Count devices and show some; ?selector=")  \
-	X(device_change, "POST", "/v1/device-changes",                         \
-	    ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,             \
-	    api_device_change_fields, "device", "change", "",                  \
-	    "Change class, status or labels of all that a selector matches")   \
-	X(device_explain, "GET", "/v1/devices/{name}/explain", ROLE_ANY,       \
-	    BODY_NONE, NULL, "device", "explain", "",                          \
-	    "Show which rules match a device, which won, and what it gets")    \
-	X(device_import, "POST", "/v1/devices/import",                         \
-	    ROLE_OPERATOR | ROLE_ADMIN, BODY_NDJSON, NULL, "device", "import", \
-	    "line,status,name,detail",                                         \
-	    "Enrol devices: {name, class, labels, key (JWK)} per line")        \
-	X(device_get, "GET", "/v1/devices/{name}", ROLE_ANY, BODY_NONE, NULL,  \
-	    "device", "get", "",                                               \
-	    "Show a device, what it holds and the last decision")              \
-	X(device_patch, "PATCH", "/v1/devices/{name}",                         \
-	    ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,             \
-	    api_device_fields, "device", "set", "",                            \
-	    "Change class, status or labels")                                  \
-	X(revocation_list, "GET", "/v1/revocations", ROLE_ANY, BODY_NONE,      \
-	    NULL, "revocation", "list", "id,target,label,reason,in_force_at",  \
-	    "List the revocations")                                            \
-	X(revocation_create, "POST", "/v1/revocations",                        \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_revocation_fields,      \
-	    "revocation", "create", "",                                        \
-	    "Revoke a component or a manifest: it leaves every device")        \
-	X(revocation_get, "GET", "/v1/revocations/{id}", ROLE_ANY, BODY_NONE,  \
-	    NULL, "revocation", "status", "", "Show how far a revocation is")  \
-	X(revocation_lift, "POST", "/v1/revocations/{id}/lift",                \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_lift_fields,            \
-	    "revocation", "lift", "", "Lift a revocation")                     \
-	X(event_list, "GET", "/v1/events", ROLE_ANY, BODY_NONE, NULL, "event", \
-	    "list", "seq,at,actor,action,object,reason",                       \
-	    "List audit events; ?after=SEQ, ?limit=")                          \
-	X(device_event_list, "GET", "/v1/devices/{name}/events", ROLE_ANY,     \
-	    BODY_NONE, NULL, "device", "events", "at,kind,update_id,detail",   \
-	    "List what happened to a device")                                  \
-	X(fleet_get, "GET", "/v1/fleet", ROLE_ANY, BODY_NONE, NULL, "fleet",   \
+#define API_ROUTES(X)                                                           \
+	X(manifest_list, "GET", "/v1/manifests", ROLE_ANY, BODY_NONE, NULL,     \
+	    "manifest", "list", "digest,sequence,component,signer",             \
+	    "List the manifests uploaded")                                      \
+	X(manifest_upload, "POST", "/v1/manifests", ROLE_POLICY | ROLE_ADMIN,   \
+	    BODY_BYTES, NULL, "manifest", "upload",                             \
+	    "digest,sequence,component,signer",                                 \
+	    "Upload a SUIT envelope; it is verified before it is kept")         \
+	X(manifest_get, "GET", "/v1/manifests/{digest}", ROLE_ANY, BODY_NONE,   \
+	    NULL, "manifest", "get", "",                                        \
+	    "Show a manifest and what it installs")                             \
+	X(manifest_download, "GET", "/v1/manifests/{digest}/envelope",          \
+	    ROLE_ANY, BODY_NONE, NULL, "manifest", "download", "",              \
+	    "Download an envelope as it was uploaded")                          \
+	X(anchor_list, "GET", "/v1/trust-anchors", ROLE_ANY, BODY_NONE, NULL,   \
+	    "trust-anchor", "list", "name,curve,thumbprint,prefixes",           \
+	    "List the keys whose manifests are trusted")                        \
+	X(anchor_put, "PUT", "/v1/trust-anchors/{name}",                        \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_anchor_fields,           \
+	    "trust-anchor", "put", "", "Trust a signer")                        \
+	X(anchor_get, "GET", "/v1/trust-anchors/{name}", ROLE_ANY, BODY_NONE,   \
+	    NULL, "trust-anchor", "get", "", "Show a trusted signer")           \
+	X(anchor_delete, "DELETE", "/v1/trust-anchors/{name}",                  \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "trust-anchor",        \
+	    "delete", "", "Trust a signer no longer")                           \
+	X(policy_list, "GET", "/v1/policies", ROLE_ANY, BODY_NONE, NULL,        \
+	    "policy", "list", "name,revision,document", "List the policies")    \
+	X(policy_put, "PUT", "/v1/policies/{name}", ROLE_POLICY | ROLE_ADMIN,   \
+	    BODY_RAW, NULL, "policy", "put", "",                                \
+	    "Create a policy, or make a new revision of it")                    \
+	X(policy_get, "GET", "/v1/policies/{name}", ROLE_ANY, BODY_NONE, NULL,  \
+	    "policy", "get", "", "Show a policy")                               \
+	X(policy_delete, "DELETE", "/v1/policies/{name}",                       \
+	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "policy", "delete", "",  \
+	    "Delete a policy")                                                  \
+	X(policy_dry_run, "POST", "/v1/policies/{name}/dry-run", ROLE_ANY,      \
+	    BODY_RAW, NULL, "policy", "dry-run", "",                            \
+	    "Count whom a new revision would change, and how; changes nothing") \
+	X(policy_history, "GET", "/v1/policies/{name}/revisions", ROLE_ANY,     \
+	    BODY_NONE, NULL, "policy", "history",                               \
+	    "revision,at,author,reason,document",                               \
+	    "List what a policy said, newest first")                            \
+	X(policy_rollback, "POST", "/v1/policies/{name}/rollback",              \
+	    ROLE_POLICY | ROLE_ADMIN, BODY_JSON, api_rollback_fields,           \
+	    "policy", "rollback", "", "Let a policy say again what it said")    \
+	X(channel_list, "GET", "/v1/channels", ROLE_ANY, BODY_NONE, NULL,       \
+	    "channel", "list", "name,revision,manifest,component,sequence",     \
+	    "List the channels")                                                \
+	X(channel_put, "PUT", "/v1/channels/{name}", ROLE_POLICY | ROLE_ADMIN,  \
+	    BODY_JSON, api_channel_fields, "channel", "put", "",                \
+	    "Let a channel point to a manifest")                                \
+	X(channel_get, "GET", "/v1/channels/{name}", ROLE_ANY, BODY_NONE,       \
+	    NULL, "channel", "get", "", "Show where a channel points to")       \
+	X(channel_delete, "DELETE", "/v1/channels/{name}",                      \
+	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "channel", "delete",     \
+	    "", "Delete a channel no policy uses")                              \
+	X(channel_history, "GET", "/v1/channels/{name}/revisions", ROLE_ANY,    \
+	    BODY_NONE, NULL, "channel", "history",                              \
+	    "revision,at,author,reason,manifest",                               \
+	    "List where a channel pointed to, newest first")                    \
+	X(policy_explain, "POST", "/v1/explain", ROLE_ANY, BODY_JSON,           \
+	    api_facts_fields, "policy", "explain", "",                          \
+	    "Show what a device with these facts would get, and why")           \
+	X(profile_list, "GET", "/v1/wire-profiles", ROLE_ANY, BODY_NONE, NULL,  \
+	    "wire-profile", "list",                                             \
+	    "name,is_default,numbering,opener,algorithms,kid,ask",              \
+	    "List how TAM URIs speak")                                          \
+	X(profile_put, "PUT", "/v1/wire-profiles/{name}",                       \
+	    ROLE_OPERATOR | ROLE_ADMIN, BODY_JSON, api_profile_fields,          \
+	    "wire-profile", "put", "", "Create or change a wire profile")       \
+	X(profile_get, "GET", "/v1/wire-profiles/{name}", ROLE_ANY, BODY_NONE,  \
+	    NULL, "wire-profile", "get", "", "Show a wire profile")             \
+	X(payload_list, "GET", "/v1/payloads", ROLE_ANY, BODY_NONE, NULL,       \
+	    "payload", "list", "digest,size,path,note",                         \
+	    "List the binaries hosted for devices")                             \
+	X(payload_upload, "POST", "/v1/payloads", ROLE_POLICY | ROLE_ADMIN,     \
+	    BODY_FILE, NULL, "payload", "upload", "digest,size,path,note",      \
+	    "Host a binary; ?note= says what it is")                            \
+	X(payload_delete, "DELETE", "/v1/payloads/{digest}",                    \
+	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "payload", "delete",     \
+	    "", "Host a binary no longer")                                      \
+	X(domain_get, "GET", "/v1/domain", ROLE_ANY, BODY_NONE, NULL,           \
+	    "domain", "get", "", "Show how the domain takes devices in")        \
+	X(domain_patch, "PATCH", "/v1/domain", ROLE_SECURITY | ROLE_ADMIN,      \
+	    BODY_JSON, api_domain_fields, "domain", "set", "",                  \
+	    "Change how the domain takes devices in")                           \
+	X(device_rekey, "POST", "/v1/devices/{name}/rekey",                     \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_rekey_fields, "device",  \
+	    "rekey", "", "Take or refuse a new key that waits for a decision")  \
+	X(endorsement_list, "GET", "/v1/endorsements", ROLE_ANY, BODY_NONE,     \
+	    NULL, "endorsement", "list", "name,curve,thumbprint,hwmodel",       \
+	    "List the keys that may sign Evidence for our own Verifier")        \
+	X(endorsement_put, "PUT", "/v1/endorsements/{name}",                    \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_endorsement_fields,      \
+	    "endorsement", "put", "", "Endorse an attestation key")             \
+	X(endorsement_delete, "DELETE", "/v1/endorsements/{name}",              \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "endorsement",         \
+	    "delete", "", "Endorse an attestation key no longer")               \
+	X(reference_list, "GET", "/v1/reference-values", ROLE_ANY, BODY_NONE,   \
+	    NULL, "reference-value", "list",                                    \
+	    "name,hwmodel,hwversion,dbgstat,oemboot",                           \
+	    "List what our own Verifier accepts")                               \
+	X(reference_put, "PUT", "/v1/reference-values/{name}",                  \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_reference_fields,        \
+	    "reference-value", "put", "",                                       \
+	    "Accept devices that look like this")                               \
+	X(reference_delete, "DELETE", "/v1/reference-values/{name}",            \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "reference-value",     \
+	    "delete", "", "Accept devices that look like this no longer")       \
+	X(device_ca_list, "GET", "/v1/device-cas", ROLE_ANY, BODY_NONE, NULL,   \
+	    "device-ca", "list", "name,certificates,lists",                     \
+	    "List the CAs that vouch for devices")                              \
+	X(device_ca_put, "PUT", "/v1/device-cas/{name}",                        \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_device_ca_fields,        \
+	    "device-ca", "put", "", "Let a CA vouch for devices")               \
+	X(device_ca_delete, "DELETE", "/v1/device-cas/{name}",                  \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "device-ca",           \
+	    "delete", "", "Let a CA vouch for devices no longer")               \
+	X(verifier_list, "GET", "/v1/verifiers", ROLE_ANY, BODY_NONE, NULL,     \
+	    "verifier", "list", "name,curve,thumbprint,worst_tier,url",         \
+	    "List whose attestation results are believed")                      \
+	X(verifier_put, "PUT", "/v1/verifiers/{name}",                          \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_verifier_fields,         \
+	    "verifier", "put", "", "Believe a Verifier, or change how")         \
+	X(verifier_get, "GET", "/v1/verifiers/{name}", ROLE_ANY, BODY_NONE,     \
+	    NULL, "verifier", "get", "", "Show a Verifier")                     \
+	X(verifier_delete, "DELETE", "/v1/verifiers/{name}",                    \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "verifier", "delete",  \
+	    "", "Believe a Verifier no longer")                                 \
+	X(tam_key_list, "GET", "/v1/tam-keys", ROLE_ANY, BODY_NONE, NULL,       \
+	    "tam-key", "list", "use,curve,thumbprint,created_at",               \
+	    "List the TAM's public keys, for devices to trust and encrypt to")  \
+	X(device_list, "GET", "/v1/devices", ROLE_ANY, BODY_NONE, NULL,         \
+	    "device", "list", "name,class,status,reason,last_seen",             \
+	    "List devices; ?selector=, ?limit=, ?cursor=, ?class=, ?status=")   \
+	X(device_count, "GET", "/v1/device-count", ROLE_ANY, BODY_NONE, NULL,   \
+	    "device", "count", "", "Count devices and show some; ?selector=")   \
+	X(device_change, "POST", "/v1/device-changes",                          \
+	    ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,              \
+	    api_device_change_fields, "device", "change", "",                   \
+	    "Change class, status or labels of all that a selector matches")    \
+	X(device_explain, "GET", "/v1/devices/{name}/explain", ROLE_ANY,        \
+	    BODY_NONE, NULL, "device", "explain", "",                           \
+	    "Show which rules match a device, which won, and what it gets")     \
+	X(device_import, "POST", "/v1/devices/import",                          \
+	    ROLE_OPERATOR | ROLE_ADMIN, BODY_NDJSON, NULL, "device", "import",  \
+	    "line,status,name,detail",                                          \
+	    "Enrol devices: {name, class, labels, key (JWK)} per line")         \
+	X(device_get, "GET", "/v1/devices/{name}", ROLE_ANY, BODY_NONE, NULL,   \
+	    "device", "get", "",                                                \
+	    "Show a device, what it holds and the last decision")               \
+	X(device_patch, "PATCH", "/v1/devices/{name}",                          \
+	    ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,              \
+	    api_device_fields, "device", "set", "",                             \
+	    "Change class, status or labels")                                   \
+	X(revocation_list, "GET", "/v1/revocations", ROLE_ANY, BODY_NONE,       \
+	    NULL, "revocation", "list", "id,target,label,reason,in_force_at",   \
+	    "List the revocations")                                             \
+	X(revocation_create, "POST", "/v1/revocations",                         \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_revocation_fields,       \
+	    "revocation", "create", "",                                         \
+	    "Revoke a component or a manifest: it leaves every device")         \
+	X(revocation_get, "GET", "/v1/revocations/{id}", ROLE_ANY, BODY_NONE,   \
+	    NULL, "revocation", "status", "", "Show how far a revocation is")   \
+	X(revocation_lift, "POST", "/v1/revocations/{id}/lift",                 \
+	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_lift_fields,             \
+	    "revocation", "lift", "", "Lift a revocation")                      \
+	X(event_list, "GET", "/v1/events", ROLE_ANY, BODY_NONE, NULL, "event",  \
+	    "list", "seq,at,actor,action,object,reason",                        \
+	    "List audit events; ?after=SEQ, ?limit=")                           \
+	X(device_event_list, "GET", "/v1/devices/{name}/events", ROLE_ANY,      \
+	    BODY_NONE, NULL, "device", "events", "at,kind,update_id,detail",    \
+	    "List what happened to a device")                                   \
+	X(fleet_get, "GET", "/v1/fleet", ROLE_ANY, BODY_NONE, NULL, "fleet",    \
 	    "status", "", "Count devices by status and by last decision")
 
 enum api_route_id {
@@ -227,6 +252,8 @@ extern const struct api_field api_verifier_fields[];
 extern const struct api_field api_device_fields[];
 extern const struct api_field api_device_change_fields[];
 extern const struct api_field api_facts_fields[];
+extern const struct api_field api_rollback_fields[];
+extern const struct api_field api_channel_fields[];
 extern const struct api_field api_revocation_fields[];
 extern const struct api_field api_lift_fields[];
 

@@ -15,6 +15,7 @@
  *	 "attestation": "required", "components": [
  *	    {"manifest": "<SHA-256 of a manifest, hex>"},
  *	    {"manifest": "<another>", "state": "on-request"},
+ *	    {"channel": "stable"},
  *	    {"component": "vendor/ta", "state": "absent"}]}
  *
  * Unknown members are refused: a misspelt one must not be ignored silently.
@@ -56,11 +57,24 @@ only_members(struct loader *l, json_t *object, const char *pointer,
 }
 
 static bool
+load_state(struct loader *l, json_t *entry, const char *pointer,
+    struct rule_target *out)
+{
+	const char *state = json_string_value(json_object_get(entry, "state"));
+
+	out->on_request = state != NULL && strcmp(state, "on-request") == 0;
+	return state == NULL || out->on_request ||
+	    strcmp(state, "present") == 0 ||
+	    refuse(l, pointer,
+	        "a manifest can be present or on-request; name a component "
+	        "to have it absent");
+}
+
+static bool
 load_present(struct loader *l, json_t *entry, const char *pointer,
     struct rule_target *out)
 {
 	const char *hex = json_string_value(json_object_get(entry, "manifest"));
-	const char *state = json_string_value(json_object_get(entry, "state"));
 	uint8_t digest[POLICY_DIGEST_SIZE];
 	size_t n = 0;
 
@@ -69,18 +83,32 @@ load_present(struct loader *l, json_t *entry, const char *pointer,
 	    n != sizeof(digest))
 		return refuse(l, pointer,
 		    "manifest must be 64 hexadecimal digits");
-	out->on_request = state != NULL && strcmp(state, "on-request") == 0;
-	if (state != NULL && !out->on_request && strcmp(state, "present") != 0)
-		return refuse(l, pointer,
-		    "a manifest can be present or on-request; name a component "
-		    "to have it absent");
 	out->manifest =
 	    policy_find_manifest(l->builder->set, (struct slice){digest, n});
 	if (out->manifest == NULL)
 		return refuse(l, pointer,
 		    "no manifest with this digest was "
 		    "uploaded");
-	return true;
+	return load_state(l, entry, pointer, out);
+}
+
+static bool
+load_channel(struct loader *l, json_t *entry, const char *pointer,
+    struct rule_target *out)
+{
+	const char *name = json_string_value(json_object_get(entry, "channel"));
+	const struct policy_builder *b = l->builder;
+
+	if (json_object_get(entry, "manifest") != NULL)
+		return refuse(l, pointer,
+		    "name a manifest or a channel, not both");
+	for (size_t i = 0; name != NULL && i < b->n_channels; i++) {
+		if (strcmp(b->channels[i].name, name) == 0)
+			out->manifest = b->channels[i].manifest;
+	}
+	if (out->manifest == NULL)
+		return refuse(l, pointer, "there is no such channel");
+	return load_state(l, entry, pointer, out);
 }
 
 static bool
@@ -106,8 +134,8 @@ load_absent(struct loader *l, json_t *entry, const char *pointer,
 static bool
 load_target(struct loader *l, json_t *entry, size_t i, struct rule_target *out)
 {
-	static const char *const members[] = {"manifest", "component", "state",
-	    NULL};
+	static const char *const members[] = {"manifest", "channel",
+	    "component", "state", NULL};
 	char pointer[64];
 
 	(void)snprintf(pointer, sizeof(pointer), "/components/%zu", i);
@@ -115,8 +143,10 @@ load_target(struct loader *l, json_t *entry, size_t i, struct rule_target *out)
 		return refuse(l, pointer, "must be an object");
 	if (!only_members(l, entry, pointer, members))
 		return false;
-	return json_object_get(entry, "component") != NULL
-	    ? load_absent(l, entry, pointer, out)
+	if (json_object_get(entry, "component") != NULL)
+		return load_absent(l, entry, pointer, out);
+	return json_object_get(entry, "channel") != NULL
+	    ? load_channel(l, entry, pointer, out)
 	    : load_present(l, entry, pointer, out);
 }
 

@@ -46,10 +46,14 @@ void policy_builder_free(struct policy_builder *);
 void policy_add_manifest(struct policy_builder *,
     const struct policy_manifest *);
 
+/* A name that policies may use for a manifest, which is there already. */
+void policy_add_channel(struct policy_builder *, const char *name,
+    struct slice digest);
+
 /*
  * A policy document; false and `error`, a sentence with a JSON pointer in
- * front, when it is not valid.  Manifests are added first: what a document
- * names must be there.  parse_id turns a component id's text into CBOR.
+ * front, when it is not valid.  Manifests and channels are added first: what
+ * a document names must be there.  parse_id turns a component id's text into CBOR.
  */
 bool policy_add_policy(struct policy_builder *, const char *name,
     const char *document, policy_parse_id, char error[POLICY_ERROR_MAX]);
@@ -63,12 +67,23 @@ struct policy_set *policy_build(struct policy_builder *);
 struct policy_set *policy_set_ref(struct policy_set *);
 void policy_set_unref(struct policy_set *);
 
+/* Whether a policy asks for a device's keys. */
+bool policy_asks_keys(const struct policy_set *);
+
 /* NULL when the set has no such manifest. */
 const struct policy_manifest *policy_find_manifest(const struct policy_set *,
     struct slice digest);
 /* Whether a manifest, or a component it installs, is revoked. */
 bool policy_is_revoked(const struct policy_set *,
     const struct policy_manifest *);
+
+/* Whether the policy contradicts another of the same priority that can be for
+ * the same devices; `error` as above. */
+bool policy_conflicts(const struct policy_set *, const char *name,
+    char error[POLICY_ERROR_MAX]);
+/* A manifest that the policy wants and that is revoked; or NULL. */
+const struct policy_manifest *policy_names_revoked(const struct policy_set *,
+    const char *name);
 
 /* Whether an image, by its digest, belongs to something revoked. */
 bool policy_image_revoked(const struct policy_set *, struct slice digest);
@@ -144,7 +159,7 @@ void policy_explain(const struct policy_set *, const struct policy_facts *,
 /* What makes two Updates the same, to be hashed in this order: manifests,
  * whole or bare, and unlinks; in the arena. */
 size_t policy_content(const struct policy_decision *, struct arena *,
-    struct slice **parts);
+    struct slice **);
 
 static inline bool
 policy_has_work(const struct policy_decision *d)

@@ -26,6 +26,7 @@ policy_builder_free(struct policy_builder *b)
 		return;
 	policy_set_unref(b->set);
 	free(b->revocations);
+	free(b->channels);
 	free(b);
 }
 
@@ -109,6 +110,16 @@ policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
 	to->dependencies = dependencies;
 }
 
+bool
+policy_asks_keys(const struct policy_set *set)
+{
+	for (size_t i = 0; i < set->n_rules; i++) {
+		if (selector_asks_keys(set->rules[i].selector))
+			return true;
+	}
+	return false;
+}
+
 const struct policy_manifest *
 policy_find_manifest(const struct policy_set *set, struct slice digest)
 {
@@ -118,6 +129,20 @@ policy_find_manifest(const struct policy_set *set, struct slice digest)
 		return NULL;
 	return bsearch(&key, set->manifests, set->n_manifests,
 	    sizeof(set->manifests[0]), by_digest);
+}
+
+void
+policy_add_channel(struct policy_builder *b, const char *name,
+    struct slice digest)
+{
+	const struct policy_manifest *m = policy_find_manifest(b->set, digest);
+
+	if (m == NULL)
+		return;
+	b->channels = mem_realloc(b->channels,
+	    (b->n_channels + 1) * sizeof(*b->channels));
+	b->channels[b->n_channels++] =
+	    (struct channel){arena_strdup(b->set->arena, slice_str(name)), m};
 }
 
 void

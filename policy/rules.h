@@ -51,8 +51,15 @@ struct policy_set {
 	struct slice *revoked_manifests; /* digests, sorted */
 };
 
+struct channel {
+	const char *name;
+	const struct policy_manifest *manifest;
+};
+
 struct policy_builder {
 	struct policy_set *set;
+	size_t n_channels;
+	struct channel *channels;
 	size_t room_manifests, room_rules, room_revocations;
 	struct pending_revocation {
 		int64_t id;

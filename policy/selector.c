@@ -521,8 +521,7 @@ read_test(struct parser *ps)
 	n->test = t;
 	ps->out->lasting =
 	    ps->out->lasting && fields[t->field].lasting && !t->relative;
-	ps->out->asks_appraisal = ps->out->asks_appraisal ||
-	    (t->field >= FIELD_oemid && t->field <= FIELD_attested);
+	ps->out->asks_keys = ps->out->asks_keys || t->field == FIELD_key;
 	return negated ? make_node(ps, NODE_NOT, n, NULL) : n;
 }
 
@@ -658,9 +657,9 @@ selector_is_lasting(const struct selector *s)
 }
 
 bool
-selector_asks_appraisal(const struct selector *s)
+selector_asks_keys(const struct selector *s)
 {
-	return s->asks_appraisal;
+	return s->asks_keys;
 }
 
 bool

@@ -91,8 +91,8 @@ bool selector_matches(const struct selector *, const struct selector_subject *);
 /* Whether it matches the same devices for as long as nobody changes them:
  * it asks for nothing that time alone changes. */
 bool selector_is_lasting(const struct selector *);
-/* Whether it asks what an appraisal said. */
-bool selector_asks_appraisal(const struct selector *);
+/* Whether it asks for keys. */
+bool selector_asks_keys(const struct selector *);
 
 /*
  * What a device must have to match: a class or a label with one of the values.

@@ -88,7 +88,7 @@ struct selector {
 	struct arena *arena; /* of all of it */
 	const struct selector_node *root;
 	size_t n_tests;
-	bool lasting, asks_appraisal;
+	bool lasting, asks_keys;
 	size_t n_needs;
 	struct selector_need needs[SELECTOR_TESTS_MAX];
 };

@@ -98,6 +98,8 @@
 	"SELECT document::text, revision FROM policy WHERE name = $1 " \
 	"FOR UPDATE"
 
+#define SQL_POLICY_PEEK "SELECT document::text FROM policy WHERE name = $1"
+
 #define SQL_POLICY_PUT                                                         \
 	"WITH r AS (SELECT coalesce(max(revision), 0) + 1 AS n "               \
 	" FROM policy_revision WHERE name = $2), "                             \
@@ -113,6 +115,61 @@
 	"WITH d AS (DELETE FROM policy WHERE name = $2 RETURNING revision) " \
 	"INSERT INTO policy_revision (domain_id, name, revision, document, " \
 	"author, reason) SELECT $1::int, $2, revision + 1, NULL, $3, $4 FROM d"
+
+/* Newest first. */
+#define SQL_POLICY_HISTORY                                                    \
+	"SELECT json_build_object('revision', revision, 'at', at, 'author', " \
+	"author, 'reason', reason, 'document', document), revision "          \
+	"FROM policy_revision WHERE name = $1 AND revision < $2::int8 "       \
+	"ORDER BY revision DESC LIMIT $3::int"
+
+#define SQL_POLICY_REVISION                           \
+	"SELECT document::text FROM policy_revision " \
+	"WHERE name = $1 AND revision = $2::int8"
+
+/* --- channels --------------------------------------------------------------------- */
+
+#define SQL_CHANNEL_JSON                                                     \
+	"json_build_object('name', name, 'revision', revision, 'manifest', " \
+	"encode(digest, 'hex'), 'component', (SELECT component FROM "        \
+	"manifest m WHERE m.domain_id = c.domain_id AND m.digest = "         \
+	"c.digest), 'sequence', (SELECT sequence FROM manifest m WHERE "     \
+	"m.domain_id = c.domain_id AND m.digest = c.digest))"
+
+#define SQL_CHANNEL_LIST                                                    \
+	"SELECT " SQL_CHANNEL_JSON ", name FROM channel c WHERE name > $1 " \
+	"ORDER BY name LIMIT $2::int"
+
+#define SQL_CHANNEL_GET \
+	"SELECT " SQL_CHANNEL_JSON " FROM channel c WHERE name = $1"
+
+#define SQL_CHANNEL_HISTORY                                                   \
+	"SELECT json_build_object('revision', revision, 'at', at, 'author', " \
+	"author, 'reason', reason, 'manifest', encode(digest, 'hex')), "      \
+	"revision FROM channel_revision WHERE name = $1 AND "                 \
+	"revision < $2::int8 ORDER BY revision DESC LIMIT $3::int"
+
+#define SQL_CHANNEL_PUT                                                      \
+	"WITH r AS (SELECT coalesce(max(revision), 0) + 1 AS n "             \
+	" FROM channel_revision WHERE name = $2), "                          \
+	"h AS (INSERT INTO channel_revision (domain_id, name, revision, "    \
+	" digest, author, reason) SELECT $1::int, $2, n, $3::bytea, $4, $5 " \
+	" FROM r) "                                                          \
+	"INSERT INTO channel SELECT $1::int, $2, n, $3::bytea FROM r "       \
+	"ON CONFLICT (domain_id, name) DO UPDATE SET "                       \
+	"revision = EXCLUDED.revision, digest = EXCLUDED.digest"
+
+#define SQL_CHANNEL_USERS                                                 \
+	"SELECT name FROM policy WHERE jsonb_path_exists(document, "      \
+	"'$.components[*] ? (@.channel == $c)', jsonb_build_object('c', " \
+	"$1::text)) ORDER BY name LIMIT 1"
+
+#define SQL_CHANNEL_FORGET                                                   \
+	"INSERT INTO channel_revision (domain_id, name, revision, digest, "  \
+	"author, reason) SELECT domain_id, name, revision + 1, NULL, $2, ''" \
+	" FROM channel WHERE name = $1"
+
+#define SQL_CHANNEL_DELETE "DELETE FROM channel WHERE name = $1"
 
 /* --- wire profiles --------------------------------------------------------------- */
 
@@ -341,6 +398,29 @@
 	                    " WHERE seen_us > 0), "                                  \
 	                    "'sample', (SELECT coalesce(json_agg(name), '[]') FROM " \
 	                    " (SELECT name FROM m ORDER BY name LIMIT $2::int) x))"
+
+/* Parts of the fleet in the order of device ids, for a dry run. */
+#define SQL_DRY_DEVICES                                                      \
+	"SELECT d.device_id, d.name, d.class, d.status, "                    \
+	"(extract(epoch FROM d.enrolled_at) * 1000000)::int8, s.seen_us, "   \
+	"coalesce(d.update_bytes, (SELECT p.update_bytes FROM wire_profile " \
+	" p WHERE p.domain_id = d.domain_id AND p.is_default), 1048576), "   \
+	"a.result, a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, "    \
+	"a.tier, a.at_us FROM %s WHERE d.device_id > $1::int8 AND "          \
+	"d.status = 'active' AND %s ORDER BY d.device_id LIMIT $2::int"
+
+#define SQL_DRY_LABELS                                    \
+	"SELECT device_id, key, value FROM device_label " \
+	"WHERE device_id BETWEEN $1::int8 AND $2::int8 ORDER BY 1"
+
+#define SQL_DRY_COMPONENTS                                        \
+	"SELECT device_id, component, coalesce(digest, '') FROM " \
+	"device_component WHERE device_id BETWEEN $1::int8 AND "  \
+	"$2::int8 ORDER BY 1, 2"
+
+#define SQL_DRY_KEYS                                    \
+	"SELECT device_id, thumbprint FROM device_key " \
+	"WHERE device_id BETWEEN $1::int8 AND $2::int8 ORDER BY 1"
 
 #define SQL_DEVICE_IDS                                                \
 	"SELECT coalesce(array_agg(device_id), '{}'), count(*) FROM " \

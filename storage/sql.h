@@ -13,7 +13,7 @@
 #include "lib/base/err.h"
 
 enum {
-	SQL_PARAMS_MAX = 160
+	SQL_PARAMS_MAX = 512
 };
 
 struct sql;

@@ -179,6 +179,9 @@
 	"SELECT domain_id, digest, component_id, sequence, envelope " \
 	"FROM manifest WHERE domain_id = $1 ORDER BY component_id, sequence"
 
+#define SQL_CHANNELS \
+	"SELECT name, digest FROM channel WHERE domain_id = $1::int"
+
 #define SQL_POLICIES                                                    \
 	"SELECT domain_id, name, revision, document::text FROM policy " \
 	"WHERE domain_id = $1 ORDER BY name"

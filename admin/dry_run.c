@@ -1,0 +1,426 @@
+#include "config.h"
+
+#include "admin/dry_run.h"
+
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/mem.h"
+#include "storage/admin_statements.h"
+
+/*
+ * The fleet goes by in parts, each three lists in the order of device ids
+ * (devices, labels, components) that are walked side by side:
+ *
+ *	next_part   reads the lists of the next devices
+ *	take_rows   what of a list is this device's
+ *	compare     two decisions about it
+ *	count       what differs
+ */
+
+enum {
+	PART = 20000, /* devices */
+	SAMPLE = 10,
+	CLASSES_MAX = 100,
+	ARENAS_KEPT = 4
+};
+
+#define WEEK_US (INT64_C(7) * 86400 * CLOCK_SECOND)
+
+enum change {
+	CHANGE_SEND,   /* it gets manifests it would not have got */
+	CHANGE_UNLINK, /* it loses what it would have kept */
+	CHANGE_STOP,   /* it does not get what it would have got */
+	CHANGE_KEEP,   /* it does not lose what it would have lost */
+	CHANGE_ATTEST, /* it is asked for proof */
+	CHANGES
+};
+
+static const char *const change_names[CHANGES] = {"send", "unlink", "stop",
+    "keep", "attest"};
+
+/* The rows of one list, walked with the devices. */
+struct walked {
+	struct sql_result *rows;
+	size_t at;
+};
+
+struct run {
+	struct api_request *r;
+	const struct policy_set *before, *after;
+	struct device_query *who;
+	struct slice domain;
+	int64_t now_us;
+	struct arena_pool pool;
+
+	struct walked labels, components, keys;
+	int64_t devices, changed, kinds[CHANGES], bytes;
+	int64_t never_seen, old, oldest_us;
+	json_t *classes, *sample;
+};
+
+/* --- reading --------------------------------------------------------------------- */
+
+enum dry_column {
+	C_ID,
+	C_NAME,
+	C_CLASS,
+	C_STATUS,
+	C_ENROLLED,
+	C_SEEN,
+	C_UPDATE_BYTES,
+	C_RESULT,
+	C_VERIFIER,
+	C_OEMID,
+	C_UEID,
+	C_HWMODEL,
+	C_HWVERSION,
+	C_TIER,
+	C_ATTESTED
+};
+
+static enum tam_err
+read_list(struct run *run, const char *statement, const char *first,
+    const char *last, struct walked *out)
+{
+	out->at = 0;
+	return API_EXEC(run->r, &out->rows, statement, first, last);
+}
+
+static void
+end_list(struct walked *w)
+{
+	sql_result_free(w->rows);
+	w->rows = NULL;
+}
+
+static enum tam_err
+read_lists(struct run *run, const char *first, const char *last)
+{
+	enum tam_err err =
+	    read_list(run, SQL_DRY_LABELS, first, last, &run->labels);
+
+	if (err == TAM_OK)
+		err = read_list(run, SQL_DRY_COMPONENTS, first, last,
+		    &run->components);
+	if (err == TAM_OK &&
+	    (policy_asks_keys(run->before) || policy_asks_keys(run->after)))
+		err = read_list(run, SQL_DRY_KEYS, first, last, &run->keys);
+	return err;
+}
+
+/* How many rows are this device's, and where they begin. */
+static size_t
+take_rows(struct walked *w, int64_t id, size_t *first)
+{
+	size_t n = w->rows == NULL ? 0 : sql_rows(w->rows);
+
+	while (w->at < n && sql_int(w->rows, w->at, 0) < id)
+		w->at++;
+	*first = w->at;
+	while (w->at < n && sql_int(w->rows, w->at, 0) == id)
+		w->at++;
+	return w->at - *first;
+}
+
+static struct slice
+text_at(const struct sql_result *rows, size_t row, int column)
+{
+	const char *text = sql_text(rows, row, column);
+
+	return text == NULL ? slice_none() : slice_str(text);
+}
+
+static void
+take_labels(struct run *run, int64_t id, struct arena *arena,
+    struct selector_subject *d)
+{
+	size_t first, n = take_rows(&run->labels, id, &first);
+	struct selector_label *labels =
+	    arena_new_n(arena, n, struct selector_label);
+
+	for (size_t i = 0; i < n; i++)
+		labels[i] = (struct selector_label){text_at(run->labels.rows,
+		                                        first + i, 1),
+		    text_at(run->labels.rows, first + i, 2)};
+	d->n_labels = n;
+	d->labels = labels;
+}
+
+static void
+take_keys(struct run *run, int64_t id, struct arena *arena,
+    struct selector_subject *d)
+{
+	size_t first, n = take_rows(&run->keys, id, &first);
+	struct slice *keys = arena_new_n(arena, n, struct slice);
+
+	for (size_t i = 0; i < n; i++)
+		keys[i] = sql_bytes(run->keys.rows, first + i, 1, arena);
+	d->n_keys = n;
+	d->keys = keys;
+}
+
+static void
+take_components(struct run *run, int64_t id, struct arena *arena,
+    struct policy_facts *f)
+{
+	size_t first, n = take_rows(&run->components, id, &first);
+	struct policy_component *components =
+	    arena_new_n(arena, n, struct policy_component);
+
+	for (size_t i = 0; i < n; i++)
+		components[i] =
+		    (struct policy_component){sql_bytes(run->components.rows,
+		                                  first + i, 1, arena),
+		        sql_bytes(run->components.rows, first + i, 2, arena)};
+	f->n_components = n;
+	f->components = components;
+}
+
+static void
+take_appraisal(const struct sql_result *rows, size_t row, struct arena *arena,
+    struct policy_facts *f)
+{
+	struct selector_appraisal *a = &f->subject.appraisal;
+
+	a->result = text_at(rows, row, C_RESULT);
+	if (a->result.n == 0)
+		return;
+	a->verifier = text_at(rows, row, C_VERIFIER);
+	a->oemid = sql_bytes(rows, row, C_OEMID, arena);
+	a->ueid = sql_bytes(rows, row, C_UEID, arena);
+	a->hwmodel = sql_bytes(rows, row, C_HWMODEL, arena);
+	a->hwversion = text_at(rows, row, C_HWVERSION);
+	a->tier = sql_int(rows, row, C_TIER);
+	a->at_us = sql_int(rows, row, C_ATTESTED);
+	f->attestation = slice_is(a->result, "affirmed") ? POLICY_ATTESTED
+	                                                 : POLICY_ATTEST_FAILED;
+}
+
+static void
+take_facts(struct run *run, const struct sql_result *rows, size_t row,
+    struct arena *arena, struct policy_facts *f)
+{
+	struct selector_subject *d = &f->subject;
+	int64_t id = sql_int(rows, row, C_ID);
+
+	d->domain = run->domain;
+	d->name = text_at(rows, row, C_NAME);
+	d->class_name = text_at(rows, row, C_CLASS);
+	d->status = text_at(rows, row, C_STATUS);
+	d->first_seen_us = sql_int(rows, row, C_ENROLLED);
+	d->last_seen_us = sql_int(rows, row, C_SEEN);
+	d->now_us = run->now_us;
+	f->update_max = (size_t)sql_int(rows, row, C_UPDATE_BYTES);
+	take_appraisal(rows, row, arena, f);
+	take_labels(run, id, arena, d);
+	take_keys(run, id, arena, d);
+	take_components(run, id, arena, f);
+}
+
+/* --- comparing -------------------------------------------------------------------- */
+
+/* Whether `a` sends a manifest that `b` does not; the bytes of those. */
+static bool
+sends_more(const struct policy_decision *a, const struct policy_decision *b,
+    int64_t *bytes)
+{
+	bool more = false;
+
+	for (size_t i = 0; i < a->n_manifests; i++) {
+		bool same = false;
+
+		for (size_t k = 0; k < b->n_manifests && !same; k++)
+			same = slice_eq(a->manifests[i]->digest,
+			    b->manifests[k]->digest);
+		if (same)
+			continue;
+		more = true;
+		*bytes += (int64_t)a->envelopes[i].n;
+	}
+	return more;
+}
+
+static bool
+unlinks_more(const struct policy_decision *a, const struct policy_decision *b)
+{
+	for (size_t i = 0; i < a->n_unlinks; i++) {
+		bool same = false;
+
+		for (size_t k = 0; k < b->n_unlinks && !same; k++)
+			same = slice_eq(a->unlinks[i], b->unlinks[k]);
+		if (!same)
+			return true;
+	}
+	return false;
+}
+
+static void
+note_class(struct run *run, struct slice class_name)
+{
+	char name[256];
+	json_t *n;
+
+	(void)snprintf(name, sizeof(name), "%.*s", (int)class_name.n,
+	    (const char *)class_name.p);
+	n = json_object_get(run->classes, name);
+	if (n != NULL)
+		(void)json_integer_set(n, json_integer_value(n) + 1);
+	else if (json_object_size(run->classes) < CLASSES_MAX)
+		(void)json_object_set_new(run->classes, name, json_integer(1));
+}
+
+static void
+note_sample(struct run *run, const struct selector_subject *d,
+    const bool changes[CHANGES])
+{
+	json_t *kinds = json_array();
+
+	for (int i = 0; i < CHANGES; i++) {
+		if (changes[i])
+			(void)json_array_append_new(kinds,
+			    json_string(change_names[i]));
+	}
+	(void)json_array_append_new(run->sample,
+	    json_pack("{s:s#, s:o}", "device", (const char *)d->name.p,
+	        (int)d->name.n, "changes", kinds));
+}
+
+static void
+count(struct run *run, const struct selector_subject *d,
+    const bool changes[CHANGES])
+{
+	run->changed++;
+	for (int i = 0; i < CHANGES; i++)
+		run->kinds[i] += changes[i];
+	note_class(run, d->class_name);
+	if (json_array_size(run->sample) < SAMPLE)
+		note_sample(run, d, changes);
+	if (d->last_seen_us == 0) {
+		run->never_seen++;
+		return;
+	}
+	run->old += d->last_seen_us < run->now_us - WEEK_US;
+	if (run->oldest_us == 0 || d->last_seen_us < run->oldest_us)
+		run->oldest_us = d->last_seen_us;
+}
+
+static void
+compare(struct run *run, const struct policy_facts *f, struct arena *arena)
+{
+	struct policy_decision a, b;
+	bool changes[CHANGES] = {false};
+	int64_t ignored = 0;
+
+	run->devices++;
+	policy_decide(run->before, f, arena, &a);
+	policy_decide(run->after, f, arena, &b);
+	changes[CHANGE_SEND] = sends_more(&b, &a, &run->bytes);
+	changes[CHANGE_UNLINK] = unlinks_more(&b, &a);
+	changes[CHANGE_STOP] = sends_more(&a, &b, &ignored);
+	changes[CHANGE_KEEP] = unlinks_more(&a, &b);
+	changes[CHANGE_ATTEST] = b.needs_attestation && !a.needs_attestation;
+	for (int i = 0; i < CHANGES; i++) {
+		if (!changes[i])
+			continue;
+		count(run, &f->subject, changes);
+		return;
+	}
+}
+
+/* --- the fleet ------------------------------------------------------------------------ */
+
+static void
+walk(struct run *run, const struct sql_result *rows)
+{
+	for (size_t i = 0; i < sql_rows(rows); i++) {
+		struct arena *arena = arena_new_in(&run->pool);
+		struct policy_facts *f = arena_new(arena, struct policy_facts);
+
+		take_facts(run, rows, i, arena, f);
+		compare(run, f, arena);
+		arena_free(arena);
+	}
+}
+
+/* Where the next part begins; "" after the last. */
+static enum tam_err
+next_part(struct run *run, const char *statement, char last[32])
+{
+	struct sql_result *rows;
+	size_t n;
+	enum tam_err err;
+
+	run->who->params[0] = last;
+	err = api_exec(run->r, &rows, statement, run->who->n, run->who->params);
+	if (err != TAM_OK)
+		return err;
+	n = sql_rows(rows);
+	last[0] = '\0';
+	if (n > 0) {
+		(void)snprintf(last, 32, "%s", sql_text(rows, n - 1, C_ID));
+		err = read_lists(run, sql_text(rows, 0, C_ID), last);
+		if (err == TAM_OK)
+			walk(run, rows);
+		end_list(&run->labels);
+		end_list(&run->components);
+		end_list(&run->keys);
+	}
+	if (n < PART)
+		last[0] = '\0';
+	sql_result_free(rows);
+	return err;
+}
+
+static enum tam_err
+answer(struct run *run)
+{
+	json_t *kinds = json_object(), *doc;
+	char *text;
+
+	for (int i = 0; i < CHANGES; i++)
+		(void)json_object_set_new(kinds, change_names[i],
+		    json_integer(run->kinds[i]));
+	doc = json_pack("{s:I, s:I, s:o, s:O, s:I, s:I, s:I, s:I, s:O}",
+	    "considered", (json_int_t)run->devices, "devices",
+	    (json_int_t)run->changed, "changes", kinds, "by_class",
+	    run->classes, "bytes", (json_int_t)run->bytes, "never_seen",
+	    (json_int_t)run->never_seen, "not_seen_for_7d",
+	    (json_int_t)run->old, "oldest_contact_us",
+	    (json_int_t)run->oldest_us, "sample", run->sample);
+	text = json_dumps(doc, JSON_COMPACT);
+	buf_add_str(&run->r->response, text);
+	free(text);
+	json_decref(doc);
+	return TAM_OK;
+}
+
+enum tam_err
+dry_run(struct api_request *r, const struct policy_set *before,
+    const struct policy_set *after, struct device_query *who)
+{
+	struct run run = {.r = r,
+	    .before = before,
+	    .after = after,
+	    .who = who,
+	    .domain = slice_str(r->domain),
+	    .now_us = clock_wall_us(),
+	    .classes = json_object(),
+	    .sample = json_array()};
+	const char *statement = arena_printf(r->arena, SQL_DRY_DEVICES,
+	    SQL_SELECTED, who->condition);
+	char last[32] = "-1";
+	enum tam_err err;
+
+	who->params[1] = arena_printf(r->arena, "%d", PART);
+	arena_pool_init(&run.pool, ARENAS_KEPT);
+	do
+		err = next_part(&run, statement, last);
+	while (err == TAM_OK && last[0] != '\0');
+	if (err == TAM_OK)
+		err = answer(&run);
+	arena_pool_fini(&run.pool);
+	json_decref(run.classes);
+	json_decref(run.sample);
+	return err;
+}

@@ -1,0 +1,24 @@
+/*
+ * dry_run.h - what a change of policy would do, without doing it: the device
+ * path's decision about each device it can concern, before and after.
+ */
+#ifndef ADMIN_DRY_RUN_H
+#define ADMIN_DRY_RUN_H
+
+#include "admin/device_query.h"
+#include "policy/policy.h"
+
+/*
+ * Answers with how many active devices would be told something else, by kind
+ * of change and class, some of them, and how old what is known of them is.
+ * `who` holds the condition of those that can be concerned, behind two
+ * parameters of ours.  Reads only; a part of the fleet at a time.
+ */
+enum tam_err dry_run(struct api_request *, const struct policy_set *before,
+    const struct policy_set *after, struct device_query *who);
+
+enum {
+	DRY_RUN_PARAMS = 2 /* in front of the condition's own */
+};
+
+#endif
