@@ -133,7 +133,7 @@ api_policy_put(struct api_request *r)
 {
 	const char *document = arena_strdup(r->arena, r->body), *before;
 	const char *reason = api_query(r, "reason");
-	struct policy_set *set;
+	struct policy_set *set = NULL;
 	enum tam_err err = old_policy(r, &before);
 
 	if (err == TAM_OK)
@@ -212,7 +212,7 @@ enum tam_err
 api_policy_dry_run(struct api_request *r)
 {
 	const char *document = arena_strdup(r->arena, r->body), *before;
-	struct policy_set *set;
+	struct policy_set *set = NULL;
 	enum tam_err err = peek_policy(r, &before);
 
 	if (err == TAM_OK)
@@ -264,7 +264,7 @@ api_policy_rollback(struct api_request *r)
 {
 	const char *document, *before;
 	const struct policy_manifest *revoked;
-	struct policy_set *set;
+	struct policy_set *set = NULL;
 	enum tam_err err = old_policy(r, &before);
 
 	if (err == TAM_OK)

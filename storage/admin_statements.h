@@ -404,7 +404,7 @@
 	"SELECT d.device_id, d.name, d.class, d.status, "                    \
 	"(extract(epoch FROM d.enrolled_at) * 1000000)::int8, s.seen_us, "   \
 	"coalesce(d.update_bytes, (SELECT p.update_bytes FROM wire_profile " \
-	" p WHERE p.domain_id = d.domain_id AND p.is_default), 1048576), "   \
+	" p WHERE p.is_default), 1048576), "                                 \
 	"a.result, a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, "    \
 	"a.tier, a.at_us FROM %s WHERE d.device_id > $1::int8 AND "          \
 	"d.status = 'active' AND %s ORDER BY d.device_id LIMIT $2::int"
