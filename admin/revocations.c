@@ -116,12 +116,37 @@ insert(struct api_request *r, struct slice component, struct slice digest,
 		    api_bytea_array(r, t->ids, t->n), label,
 		    api_string(r, "reason"),
 		    or_empty(api_string(r, "advisory")), r->principal,
-		    arena_printf(r->arena, "%lld", (long long)epoch), now);
+		    arena_printf(r->arena, "%lld", (long long)epoch), now,
+		    api_bytea_array(r, t->digests, t->n));
 	if (err != TAM_OK)
 		return err;
 	*id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
 	sql_result_free(rows);
 	return TAM_OK;
+}
+
+static enum tam_err
+make_targets(struct api_request *r, struct slice *component,
+    struct slice *digest, struct targets *t)
+{
+	enum tam_err err = read_target(r, component, digest);
+
+	if (err == TAM_OK)
+		err = find_targets(r, *component, *digest, t);
+	if (err == TAM_OK && digest->n > 0 && !t->found)
+		err = api_problem(r, 422, "unknown_manifest", "/manifest",
+		    "no manifest with this digest was uploaded");
+	return err;
+}
+
+/* How far it would reach, as of what is known; it revokes nothing. */
+static enum tam_err
+radius(struct api_request *r, const struct targets *t, const char *now)
+{
+	return API_ONE(r, SQL_REVOCATION_RADIUS,
+	    api_bytea_array(r, t->ids, t->n),
+	    api_bytea_array(r, t->digests, t->n), now,
+	    or_empty(api_string(r, "label")));
 }
 
 enum tam_err
@@ -133,19 +158,12 @@ api_revocation_create(struct api_request *r)
 	    arena_printf(r->arena, "%lld", (long long)clock_wall_us());
 	const char *id = NULL;
 	char *after;
-	enum tam_err err = read_target(r, &component, &digest);
+	enum tam_err err = make_targets(r, &component, &digest, t);
 
-	if (err == TAM_OK)
-		err = find_targets(r, component, digest, t);
-	if (err == TAM_OK && digest.n > 0 && !t->found)
-		err = api_problem(r, 422, "unknown_manifest", "/manifest",
-		    "no manifest with this digest was uploaded");
+	if (err == TAM_OK && json_is_true(json_object_get(r->json, "dry_run")))
+		return radius(r, t, now);
 	if (err == TAM_OK)
 		err = insert(r, component, digest, t, now, &id);
-	if (err == TAM_OK)
-		err = API_EXEC(r, NULL, SQL_REVOCATION_SPREAD, r->domain_text,
-		    id, api_bytea_array(r, t->ids, t->n),
-		    api_bytea_array(r, t->digests, t->n), now);
 	if (err != TAM_OK)
 		return err;
 	after = json_dumps(r->json, JSON_COMPACT);

@@ -132,7 +132,11 @@ const struct api_field api_revocation_fields[] =
          "component id: a component's or a manifest's"},
         {"manifest", TYPE_STRING, false, "digest of a manifest, hex"},
         {"reason", TYPE_STRING, true, "why; for the audit log"},
-        {"advisory", TYPE_STRING, false, "URL"}, {0}};
+        {"advisory", TYPE_STRING, false, "URL"},
+        {"dry_run", TYPE_BOOLEAN, false,
+            "only count whom it would reach, and how old that is known"},
+        {"label", TYPE_STRING, false, "of a dry run: count by its values"},
+        {0}};
 
 const struct api_field api_lift_fields[] = {{"reason", TYPE_STRING, true,
                                                 "why; for the audit log"},

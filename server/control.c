@@ -63,7 +63,8 @@ struct control {
 	int64_t token_key_us; /* the newest key's first minute of minting */
 	int64_t last_change;
 	int64_t leased_us, chores_us;
-	bool opened; /* the workers were told to listen */
+	bool spreading; /* a revocation may have devices to look at */
+	bool opened;    /* the workers were told to listen */
 };
 
 /* --- the highest epochs, outside the database ----------------------------------- */
@@ -266,6 +267,7 @@ serve_new(struct control *c)
 	if (err != TAM_OK)
 		return err;
 	c->leased_us = 0; /* renew at once, with the new epochs */
+	c->spreading = true;
 	(void)atomic_fetch_add(&c->status->snapshots, 1);
 	log_info("snapshot", "no=%llu domains=%zu",
 	    (unsigned long long)c->snapshot_no, c->n_served);
@@ -420,26 +422,49 @@ start_changes(struct control *c)
 
 /* --- chores ------------------------------------------------------------------------------- */
 
-/* One node at a time: who does not get the lock knows that another works. */
+/* One node at a time: who does not get the lock knows that another works.
+ * *result, if not NULL: the statement's first value; 0 when another works. */
 static enum tam_err
 chore(struct control *c, const char *lock, const char *statement,
-    const char *param)
+    const char *param, int64_t *result)
 {
-	struct sql_result *rows;
+	struct sql_result *rows, *done = NULL;
 	enum tam_err err = sql_script(c->sql, "BEGIN");
 
 	if (err == TAM_OK)
 		err = SQL_EXEC(c->sql, &rows, SQL_CHORE_LOCK, lock);
 	if (err == TAM_OK) {
 		if (sql_int(rows, 0, 0) == 1)
-			err = SQL_EXEC(c->sql, NULL, statement, param);
+			err = SQL_EXEC(c->sql, &done, statement, param);
 		sql_result_free(rows);
 	}
+	if (result != NULL)
+		*result = err == TAM_OK && done != NULL && sql_rows(done) > 0
+		    ? sql_int(done, 0, 0)
+		    : 0;
+	if (err == TAM_OK && done != NULL)
+		sql_result_free(done);
 	if (err == TAM_OK)
 		return sql_script(c->sql, "COMMIT");
 	log_warn("chore_failed", "lock=%s error=\"%s\"", lock,
 	    sql_error(c->sql));
 	sql_drop(c->sql);
+	return err;
+}
+
+/* A part of the fleet per turn: a lease must not wait for it. */
+static enum tam_err
+spread(struct control *c)
+{
+	char now[32];
+	int64_t more = 0;
+	enum tam_err err;
+
+	if (!c->spreading)
+		return TAM_OK;
+	(void)snprintf(now, sizeof(now), "%lld", (long long)clock_wall_us());
+	err = chore(c, "2", SQL_SPREAD_REVOCATION, now, &more);
+	c->spreading = more != 0;
 	return err;
 }
 
@@ -453,16 +478,17 @@ chores(struct control *c)
 	if (now - c->chores_us < CHORES_EVERY_MS * INT64_C(1000))
 		return TAM_OK;
 	c->chores_us = now;
+	c->spreading = true; /* whoever began may be gone */
 	err =
 	    token_keys_tend(c->sql, c->config, c->master_key, clock_wall_us());
 	if (err != TAM_OK)
 		return err;
 	(void)snprintf(text, sizeof(text), "%lld", (long long)clock_wall_us());
-	err = chore(c, "0", SQL_EXPIRE_UPDATES, text);
+	err = chore(c, "0", SQL_EXPIRE_UPDATES, text, NULL);
 	for (size_t i = 0; err == TAM_OK && i < c->n_served; i++) {
 		(void)snprintf(text, sizeof(text), "%d",
 		    c->served[i].domain_id);
-		err = chore(c, "1", SQL_SEAL_EVENTS, text);
+		err = chore(c, "1", SQL_SEAL_EVENTS, text, NULL);
 	}
 	return err;
 }
@@ -504,6 +530,8 @@ turn(struct control *c)
 		err = renew(c);
 	if (err == TAM_OK)
 		err = changes(c);
+	if (err == TAM_OK)
+		err = spread(c);
 	if (err == TAM_OK)
 		err = chores(c);
 	if (err == TAM_NO_DATABASE || err == TAM_TIMED_OUT ||

@@ -381,22 +381,22 @@
 
 #define SQL_DEVICE_LIST_END " ORDER BY d.name LIMIT $2::int"
 
-#define SQL_DEVICE_PREVIEW                                                           \
-	"WITH m AS MATERIALIZED (SELECT d.name, d.class, d.status, "                 \
-	"s.seen_us FROM %s WHERE %s) "                                               \
-	"SELECT json_build_object('devices', (SELECT count(*) FROM m), "             \
-	"'by_class', (SELECT coalesce(json_object_agg(class, n), '{}') FROM "        \
-	" (SELECT class, count(*) AS n FROM m GROUP BY class ORDER BY n DESC "       \
-	" LIMIT 100) c), "                                                           \
-	"'by_status', (SELECT coalesce(json_object_agg(status, n), '{}') "           \
-	" FROM (SELECT status, count(*) AS n FROM m GROUP BY status) c), "           \
-	"'never_seen', (SELECT count(*) FROM m WHERE seen_us = 0), "                 \
-	"'not_seen_for_7d', (SELECT count(*) FROM m WHERE seen_us > 0 AND "          \
-	" seen_us < $1::int8 - 604800000000), "                                      \
-	"'oldest_contact', (SELECT " SQL_TIME(                                       \
-	    "min(seen_us)") " FROM m "                                               \
-	                    " WHERE seen_us > 0), "                                  \
-	                    "'sample', (SELECT coalesce(json_agg(name), '[]') FROM " \
+#define SQL_DEVICE_PREVIEW                                                                    \
+	"WITH m AS MATERIALIZED (SELECT d.name, d.class, d.status, "                          \
+	"s.seen_us FROM %s WHERE %s) "                                                        \
+	"SELECT json_build_object('devices', (SELECT count(*) FROM m), "                      \
+	"'by_class', (SELECT coalesce(json_object_agg(class, n ORDER BY n DESC), '{}') FROM " \
+	" (SELECT class, count(*) AS n FROM m GROUP BY class ORDER BY n DESC "                \
+	" LIMIT 100) c), "                                                                    \
+	"'by_status', (SELECT coalesce(json_object_agg(status, n), '{}') "                    \
+	" FROM (SELECT status, count(*) AS n FROM m GROUP BY status) c), "                    \
+	"'never_seen', (SELECT count(*) FROM m WHERE seen_us = 0), "                          \
+	"'not_seen_for_7d', (SELECT count(*) FROM m WHERE seen_us > 0 AND "                   \
+	" seen_us < $1::int8 - 604800000000), "                                               \
+	"'oldest_contact', (SELECT " SQL_TIME(                                                \
+	    "min(seen_us)") " FROM m "                                                        \
+	                    " WHERE seen_us > 0), "                                           \
+	                    "'sample', (SELECT coalesce(json_agg(name), '[]') FROM "          \
 	                    " (SELECT name FROM m ORDER BY name LIMIT $2::int) x))"
 
 /* Parts of the fleet in the order of device ids, for a dry run. */
@@ -526,15 +526,47 @@
 	                      "lifted_us") "), revocation_id FROM revocation "                  \
 	                                   "WHERE revocation_id > $1::bigint ORDER BY revocation_id LIMIT $2::int"
 
-#define SQL_REVOCATION_ADD                                                     \
-	"INSERT INTO revocation (domain_id, target, component, digest, "       \
-	"components, label, reason, advisory, author, epoch, created_us) "     \
-	"VALUES ($1::int, $2, $3::bytea, $4::bytea, $5::bytea[], $6, $7, $8, " \
-	"$9, $10, $11) RETURNING revocation_id"
+/* Who is affected is found out by the nodes, afterwards. */
+#define SQL_REVOCATION_ADD                                                  \
+	"INSERT INTO revocation (domain_id, target, component, digest, "    \
+	"components, label, reason, advisory, author, epoch, created_us, "  \
+	"digests, spread_done) VALUES ($1::int, $2, $3::bytea, $4::bytea, " \
+	"$5::bytea[], $6, $7, $8, $9, $10, $11, $12::bytea[], false) "      \
+	"RETURNING revocation_id"
 
-#define SQL_REVOCATION_SPREAD                                         \
-	"SELECT revocation_spread($1::int, $2::bigint, $3::bytea[], " \
-	"$4::bytea[], $5::bigint)"
+/* The blast radius: who holds a target by the last inventory, who has an
+ * Update under way that brings one, and how old that knowledge is.  $4 is a
+ * label to count by, or ''. */
+#define SQL_REVOCATION_RADIUS                                                                     \
+	"WITH t AS (SELECT * FROM unnest($1::bytea[], $2::bytea[]) AS "                           \
+	" t (component, digest)), "                                                               \
+	"h AS MATERIALIZED (SELECT DISTINCT c.device_id FROM t "                                  \
+	" JOIN device_component c ON c.component = t.component "                                  \
+	" AND (t.digest = '\\x' OR c.digest IS NULL OR c.digest = t.digest)), "                   \
+	"u AS MATERIALIZED (SELECT DISTINCT o.device_id FROM "                                    \
+	" outstanding_update o WHERE o.state = 'committed' AND "                                  \
+	" o.adds && $1::bytea[]), "                                                               \
+	"k AS MATERIALIZED (SELECT d.class, count(*) AS n, "                                      \
+	" count(*) FILTER (WHERE s.seen_us = 0) AS never, "                                       \
+	" count(*) FILTER (WHERE s.seen_us > 0 AND s.seen_us < "                                  \
+	"  $3::int8 - 604800000000) AS old, "                                                     \
+	" min(nullif(s.seen_us, 0)) AS oldest FROM h "                                            \
+	" JOIN device d USING (device_id) "                                                       \
+	" JOIN device_seen s USING (domain_id, device_id) GROUP BY d.class), "                    \
+	"l AS (SELECT v.value, count(*) AS n FROM h JOIN device_label v "                         \
+	" ON v.device_id = h.device_id AND v.key = $4 WHERE $4 <> '' "                            \
+	" GROUP BY v.value ORDER BY n DESC LIMIT 100) "                                           \
+	"SELECT json_build_object("                                                               \
+	"'affected', (SELECT coalesce(sum(n), 0) FROM k), "                                       \
+	"'update_under_way', (SELECT count(*) FROM u), "                                          \
+	"'by_class', (SELECT coalesce(json_object_agg(class, n ORDER BY n DESC), '{}') FROM k), " \
+	"'by_label', (SELECT coalesce(json_object_agg(value, n ORDER BY n DESC), '{}') FROM l), " \
+	"'never_seen', (SELECT coalesce(sum(never), 0) FROM k), "                                 \
+	"'not_seen_for_7d', (SELECT coalesce(sum(old), 0) FROM k), "                              \
+	"'oldest_contact', (SELECT " SQL_TIME(                                                    \
+	    "min(oldest)") " FROM k), "                                                           \
+	                   "'active_devices', (SELECT count(*) FROM device WHERE status = "       \
+	                   " 'active'))"
 
 #define SQL_REVOCATION_GET                                                                                             \
 	"SELECT json_build_object('id', r.revocation_id, 'target', r.target, "                                         \
@@ -542,7 +574,7 @@
 	"'author', r.author, 'epoch', r.epoch, 'created_at', " SQL_TIME("r.created_us") ", 'in_force_at', " SQL_TIME(  \
 	    "r.in_force_us") ", 'in_force_ms', "                                                                       \
 	                     "(r.in_force_us - r.created_us) / 1000, 'lifted_at', " SQL_TIME(                          \
-	                         "r.lifted_us") ", 'affected', count(d.device_id), "                                   \
+	                         "r.lifted_us") ", 'counting', NOT r.spread_done, 'affected', count(d.device_id), "    \
 	                                        "'offered', count(d.offered_us), 'acknowledged', "                     \
 	                                        "count(d.acknowledged_us), 'verified', count(d.verified_us), "         \
 	                                        "'unconfirmed', (SELECT count(*) FROM device_seen s JOIN device v "    \

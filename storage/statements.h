@@ -220,7 +220,9 @@
 #define SQL_DEVICE_CHANGE_NEWEST \
 	"SELECT coalesce(max(change_id), 0) FROM device_change"
 
-#define SQL_CHORE_LOCK "SELECT pg_try_advisory_xact_lock(20000 + $1::int)::int"
+#define SQL_CHORE_LOCK        "SELECT pg_try_advisory_xact_lock(20000 + $1::int)::int"
+
+#define SQL_SPREAD_REVOCATION "SELECT revocation_spread_step($1::int8)::int"
 
 #define SQL_EXPIRE_UPDATES                                                 \
 	"UPDATE outstanding_update SET state = 'expired', closed_us = $1 " \

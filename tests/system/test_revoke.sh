@@ -1,0 +1,79 @@
+#!/bin/bash
+# A revocation of a large fleet: known before it is made, in force at once, and
+# counted afterwards, whoever dies meanwhile.
+set -euo pipefail
+work=$build/tests/work/test_revoke
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+trap end_world EXIT
+
+make_world
+start_node 1
+draft_policy
+cd "$work"
+enrol 4 --keys p256
+lib=$(make_component vendor/lib 1 lib)
+other=$(make_component vendor/other 1 other)
+put_policy base "$lib" "$other"
+fleet --agents 4 --keys p256 --expect vendor/lib >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
+# A fleet of rows beside it: half of them hold the target, some another image
+# of it, one does not say which; a few never came, many not for long.
+sql "INSERT INTO device (domain_id, name, class) SELECT 1, 'r' || lpad(i::text, 6, '0'), 'c' || i % 2
+	FROM generate_series(1, 40000) i;
+     INSERT INTO device_seen (domain_id, device_id, seen_us, stamp_epoch)
+	SELECT 1, device_id, CASE WHEN device_id % 10 = 0 THEN 0 WHEN device_id % 10 < 5 THEN 1 ELSE 4102444800000000 END, 0
+	FROM device WHERE name LIKE 'r%';
+     INSERT INTO device_label SELECT 1, 'region', 'eu', device_id FROM device WHERE name LIKE 'r%' AND device_id % 4 = 0;
+     INSERT INTO device_component SELECT 1, device_id, component_cbor('vendor/lib'),
+	CASE WHEN name = 'r000002' THEN NULL WHEN name = 'r000004' THEN sha256('older') ELSE sha256('lib') END, 'reported', 1
+	FROM device WHERE name LIKE 'r%' AND class = 'c0';
+     INSERT INTO outstanding_update (domain_id, update_id, device_id, opener, content, manifests, adds, add_digests, removes,
+	revocations, epoch, reason, committed_us, offered_us, expires_us)
+	SELECT 1, 7, device_id, 'x', '', '{}', ARRAY[component_cbor('vendor/lib')], '{}', '{}', '{}', 1, 'policy', 1, 1, 4102444800000000
+	FROM device WHERE name = 'r000001';
+     ANALYZE" >/dev/null
+total=$(sql "SELECT count(*) FROM device_component WHERE component = component_cbor('vendor/lib')")
+[ "$total" = 20004 ] || die "$total hold it"
+
+# The blast radius; nothing is revoked by asking.
+radius() { "$tamctl" -o json revocation create "$@" reason=test dry_run=true | tr -d ' \n' >radius.json || die "radius of $*"; }
+says() { grep -qF -- "$1" radius.json || die "not said: $1 in $(cat radius.json)"; }
+radius component=vendor/lib label=region
+says '"affected":20004,"update_under_way":1'
+says "\"by_class\":{\"c0\":20000,\"cam\":4}"
+says "\"by_label\":{\"eu\":$(sql "SELECT count(*) FROM device_label l JOIN device_component c USING (domain_id, device_id) WHERE key = 'region' AND component = component_cbor('vendor/lib')")}"
+says "\"never_seen\":$(sql "SELECT count(*) FROM device_seen s JOIN device_component c USING (domain_id, device_id) WHERE seen_us = 0 AND component = component_cbor('vendor/lib')")"
+says "\"not_seen_for_7d\":$(sql "SELECT count(*) FROM device_seen s JOIN device_component c USING (domain_id, device_id) WHERE seen_us = 1 AND component = component_cbor('vendor/lib')")"
+radius "manifest=$lib"
+says '"affected":20003,' # not the one with another image
+radius component=vendor/nothing
+says '"affected":0,"update_under_way":0'
+[ "$(sql 'SELECT count(*) FROM revocation')" = 0 ] || die "a dry run revoked"
+if "$tamctl" revocation create component=vendor/lib dry_run=true reason= 2>/dev/null; then die "without a reason"; fi
+
+# In force at once; who is affected is counted afterwards, also when the node
+# that counts is killed and another goes on.
+start_node 2
+begin=$SECONDS
+id=$("$tamctl" -o json revocation create component=vendor/lib reason=test | json_number id)
+[ $((SECONDS - begin)) -le 5 ] || die "a revocation waits for the fleet"
+kill -KILL "$pid_1"
+wait "$pid_1" 2>/dev/null || true
+export TAMCTL_SERVER=localhost:$admin_2
+status() { "$tamctl" -o json revocation status "$id" | tr -d ' \n' >status.json; }
+counted() { status && grep -q '"counting":false' status.json; }
+try_for 60 counted || die "never counted: $(cat status.json)"
+grep -q '"affected":20005,' status.json || die "affected: $(cat status.json)"
+[ "$(sql "SELECT count(*) FROM revocation_device r JOIN device_seen s USING (domain_id, device_id) WHERE NOT s.open_work")" = 0 ] ||
+	die "a device affected could be answered without a look at it"
+in_force() { status && ! grep -q '"in_force_at":null' status.json; }
+try_for 30 in_force || die "not in force: $(cat status.json)"
+
+# A device that answers proves it; the others stay open.
+sql "DELETE FROM node_lease WHERE node_id = 'node1'" >/dev/null # it has expired
+settle
+fleet --agents 4 --keys p256 --rounds 3 --absent vendor/lib --expect vendor/other >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
+status
+grep -q '"verified":4,' status.json || die "verified: $(cat status.json)"
+grep -q '"unconfirmed":19999,' status.json || die "unconfirmed: $(cat status.json)"
+stop_node 2
