@@ -5,57 +5,25 @@
 #include <stdlib.h>
 
 #include "admin/manifest_facts.h"
+#include "admin/policy_rows.h"
 #include "lib/base/hex.h"
 #include "storage/admin_statements.h"
 
 enum tam_err
-learn_manifests(struct api_request *r, struct policy_builder **out)
-{
-	struct sql_result *rows;
-	enum tam_err err = api_exec(r, &rows, SQL_ENVELOPES, 0, NULL);
-
-	if (err != TAM_OK)
-		return err;
-	*out = policy_builder_new();
-	for (size_t i = 0; i < sql_rows(rows); i++) {
-		struct manifest_facts facts;
-		struct suit_info *info = arena_new(r->arena, struct suit_info);
-
-		if (suit_learn(sql_bytes(rows, i, 2, r->arena), r->arena,
-		        info) != TAM_OK)
-			continue;
-		manifest_facts_of(info, sql_bytes(rows, i, 0, r->arena),
-		    &facts);
-		policy_add_manifest(*out, &facts.manifest);
-	}
-	sql_result_free(rows);
-	return TAM_OK;
-}
-
-enum tam_err
 learn_check_revoked(struct api_request *r, struct slice digest,
-    const struct suit_info *info)
+    const struct suit_info *info, const char *signer)
 {
 	struct manifest_facts facts;
 	struct policy_builder *b = NULL;
 	struct policy_set *set;
-	struct sql_result *rows;
-	enum tam_err err = learn_manifests(r, &b);
+	enum tam_err err = policy_rows_begin(r->sql, r->domain_text, NULL, &b);
 
 	if (err != TAM_OK)
-		return err;
+		return api_sql_problem(r, err);
 	manifest_facts_of(info, digest, &facts);
-	policy_add_manifest(b, &facts.manifest);
-	err = api_exec(r, &rows, SQL_REVOCATIONS_ACTIVE, 0, NULL);
-	if (err != TAM_OK) {
-		policy_builder_free(b);
-		return err;
-	}
-	for (size_t i = 0; i < sql_rows(rows); i++)
-		policy_add_revocation(b, sql_int(rows, i, 0),
-		    sql_bytes(rows, i, 1, r->arena),
-		    sql_bytes(rows, i, 2, r->arena));
-	sql_result_free(rows);
+	facts.manifest.signer = slice_str(signer);
+	if (policy_builder_manifest(b, digest) == NULL)
+		policy_add_manifest(b, &facts.manifest);
 	set = policy_build(b);
 	if (policy_is_revoked(set, &facts.manifest))
 		err = api_problem(r, 409, "suit_revoked", NULL,

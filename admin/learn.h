@@ -35,11 +35,8 @@ enum tam_err api_update_bytes(struct api_request *, const char **limit);
 const char *api_bytea_array(struct api_request *, const struct slice *,
     size_t n);
 
-/* A builder with every manifest of the domain in it. */
-enum tam_err learn_manifests(struct api_request *, struct policy_builder **);
-
-/* Answers 409 when the content is revoked. */
+/* Answers 409 when the content is revoked; signer is a trust anchor's name. */
 enum tam_err learn_check_revoked(struct api_request *, struct slice digest,
-    const struct suit_info *);
+    const struct suit_info *, const char *signer);
 
 #endif

@@ -336,7 +336,8 @@ check_and_keep(struct api_request *r, const struct signers *s)
 	(void)suit_envelope_decode(r->body, r->arena, &e);
 	err = check_prefixes(r, s, signer, info);
 	if (err == TAM_OK)
-		err = learn_check_revoked(r, SLICE_OF(e.digest), info);
+		err = learn_check_revoked(r, SLICE_OF(e.digest), info,
+		    s->names[signer]);
 	if (err == TAM_OK)
 		err = check_sequence(r,
 		    suit_component_text(r->arena, info->manifest.component_id),

@@ -38,6 +38,7 @@ add_manifest(struct rows *l, struct policy_builder *b,
 	/* A dependency may be integrated too, and is needed. */
 	if (m->n_dependencies == 0)
 		m->fetchable = suit_envelope_strip(envelope, l->arena, &bare);
+	m->signer = slice_str(sql_text(rows, r, 5));
 	m->envelope = sent(l, envelope);
 	m->bare = sent(l, buf_slice(&bare));
 	policy_add_manifest(b, m);
@@ -95,16 +96,33 @@ add_policies(struct rows *l, struct policy_builder *b, const char *domain,
 	return err;
 }
 
+struct policy_revocation
+policy_row_revocation(const struct sql_result *rows, size_t r,
+    struct arena *arena)
+{
+	const char *signer = sql_text(rows, r, 5);
+
+	return (struct policy_revocation){.id = sql_int(rows, r, 0),
+	    .component = sql_bytes(rows, r, 1, arena),
+	    .manifest = sql_bytes(rows, r, 2, arena),
+	    .ranged = sql_text(rows, r, 3) != NULL,
+	    .first = (uint64_t)sql_int(rows, r, 3),
+	    .last = (uint64_t)sql_int(rows, r, 4),
+	    .signer = signer == NULL ? slice_none() : slice_str(signer)};
+}
+
 static enum tam_err
 add_revocations(struct rows *l, struct policy_builder *b, const char *domain)
 {
 	struct sql_result *rows;
 	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_REVOCATIONS, domain);
 
-	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++)
-		policy_add_revocation(b, sql_int(rows, r, 0),
-		    sql_bytes(rows, r, 2, l->arena),
-		    sql_bytes(rows, r, 3, l->arena));
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++) {
+		struct policy_revocation x =
+		    policy_row_revocation(rows, r, l->arena);
+
+		policy_add_revocation(b, &x);
+	}
 	if (err == TAM_OK)
 		sql_result_free(rows);
 	return err;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "admin/learn.h"
+#include "admin/policy_cache.h"
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "storage/admin_statements.h"
@@ -10,87 +11,137 @@
 /* Revocations: what must leave every device, and how far that is. */
 
 enum {
-	TARGETS_MAX = 256
+	DEADLINE_MAX_S = 31536000
 };
 
-/* What a revocation takes from devices, as parallel SQL arrays. */
-struct targets {
+/* A target as it was asked for, and what it takes from devices. */
+struct asked {
+	struct policy_revocation what;
+	const char *target, *label; /* its sort; how people write it */
+	const char *first, *last;   /* of a range, as SQL; else NULL */
+	const char *deadline;
 	size_t n;
-	struct slice ids[TARGETS_MAX], digests[TARGETS_MAX];
-	bool found; /* the digest named is a manifest's here */
+	struct slice *ids, *digests; /* parallel; no digest: any image */
 };
 
-static void
-add_target(struct targets *t, struct slice id, struct slice digest)
-{
-	if (t->n == TARGETS_MAX)
-		return;
-	t->ids[t->n] = id;
-	t->digests[t->n++] = digest;
-}
+/* --- what is asked for --------------------------------------------------------------- */
 
-static void
-add_manifest(struct targets *t, const struct suit_info *info, bool by_digest)
-{
-	for (size_t i = 0; i < info->n; i++)
-		add_target(t, info->components[i].id,
-		    by_digest && !info->components[i].many_digests
-		        ? info->components[i].digest
-		        : slice_none());
-}
-
-/* The id may be a component's, or a manifest's: then what it installs. */
+/* One of three; a range belongs to a component. */
 static enum tam_err
-find_targets(struct api_request *r, struct slice component, struct slice digest,
-    struct targets *t)
+read_names(struct api_request *r, struct asked *a)
 {
-	struct sql_result *rows;
-	enum tam_err err = api_exec(r, &rows, SQL_ENVELOPES, 0, NULL);
+	const char *component = api_string(r, "component");
+	const char *manifest = api_string(r, "manifest"), *ignored;
+	const char *signer = api_string(r, "signer");
 
-	if (err != TAM_OK)
-		return err;
-	if (component.n > 0)
-		add_target(t, component, (struct slice){0});
-	for (size_t i = 0; i < sql_rows(rows); i++) {
-		struct suit_info *info = arena_new(r->arena, struct suit_info);
-
-		if (suit_learn(sql_bytes(rows, i, 2, r->arena), r->arena,
-		        info) != TAM_OK)
-			continue;
-		if (component.n > 0 &&
-		    slice_eq(info->manifest.component_id, component))
-			add_manifest(t, info, false);
-		if (digest.n > 0 &&
-		    slice_eq(sql_bytes(rows, i, 0, r->arena), digest)) {
-			add_manifest(t, info, true);
-			t->found = true;
-		}
-	}
-	sql_result_free(rows);
+	if ((component != NULL) + (manifest != NULL) + (signer != NULL) != 1)
+		return api_problem(r, 422, "missing_field", "/component",
+		    "name one of component, manifest and signer");
+	if (component != NULL &&
+	    !suit_component_parse(r->arena, component, &a->what.component))
+		return api_problem(r, 422, "invalid_value", "/component",
+		    "not a component id: segments joined by /");
+	if (manifest != NULL &&
+	    !api_digest(r, manifest, &ignored, &a->what.manifest))
+		return api_problem(r, 422, "invalid_value", "/manifest",
+		    "must be 64 hexadecimal digits");
+	if (signer != NULL)
+		a->what.signer = slice_str(signer);
+	a->target = component != NULL ? "component"
+	    : manifest != NULL        ? "manifest"
+	                              : "signer";
+	a->label = component != NULL ? component
+	    : manifest != NULL       ? manifest
+	                             : signer;
 	return TAM_OK;
 }
 
 static enum tam_err
-read_target(struct api_request *r, struct slice *component,
-    struct slice *digest)
+read_range(struct api_request *r, struct asked *a)
 {
-	const char *text = api_string(r, "component");
-	const char *hex = api_string(r, "manifest"), *ignored;
+	json_t *first = json_object_get(r->json, "first_sequence");
+	json_t *last = json_object_get(r->json, "last_sequence");
+	int64_t from = json_integer_value(first);
+	int64_t to = last == NULL ? INT64_MAX : json_integer_value(last);
 
-	if ((text == NULL) == (hex == NULL))
-		return api_problem(r, 422, "missing_field", "/component",
-		    "name one of component and manifest");
-	if (text != NULL && !suit_component_parse(r->arena, text, component))
-		return api_problem(r, 422, "invalid_value", "/component",
-		    "not a component id: segments joined by /");
-	if (hex != NULL && !api_digest(r, hex, &ignored, digest))
-		return api_problem(r, 422, "invalid_value", "/manifest",
-		    "must be 64 hexadecimal digits");
+	if (first == NULL && last == NULL)
+		return TAM_OK;
+	if (a->what.component.n == 0)
+		return api_problem(r, 422, "invalid_value",
+		    first != NULL ? "/first_sequence" : "/last_sequence",
+		    "only a component has a range of sequence numbers");
+	if (from < 0 || to < from)
+		return api_problem(r, 422, "invalid_value",
+		    last != NULL ? "/last_sequence" : "/first_sequence",
+		    "the range must be from 0 up, and not end before it begins");
+	a->target = "range";
+	a->what.ranged = true;
+	a->what.first = (uint64_t)from;
+	a->what.last = (uint64_t)to;
+	a->first = arena_printf(r->arena, "%lld", (long long)from);
+	a->last = arena_printf(r->arena, "%lld", (long long)to);
+	return TAM_OK;
+}
+
+static enum tam_err
+read_rest(struct api_request *r, struct asked *a, int64_t now_us)
+{
+	json_t *s = json_object_get(r->json, "deadline_s");
+	int64_t seconds = json_integer_value(s);
+
 	if (api_string(r, "reason")[0] == '\0')
 		return api_problem(r, 422, "invalid_value", "/reason",
 		    "a revocation needs a reason");
+	if (s == NULL)
+		return TAM_OK;
+	if (seconds < 1 || seconds > DEADLINE_MAX_S)
+		return api_problem(r, 422, "invalid_value", "/deadline_s",
+		    "must be from 1 to %d", DEADLINE_MAX_S);
+	a->deadline = arena_printf(r->arena, "%lld",
+	    (long long)(now_us + seconds * CLOCK_SECOND));
 	return TAM_OK;
 }
+
+/* By the code that tells nodes what to take away. */
+static enum tam_err
+find_targets(struct api_request *r, struct asked *a)
+{
+	struct policy_component *targets;
+	struct policy_set *set;
+	size_t named;
+	enum tam_err err = policy_cache_get(r, &set);
+
+	if (err != TAM_OK)
+		return err;
+	a->n = policy_revocation_targets(set, &a->what, r->arena, &targets,
+	    &named);
+	a->ids = arena_new_n(r->arena, a->n, struct slice);
+	a->digests = arena_new_n(r->arena, a->n, struct slice);
+	for (size_t i = 0; i < a->n; i++) {
+		a->ids[i] = arena_dup(r->arena, targets[i].id);
+		a->digests[i] = arena_dup(r->arena, targets[i].digest);
+	}
+	policy_set_unref(set);
+	if (named == 0 && a->what.manifest.n > 0)
+		return api_problem(r, 422, "unknown_manifest", "/manifest",
+		    "no manifest with this digest was uploaded");
+	return TAM_OK;
+}
+
+/* A range or a signer is about what is uploaded later, too. */
+static enum tam_err
+read_asked(struct api_request *r, struct asked *a, int64_t now_us)
+{
+	enum tam_err err = read_names(r, a);
+
+	if (err == TAM_OK)
+		err = read_range(r, a);
+	if (err == TAM_OK)
+		err = read_rest(r, a, now_us);
+	return err == TAM_OK ? find_targets(r, a) : err;
+}
+
+/* --- revoking ------------------------------------------------------------------------- */
 
 static const char *
 or_empty(const char *s)
@@ -98,26 +149,30 @@ or_empty(const char *s)
 	return s == NULL ? "" : s;
 }
 
+static const char *
+bytea_or_null(struct api_request *r, struct slice v)
+{
+	return v.n > 0 ? sql_bytea(r->arena, v) : NULL;
+}
+
 static enum tam_err
-insert(struct api_request *r, struct slice component, struct slice digest,
-    const struct targets *t, const char *now, const char **id)
+insert(struct api_request *r, const struct asked *a, const char *now,
+    const char **id)
 {
 	struct sql_result *rows;
-	const char *label = component.n > 0 ? api_string(r, "component")
-	                                    : api_string(r, "manifest");
 	int64_t epoch;
 	enum tam_err err = api_raise_epoch(r, &epoch);
 
 	if (err == TAM_OK)
 		err = API_EXEC(r, &rows, SQL_REVOCATION_ADD, r->domain_text,
-		    component.n > 0 ? "component" : "manifest",
-		    component.n > 0 ? sql_bytea(r->arena, component) : NULL,
-		    digest.n > 0 ? sql_bytea(r->arena, digest) : NULL,
-		    api_bytea_array(r, t->ids, t->n), label,
+		    a->target, bytea_or_null(r, a->what.component),
+		    bytea_or_null(r, a->what.manifest),
+		    api_bytea_array(r, a->ids, a->n), a->label,
 		    api_string(r, "reason"),
 		    or_empty(api_string(r, "advisory")), r->principal,
 		    arena_printf(r->arena, "%lld", (long long)epoch), now,
-		    api_bytea_array(r, t->digests, t->n));
+		    api_bytea_array(r, a->digests, a->n), a->first, a->last,
+		    api_string(r, "signer"), a->deadline);
 	if (err != TAM_OK)
 		return err;
 	*id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
@@ -125,56 +180,50 @@ insert(struct api_request *r, struct slice component, struct slice digest,
 	return TAM_OK;
 }
 
-static enum tam_err
-make_targets(struct api_request *r, struct slice *component,
-    struct slice *digest, struct targets *t)
-{
-	enum tam_err err = read_target(r, component, digest);
-
-	if (err == TAM_OK)
-		err = find_targets(r, *component, *digest, t);
-	if (err == TAM_OK && digest->n > 0 && !t->found)
-		err = api_problem(r, 422, "unknown_manifest", "/manifest",
-		    "no manifest with this digest was uploaded");
-	return err;
-}
-
 /* How far it would reach, as of what is known; it revokes nothing. */
 static enum tam_err
-radius(struct api_request *r, const struct targets *t, const char *now)
+radius(struct api_request *r, const struct asked *a, const char *now)
 {
 	return API_ONE(r, SQL_REVOCATION_RADIUS,
-	    api_bytea_array(r, t->ids, t->n),
-	    api_bytea_array(r, t->digests, t->n), now,
+	    api_bytea_array(r, a->ids, a->n),
+	    api_bytea_array(r, a->digests, a->n), now,
 	    or_empty(api_string(r, "label")));
+}
+
+static enum tam_err
+show(struct api_request *r, const char *id)
+{
+	return API_ONE(r, SQL_REVOCATION_GET, id,
+	    arena_printf(r->arena, "%lld", (long long)clock_wall_us()));
 }
 
 enum tam_err
 api_revocation_create(struct api_request *r)
 {
-	struct slice component = {0}, digest = {0};
-	struct targets *t = arena_new(r->arena, struct targets);
-	const char *now =
-	    arena_printf(r->arena, "%lld", (long long)clock_wall_us());
+	struct asked *a = arena_new(r->arena, struct asked);
+	int64_t now_us = clock_wall_us();
+	const char *now = arena_printf(r->arena, "%lld", (long long)now_us);
 	const char *id = NULL;
 	char *after;
-	enum tam_err err = make_targets(r, &component, &digest, t);
+	enum tam_err err = read_asked(r, a, now_us);
 
 	if (err == TAM_OK && json_is_true(json_object_get(r->json, "dry_run")))
-		return radius(r, t, now);
+		return radius(r, a, now);
 	if (err == TAM_OK)
-		err = insert(r, component, digest, t, now, &id);
+		err = insert(r, a, now, &id);
 	if (err != TAM_OK)
 		return err;
 	after = json_dumps(r->json, JSON_COMPACT);
 	err = api_audit(r, id, api_string(r, "reason"), NULL, after);
 	free(after);
 	if (err == TAM_OK)
-		err = API_ONE(r, SQL_REVOCATION_GET, id);
+		err = show(r, id);
 	if (err == TAM_OK)
 		r->status = 201;
 	return err;
 }
+
+/* --- looking -------------------------------------------------------------------------- */
 
 enum tam_err
 api_revocation_list(struct api_request *r)
@@ -201,7 +250,19 @@ api_revocation_get(struct api_request *r)
 {
 	if (!is_number(r->params[0]))
 		return no_such(r);
-	return API_ONE(r, SQL_REVOCATION_GET, r->params[0]);
+	return show(r, r->params[0]);
+}
+
+enum tam_err
+api_revocation_devices(struct api_request *r)
+{
+	int64_t limit;
+	const char *limit_text = api_limit(r, &limit);
+
+	if (!is_number(r->params[0]))
+		return no_such(r);
+	return API_LIST(r, limit, SQL_REVOCATION_OPEN, r->params[0],
+	    api_cursor(r, ""), limit_text);
 }
 
 enum tam_err
@@ -224,8 +285,7 @@ api_revocation_lift(struct api_request *r)
 	if (err == TAM_OK)
 		err = api_audit(r, r->params[0], api_string(r, "reason"), NULL,
 		    NULL);
-	return err == TAM_OK ? API_ONE(r, SQL_REVOCATION_GET, r->params[0])
-	                     : err;
+	return err == TAM_OK ? show(r, r->params[0]) : err;
 }
 
 enum tam_err

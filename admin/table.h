@@ -212,6 +212,10 @@ struct api_field {
 	    "Revoke a component or a manifest: it leaves every device")         \
 	X(revocation_get, "GET", "/v1/revocations/{id}", ROLE_ANY, BODY_NONE,   \
 	    NULL, "revocation", "status", "", "Show how far a revocation is")   \
+	X(revocation_devices, "GET", "/v1/revocations/{id}/devices", ROLE_ANY,  \
+	    BODY_NONE, NULL, "revocation", "devices",                           \
+	    "device,class,status,state,last_seen",                              \
+	    "List the devices that did not show it gone yet")                   \
 	X(revocation_lift, "POST", "/v1/revocations/{id}/lift",                 \
 	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_lift_fields,             \
 	    "revocation", "lift", "", "Lift a revocation")                      \

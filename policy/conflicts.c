@@ -40,26 +40,15 @@ can_both_match(const struct rule *a, const struct rule *b)
 }
 
 static bool
-brings(const struct policy_manifest *m, struct slice id)
-{
-	if (slice_eq(m->id, id))
-		return true;
-	for (size_t i = 0; i < m->n_components; i++) {
-		if (slice_eq(m->components[i].id, id))
-			return true;
-	}
-	return false;
-}
-
-static bool
 contradict(const struct rule_target *a, const struct rule_target *b)
 {
 	if (a->manifest != NULL && b->manifest != NULL)
 		return a->manifest != b->manifest &&
 		    slice_eq(a->manifest->id, b->manifest->id);
 	if (a->manifest != NULL)
-		return brings(a->manifest, b->absent);
-	return b->manifest != NULL && brings(b->manifest, a->absent);
+		return policy_manifest_brings(a->manifest, b->absent);
+	return b->manifest != NULL &&
+	    policy_manifest_brings(b->manifest, a->absent);
 }
 
 /* The first target of `a` that one of `b` contradicts; a->n: none. */

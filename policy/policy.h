@@ -26,7 +26,8 @@ struct policy_builder;
 
 struct policy_manifest {
 	struct slice digest;
-	struct slice id; /* manifest-component-id */
+	struct slice id;     /* manifest-component-id */
+	struct slice signer; /* the name of its trust anchor */
 	uint64_t sequence;
 	struct slice envelope; /* without bytes: only its size is known */
 	/* The envelope without what is integrated in it, for who has the
@@ -46,6 +47,10 @@ void policy_builder_free(struct policy_builder *);
 void policy_add_manifest(struct policy_builder *,
     const struct policy_manifest *);
 
+/* NULL: it was not added. */
+const struct policy_manifest *
+policy_builder_manifest(const struct policy_builder *, struct slice digest);
+
 /* A name that policies may use for a manifest, which is there already. */
 void policy_add_channel(struct policy_builder *, const char *name,
     struct slice digest);
@@ -58,9 +63,21 @@ void policy_add_channel(struct policy_builder *, const char *name,
 bool policy_add_policy(struct policy_builder *, const char *name,
     const char *document, policy_parse_id, char error[POLICY_ERROR_MAX]);
 
-/* One of the two targets: a component id, or a manifest's digest. */
-void policy_add_revocation(struct policy_builder *, int64_t id,
-    struct slice component, struct slice manifest_digest);
+/*
+ * What a revocation is about: a component id (a component's or a manifest's),
+ * of which only the sequence numbers of a range where one is given; or a
+ * manifest's digest; or all that one signer published.
+ */
+struct policy_revocation {
+	int64_t id;
+	struct slice component, manifest, signer;
+	bool ranged;
+	uint64_t first, last; /* sequence numbers, both included */
+};
+
+/* Copies everything.  Manifests are added before. */
+void policy_add_revocation(struct policy_builder *,
+    const struct policy_revocation *);
 
 /* Ends the builder; the set starts with one reference. */
 struct policy_set *policy_build(struct policy_builder *);
@@ -69,6 +86,15 @@ void policy_set_unref(struct policy_set *);
 
 /* Whether a policy asks for a device's keys. */
 bool policy_asks_keys(const struct policy_set *);
+
+/* What a revocation takes from devices: components, of any image or of one;
+ * in the arena.  *named: how many manifests of the set it is about. */
+size_t policy_revocation_targets(const struct policy_set *,
+    const struct policy_revocation *, struct arena *,
+    struct policy_component **, size_t *named);
+
+/* By its own id, or a component it installs. */
+bool policy_manifest_brings(const struct policy_manifest *, struct slice id);
 
 /* NULL when the set has no such manifest. */
 const struct policy_manifest *policy_find_manifest(const struct policy_set *,

@@ -104,6 +104,7 @@ policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
 	*to = *m;
 	to->digest = arena_dup(set->arena, m->digest);
 	to->id = arena_dup(set->arena, m->id);
+	to->signer = arena_dup(set->arena, m->signer);
 	to->envelope = dup_form(set, m->envelope);
 	to->bare = dup_form(set, m->bare);
 	to->components = components;
@@ -131,6 +132,12 @@ policy_find_manifest(const struct policy_set *set, struct slice digest)
 	    sizeof(set->manifests[0]), by_digest);
 }
 
+const struct policy_manifest *
+policy_builder_manifest(const struct policy_builder *b, struct slice digest)
+{
+	return policy_find_manifest(b->set, digest);
+}
+
 void
 policy_add_channel(struct policy_builder *b, const char *name,
     struct slice digest)
@@ -146,17 +153,34 @@ policy_add_channel(struct policy_builder *b, const char *name,
 }
 
 void
-policy_add_revocation(struct policy_builder *b, int64_t id,
-    struct slice component, struct slice digest)
+policy_add_revocation(struct policy_builder *b,
+    const struct policy_revocation *r)
 {
+	struct arena *arena = b->set->arena;
+	struct policy_revocation *to;
+
 	if (b->n_revocations == b->room_revocations) {
 		b->room_revocations = 2 * b->room_revocations + 16;
 		b->revocations = mem_realloc(b->revocations,
 		    b->room_revocations * sizeof(*b->revocations));
 	}
-	b->revocations[b->n_revocations++] =
-	    (struct pending_revocation){id, arena_dup(b->set->arena, component),
-	        arena_dup(b->set->arena, digest)};
+	to = &b->revocations[b->n_revocations++];
+	*to = *r;
+	to->component = arena_dup(arena, r->component);
+	to->manifest = arena_dup(arena, r->manifest);
+	to->signer = arena_dup(arena, r->signer);
+}
+
+bool
+policy_manifest_brings(const struct policy_manifest *m, struct slice id)
+{
+	if (slice_eq(m->id, id))
+		return true;
+	for (size_t i = 0; i < m->n_components; i++) {
+		if (slice_eq(m->components[i].id, id))
+			return true;
+	}
+	return false;
 }
 
 static int
@@ -175,44 +199,94 @@ by_slice(const void *a, const void *b)
 	return slice_cmp(*x, *y);
 }
 
-static void
-add_revoked(struct policy_set *set, int64_t id, struct slice component,
-    struct slice digest)
+/* --- what a revocation is about --------------------------------------------------- */
+
+/* Any image of one component, whoever brings it. */
+static bool
+is_plain(const struct policy_revocation *r)
 {
-	set->revoked = mem_realloc(set->revoked,
-	    (set->n_revoked + 1) * sizeof(*set->revoked));
-	set->revoked[set->n_revoked++] =
-	    (struct revoked){component, digest, id};
+	return r->manifest.n == 0 && r->signer.n == 0 && !r->ranged;
 }
 
-/* A component target may also name a manifest: then what it installs. */
-static void
-expand_component(struct policy_set *set, const struct pending_revocation *r)
+/* A plain target may be a manifest's id: then it is what that installs. */
+static bool
+names(const struct policy_revocation *r, const struct policy_manifest *m)
 {
-	add_revoked(set, r->id, r->component, (struct slice){0});
+	if (r->manifest.n > 0)
+		return slice_eq(r->manifest, m->digest);
+	if (r->signer.n > 0)
+		return slice_eq(r->signer, m->signer);
+	if (!r->ranged)
+		return slice_eq(m->id, r->component);
+	return policy_manifest_brings(m, r->component) &&
+	    m->sequence >= r->first && m->sequence <= r->last;
+}
+
+size_t
+policy_revocation_targets(const struct policy_set *set,
+    const struct policy_revocation *r, struct arena *arena,
+    struct policy_component **out, size_t *named)
+{
+	size_t room = 1, n = 0;
+	struct policy_component *targets;
+
+	*named = 0;
+	for (size_t i = 0; i < set->n_manifests; i++) {
+		if (names(r, &set->manifests[i]))
+			room += set->manifests[i].n_components;
+	}
+	targets = arena_new_n(arena, room, struct policy_component);
+	if (is_plain(r))
+		targets[n++] =
+		    (struct policy_component){r->component, slice_none()};
 	for (size_t i = 0; i < set->n_manifests; i++) {
 		const struct policy_manifest *m = &set->manifests[i];
 
-		if (!slice_eq(m->id, r->component))
+		if (!names(r, m))
 			continue;
-		for (size_t j = 0; j < m->n_components; j++)
-			add_revoked(set, r->id, m->components[j].id,
-			    (struct slice){0});
+		++*named;
+		for (size_t c = 0; c < m->n_components; c++)
+			targets[n++] =
+			    (struct policy_component){m->components[c].id,
+			        is_plain(r) ? slice_none()
+			                    : m->components[c].digest};
 	}
+	*out = targets;
+	return n;
 }
 
 static void
-expand_manifest(struct policy_set *set, const struct pending_revocation *r)
+revoke_manifest(struct policy_set *set, struct slice digest)
 {
-	const struct policy_manifest *m = policy_find_manifest(set, r->digest);
-
 	set->revoked_manifests = mem_realloc(set->revoked_manifests,
 	    (set->n_revoked_manifests + 1) * sizeof(struct slice));
-	set->revoked_manifests[set->n_revoked_manifests++] = r->digest;
-	for (size_t i = 0; m != NULL && i < m->n_components; i++)
-		add_revoked(set, r->id, m->components[i].id,
-		    m->components[i].digest);
+	set->revoked_manifests[set->n_revoked_manifests++] = digest;
 }
+
+/* Of a range or a signer: the manifests there are; one that is uploaded later
+ * comes with another epoch. */
+static void
+expand(struct policy_set *set, const struct policy_revocation *r)
+{
+	struct policy_component *targets;
+	size_t named,
+	    n = policy_revocation_targets(set, r, set->arena, &targets, &named);
+
+	set->revoked = mem_realloc(set->revoked,
+	    (set->n_revoked + n + 1) * sizeof(*set->revoked));
+	for (size_t i = 0; i < n; i++)
+		set->revoked[set->n_revoked++] =
+		    (struct revoked){targets[i].id, targets[i].digest, r->id};
+	if (r->manifest.n > 0)
+		revoke_manifest(set, r->manifest);
+	for (size_t i = 0;
+	     !is_plain(r) && r->manifest.n == 0 && i < set->n_manifests; i++) {
+		if (names(r, &set->manifests[i]))
+			revoke_manifest(set, set->manifests[i].digest);
+	}
+}
+
+/* --- sorting ------------------------------------------------------------------------ */
 
 static int
 by_rank(const void *a, const void *b)
@@ -263,12 +337,8 @@ policy_build(struct policy_builder *b)
 {
 	struct policy_set *set = b->set;
 
-	for (size_t i = 0; i < b->n_revocations; i++) {
-		if (b->revocations[i].digest.n > 0)
-			expand_manifest(set, &b->revocations[i]);
-		else
-			expand_component(set, &b->revocations[i]);
-	}
+	for (size_t i = 0; i < b->n_revocations; i++)
+		expand(set, &b->revocations[i]);
 	if (set->n_rules > 0)
 		qsort(set->rules, set->n_rules, sizeof(set->rules[0]), by_rank);
 	set->index = rule_index_new(set->rules, set->n_rules);

@@ -61,10 +61,7 @@ struct policy_builder {
 	size_t n_channels;
 	struct channel *channels;
 	size_t room_manifests, room_rules, room_revocations;
-	struct pending_revocation {
-		int64_t id;
-		struct slice component, digest;
-	} * revocations;
+	struct policy_revocation *revocations;
 	size_t n_revocations;
 };
 

@@ -51,8 +51,6 @@
 	"nullif(t.image, '\\x'), $5::int8 FROM unnest($3::bytea[], "       \
 	"$4::bytea[]) AS t (id, image) ON CONFLICT DO NOTHING"
 
-#define SQL_ENVELOPES "SELECT digest, component, envelope FROM manifest"
-
 /* --- trust anchors ----------------------------------------------------------- */
 
 #define SQL_ANCHOR_JSON                                                  \
@@ -527,12 +525,13 @@
 	                                   "WHERE revocation_id > $1::bigint ORDER BY revocation_id LIMIT $2::int"
 
 /* Who is affected is found out by the nodes, afterwards. */
-#define SQL_REVOCATION_ADD                                                  \
-	"INSERT INTO revocation (domain_id, target, component, digest, "    \
-	"components, label, reason, advisory, author, epoch, created_us, "  \
-	"digests, spread_done) VALUES ($1::int, $2, $3::bytea, $4::bytea, " \
-	"$5::bytea[], $6, $7, $8, $9, $10, $11, $12::bytea[], false) "      \
-	"RETURNING revocation_id"
+#define SQL_REVOCATION_ADD                                                 \
+	"INSERT INTO revocation (domain_id, target, component, digest, "   \
+	"components, label, reason, advisory, author, epoch, created_us, " \
+	"digests, first_sequence, last_sequence, signer, deadline_us, "    \
+	"spread_done) VALUES ($1::int, $2, $3::bytea, $4::bytea, "         \
+	"$5::bytea[], $6, $7, $8, $9, $10, $11, $12::bytea[], $13::int8, " \
+	"$14::int8, $15, $16::int8, false) RETURNING revocation_id"
 
 /* The blast radius: who holds a target by the last inventory, who has an
  * Update under way that brings one, and how old that knowledge is.  $4 is a
@@ -568,37 +567,58 @@
 	                   "'active_devices', (SELECT count(*) FROM device WHERE status = "       \
 	                   " 'active'))"
 
-#define SQL_REVOCATION_GET                                                                                             \
-	"SELECT json_build_object('id', r.revocation_id, 'target', r.target, "                                         \
-	"'label', r.label, 'reason', r.reason, 'advisory', r.advisory, "                                               \
-	"'author', r.author, 'epoch', r.epoch, 'created_at', " SQL_TIME("r.created_us") ", 'in_force_at', " SQL_TIME(  \
-	    "r.in_force_us") ", 'in_force_ms', "                                                                       \
-	                     "(r.in_force_us - r.created_us) / 1000, 'lifted_at', " SQL_TIME(                          \
-	                         "r.lifted_us") ", 'counting', NOT r.spread_done, 'affected', count(d.device_id), "    \
-	                                        "'offered', count(d.offered_us), 'acknowledged', "                     \
-	                                        "count(d.acknowledged_us), 'verified', count(d.verified_us), "         \
-	                                        "'unconfirmed', (SELECT count(*) FROM device_seen s JOIN device v "    \
-	                                        " USING (domain_id, device_id) WHERE v.status = 'active' AND "         \
-	                                        " s.stamp_epoch < r.epoch AND NOT EXISTS (SELECT FROM "                \
-	                                        " revocation_device x WHERE x.domain_id = s.domain_id AND "            \
-	                                        " x.revocation_id = r.revocation_id AND x.device_id = s.device_id)), " \
-	                                        "'ttr_ms', json_build_object("                                         \
-	                                        "'p50', percentile_disc(0.5) WITHIN GROUP (ORDER BY "                  \
-	                                        " d.verified_us - r.created_us) / 1000, "                              \
-	                                        "'p99', percentile_disc(0.99) WITHIN GROUP (ORDER BY "                 \
-	                                        " d.verified_us - r.created_us) / 1000, "                              \
-	                                        "'max', max(d.verified_us - r.created_us) / 1000)) "                   \
-	                                        "FROM revocation r LEFT JOIN revocation_device d "                     \
-	                                        "USING (domain_id, revocation_id) WHERE r.revocation_id = $1::bigint " \
-	                                        "GROUP BY r.domain_id, r.revocation_id"
+/* How far it is; $2 is now.  What is verified was shown gone by an answer to
+ * a question newer than all that was done to the device; attested, if it
+ * proved itself then. */
+#define SQL_REVOCATION_GET                                                                                                             \
+	"SELECT json_build_object('id', r.revocation_id, 'target', r.target, "                                                         \
+	"'label', r.label, 'first_sequence', r.first_sequence, "                                                                       \
+	"'last_sequence', r.last_sequence, 'reason', r.reason, 'advisory', "                                                           \
+	"r.advisory, 'author', r.author, 'epoch', r.epoch, 'created_at', " SQL_TIME("r.created_us") ", 'in_force_at', " SQL_TIME(      \
+	    "r.in_force_us") ", 'in_force_ms', "                                                                                       \
+	                     "(r.in_force_us - r.created_us) / 1000, 'lifted_at', " SQL_TIME("r.lifted_us") ", 'deadline', " SQL_TIME( \
+	                         "r.deadline_us") ", "                                                                                 \
+	                                          "'counting', NOT r.spread_done, 'affected', count(d.device_id), "                    \
+	                                          "'offered', count(d.offered_us), 'acknowledged', "                                   \
+	                                          "count(d.acknowledged_us), 'verified', count(d.verified_us), "                       \
+	                                          "'attested', count(*) FILTER (WHERE d.verified_us IS NOT NULL AND "                  \
+	                                          " d.attested), 'reported', count(*) FILTER (WHERE d.verified_us IS "                 \
+	                                          " NOT NULL AND NOT d.attested), 'overdue', count(*) FILTER (WHERE "                  \
+	                                          " d.device_id IS NOT NULL AND d.verified_us IS NULL AND "                            \
+	                                          " r.deadline_us < $2::int8), "                                                       \
+	                                          "'unconfirmed', (SELECT count(*) FROM device_seen s JOIN device v "                  \
+	                                          " USING (domain_id, device_id) WHERE v.status = 'active' AND "                       \
+	                                          " s.stamp_epoch < r.epoch AND NOT EXISTS (SELECT FROM "                              \
+	                                          " revocation_device x WHERE x.domain_id = s.domain_id AND "                          \
+	                                          " x.revocation_id = r.revocation_id AND x.device_id = s.device_id)), "               \
+	                                          "'ttr_ms', json_build_object(" SQL_TTR(                                              \
+	                                              "p50",                                                                           \
+	                                              "0.5") ", " SQL_TTR("p90",                                                       \
+	                                              "0.9") ", " SQL_TTR("p99",                                                       \
+	                                              "0.99") ", 'max', max(d.verified_us - r.created_us) / 1000)) "                   \
+	                                                      "FROM revocation r LEFT JOIN revocation_device d "                       \
+	                                                      "USING (domain_id, revocation_id) WHERE r.revocation_id = $1::bigint "   \
+	                                                      "GROUP BY r.domain_id, r.revocation_id"
+
+#define SQL_TTR(name, part)                                   \
+	"'" name "', percentile_disc(" part ") WITHIN GROUP " \
+	"(ORDER BY d.verified_us - r.created_us) / 1000"
+
+/* Devices of a revocation that are not verified, with their last contact. */
+#define SQL_REVOCATION_OPEN                                                                  \
+	"SELECT json_build_object('device', d.name, 'class', d.class, "                      \
+	"'status', d.status, 'state', CASE WHEN r.acknowledged_us IS NOT "                   \
+	"NULL THEN 'acknowledged' WHEN r.offered_us IS NOT NULL THEN "                       \
+	"'offered' ELSE 'affected' END, 'last_seen', " SQL_TIME(                             \
+	    "s.seen_us") "), d.name FROM revocation_device r "                               \
+	                 "JOIN device d USING (domain_id, device_id) "                       \
+	                 "JOIN device_seen s USING (domain_id, device_id) "                  \
+	                 "WHERE r.revocation_id = $1::bigint AND r.verified_us IS NULL AND " \
+	                 "d.name > $2 ORDER BY d.name LIMIT $3::int"
 
 #define SQL_REVOCATION_LIFT                             \
 	"UPDATE revocation SET lifted_us = $2::bigint " \
 	"WHERE revocation_id = $1::bigint AND lifted_us IS NULL"
-
-#define SQL_REVOCATIONS_ACTIVE                                     \
-	"SELECT revocation_id, component, digest FROM revocation " \
-	"WHERE lifted_us IS NULL"
 
 /* --- events ------------------------------------------------------------------------------ */
 

@@ -34,7 +34,7 @@ enum db_statement {
 };
 
 enum {
-	DB_PARAMS_MAX = 24
+	DB_PARAMS_MAX = 32
 };
 
 /* `rows` is borrowed until the callback returns; NULL unless TAM_OK. */

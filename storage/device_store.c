@@ -11,7 +11,7 @@
 #include "storage/batch.h"
 
 enum {
-	COLUMNS_MAX = 24,
+	COLUMNS_MAX = 32,
 	ARRAY_TEXT_MAX = 4 << 20
 };
 
@@ -439,6 +439,7 @@ device_answer_query(struct batch *batch, const struct store_answer *a,
 	add_component_digests(&r, &lists[5], a->adds, a->n_adds);
 	add_slices(&r, &lists[6], a->removes, a->n_removes);
 	add_int(&r, a->expires_us);
+	add_int(&r, a->attested);
 	call = batch_add(batch, DB_ANSWER_QUERY, a->device_id, r.values,
 	    deadline_us, on_query_answered,
 	    (struct batch_caller){.cb = (void (*)(void))cb, .arg = arg});

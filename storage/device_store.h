@@ -148,6 +148,7 @@ struct store_answer {
 	size_t n_shown;
 	const int64_t *shown; /* revocations whose target it shows */
 	const char *reason;
+	bool attested;    /* it proved itself in this exchange */
 	int64_t withdraw; /* an Update of this very exchange; 0: none */
 
 	int64_t update_id; /* 0: no Update */

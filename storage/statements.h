@@ -72,11 +72,12 @@
 	" $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::bytea[], "     \
 	" $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[], "   \
 	" $17::int8[], $18::bytea[], $19::bytea[], $20::text[], $21::text[], " \
-	" $22::text[], $23::text[], $24::int8[]) AS e (n, a, b, c, d, e, f, "  \
-	" g, h, i, j, k, l, m, o, p, q, r, s, t, u, v, w, x), LATERAL "        \
-	"wire_answer_query(a::int, b, c, d, e.e, f, g, h, i::int2, j, "        \
+	" $22::text[], $23::text[], $24::int8[], $25::int8[]) "                \
+	" AS e (n, a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, q, r, s, t, "  \
+	" u, v, w, x, y), LATERAL "                                            \
+	"wire_answer_query_as(a::int, b, c, d, e.e, f, g, h, i::int2, j, "     \
 	" k::bytea[], l::bytea[], m::int8[], o, p, q, e.r, e.s, "              \
-	" t::bytea[], u::bytea[], v::bytea[], w::bytea[], x) r"
+	" t::bytea[], u::bytea[], v::bytea[], w::bytea[], x, y <> 0) r"
 
 #define SQL_WIRE_ANSWER_UPDATE                                                \
 	"SELECT e.n, r.verdict, r.version, r.had_revocations::int::int8 "     \
@@ -175,8 +176,9 @@
 
 #define SQL_TOKEN_KEY_DROP "DELETE FROM token_key WHERE retire_us < $1"
 
-#define SQL_MANIFESTS_OF                                              \
-	"SELECT domain_id, digest, component_id, sequence, envelope " \
+#define SQL_MANIFESTS_OF                                               \
+	"SELECT domain_id, digest, component_id, sequence, envelope, " \
+	"signer "                                                      \
 	"FROM manifest WHERE domain_id = $1 ORDER BY component_id, sequence"
 
 #define SQL_CHANNELS \
@@ -187,8 +189,8 @@
 	"WHERE domain_id = $1 ORDER BY name"
 
 #define SQL_REVOCATIONS                                               \
-	"SELECT revocation_id, epoch, component, digest, "            \
-	"array_to_json(components)::text "                            \
+	"SELECT revocation_id, component, digest, first_sequence, "   \
+	"last_sequence, signer "                                      \
 	"FROM revocation WHERE domain_id = $1 AND lifted_us IS NULL " \
 	"ORDER BY revocation_id"
 

@@ -162,6 +162,7 @@ on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 	    .n_shown = decision.n_shown,
 	    .shown = decision.shown,
 	    .reason = decision.reason,
+	    .attested = o->attestation == POLICY_ATTESTED,
 	    .opener = SLICE_LIT(""),
 	    .content = o->inventory.hash};
 	if (device_answer_query(o->worker->batch, &a,

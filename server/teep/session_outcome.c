@@ -46,7 +46,8 @@ on_concluded(enum tam_err err, enum store_verdict verdict, bool had_revocations,
 	(void)session_epoch_moved(s);
 	if (wants_verification(s, had_revocations)) {
 		COUNT(&s->worker->counters, verify_requests);
-		session_ask(s, false, slice_none());
+		/* Where devices prove themselves, what is gone is proven too. */
+		session_ask(s, s->profile->ask_attest, slice_none());
 	} else {
 		session_answer_nothing(s);
 	}

@@ -421,6 +421,7 @@ promise(struct session *s)
 	    .n_shown = s->decision.n_shown,
 	    .shown = s->decision.shown,
 	    .reason = reason_of(s),
+	    .attested = s->attestation == POLICY_ATTESTED,
 	    .withdraw = s->withdraw,
 	    .opener = SLICE_LIT(""),
 	    .content = s->content};

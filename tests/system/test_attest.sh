@@ -253,5 +253,32 @@ settle
 play quiet $final "${certified[@]}"
 [ "$(drops cert_revoked)" = 8 ] || die "revoked: $(drops cert_revoked)"
 if "$tamctl" device-ca put bad certificates=nonsense 2>/dev/null; then die "nonsense is a CA"; fi
+
+# Devices that prove themselves when they show a target gone are told apart.
+policy any
+sql "DELETE FROM device_key WHERE device_id NOT IN (SELECT device_id FROM device WHERE name LIKE 'agent-%');
+     UPDATE device SET status = 'decommissioned' WHERE name NOT LIKE 'agent-%'" >/dev/null
+revoke_while() { # OPTIONS... -> status in status.json
+	reset
+	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt \
+	    --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
+	    --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
+	    --rounds 0 --interval 0.3 --duration 5 "$@" >fleet.out 2>&1 &
+	fleet=$!
+	holds() { [ "$(sql 'SELECT count(*) FROM device_component')" = 8 ]; }
+	try_for 10 holds || die "nobody holds it: $(cat fleet.out)"
+	revocation=$("$tamctl" -o json revocation create component=$draft_component reason=test | json_number id)
+	done_() { "$tamctl" -o json revocation status "$revocation" | tr -d ' \n' >status.json && grep -q '"verified":8,' status.json; }
+	try_for 10 done_ || die "not verified: $(cat status.json)"
+	wait $fleet || true
+	"$tamctl" revocation lift "$revocation" reason=next >/dev/null
+	settle
+}
+revoke_while --uri "$new" "${passport[@]}"
+grep -q '"attested":8,"reported":0,' status.json || die "attested: $(cat status.json)"
+revoke_while --uri $final
+grep -q '"attested":0,"reported":8,' status.json || die "reported: $(cat status.json)"
 stop_node 1
 

@@ -11,6 +11,7 @@ make_world
 start_node 1
 draft_policy
 cd "$work"
+rm -f ./*.pem ./*.pub
 enrol 4 --keys p256
 lib=$(make_component vendor/lib 1 lib)
 other=$(make_component vendor/other 1 other)
@@ -74,6 +75,70 @@ sql "DELETE FROM node_lease WHERE node_id = 'node1'" >/dev/null # it has expired
 settle
 fleet --agents 4 --keys p256 --rounds 3 --absent vendor/lib --expect vendor/other >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
 status
-grep -q '"verified":4,' status.json || die "verified: $(cat status.json)"
+grep -q '"verified":4,"attested":0,"reported":4,"overdue":0,' status.json || die "verified: $(cat status.json)"
 grep -q '"unconfirmed":19999,' status.json || die "unconfirmed: $(cat status.json)"
+[ "$("$tamctl" -o name revocation devices "$id" limit=200 | wc -l)" = 200 ] || die "the stragglers are not listed"
+"$tamctl" revocation devices "$id" limit=1 | grep -q '^r000001.*affected' || die "stragglers: $("$tamctl" revocation devices "$id" limit=1)"
+
+# A range of sequence numbers: those manifests, their images, and what is
+# uploaded into it later.
+"$tamctl" revocation lift "$id" reason=done >/dev/null
+sql "DELETE FROM device_component; DELETE FROM outstanding_update; DELETE FROM revocation_device; DELETE FROM device_label WHERE device_id IN
+	(SELECT device_id FROM device WHERE name LIKE 'r%'); DELETE FROM device_seen WHERE device_id IN (SELECT device_id FROM device
+	WHERE name LIKE 'r%'); DELETE FROM device WHERE name LIKE 'r%';
+     UPDATE device_seen SET inventory_hash = NULL, open_work = false, version = version + 1" >/dev/null
+two=$(make_component vendor/app 2 two)
+three=$(make_component vendor/app 3 three)
+five=$(make_component vendor/app 5 five)
+put_policy base "$three"
+fleet --agents 4 --keys p256 --expect vendor/app >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
+for bad in 'first_sequence=4 last_sequence=3' 'first_sequence=-1' 'signer=x first_sequence=1' 'deadline_s=0' 'manifest=00' 'signer=x'; do
+	args=(component=vendor/app)
+	case $bad in signer=*) args=() ;; esac
+	case $bad in 'signer=x') args=(component=vendor/app) ;; esac
+	# shellcheck disable=SC2086  # fields
+	if "$tamctl" revocation create "${args[@]}" $bad reason=x dry_run=true 2>bad.err; then die "$bad was taken"; fi
+	grep -q ' 422 .* at /' bad.err || die "$bad: $(cat bad.err)"
+done
+radius component=vendor/app first_sequence=3 last_sequence=4
+says '"affected":4,'
+radius component=vendor/app last_sequence=2
+says '"affected":0,'
+id=$("$tamctl" -o json revocation create component=vendor/app first_sequence=2 last_sequence=4 deadline_s=1 reason=range | json_number id)
+settle
+if make_component vendor/app 4 four 2>bad.err; then die "what is revoked was uploaded"; fi
+grep -q suit_revoked bad.err || die "upload: $(cat bad.err)"
+put_policy base "$five"
+fleet --agents 4 --keys p256 --rounds 3 --expect vendor/app >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
+[ "$(sql "SELECT count(*) FROM device_component c JOIN manifest_component m ON m.component = c.component AND m.image = c.digest
+	WHERE m.digest = '\\x$five'")" = 4 ] || die "not all have what is beyond the range"
+gone() { status && grep -q '"verified":4,' status.json && grep -q '"overdue":0,' status.json && grep -q '"unconfirmed":0,' status.json; }
+try_for 10 gone || die "range: $(cat status.json)"
+grep -q '"target":"range"' status.json || die "range: $(cat status.json)"
+[ "$("$tamctl" -o name revocation devices "$id" | wc -l)" = 0 ] || die "stragglers of what is done"
+# It can be lifted, and then it is not revoked.
+"$tamctl" revocation lift "$id" reason=mistake >/dev/null
+settle
+make_component vendor/app 6 four >/dev/null || die "lifted, and still refused"
+
+# All that one signer published.
+"$tamctl" suit keygen --curve p256 --key stolen.pem --public stolen.pub
+"$tamctl" trust-anchor put stolen public_key=@stolen.pub >/dev/null
+printf evil >evil.payload
+"$tamctl" suit create --key stolen.pem --component vendor/evil --sequence 1 --vendor $vendor --class $class_id \
+    --payload evil.payload --out evil.suit
+evil=$("$tamctl" -o name manifest upload evil.suit)
+put_policy base "$five" "$evil"
+fleet --agents 4 --keys p256 --signer stolen.pub --expect vendor/evil >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
+radius signer=stolen
+says '"affected":4,'
+id=$("$tamctl" -o json revocation create signer=stolen reason=stolen | json_number id)
+settle
+fleet --agents 4 --keys p256 --signer stolen.pub --rounds 3 --absent vendor/evil --expect vendor/app >fleet.out 2>&1 ||
+	die "what a stolen key signed is still sent: $(cat fleet.out)"
+"$tamctl" suit create --key stolen.pem --component vendor/more --sequence 1 --vendor $vendor --class $class_id \
+    --payload evil.payload --out evil.suit
+if "$tamctl" manifest upload evil.suit 2>bad.err; then die "a stolen key's manifest was taken"; fi
+grep -q suit_revoked bad.err || die "stolen: $(cat bad.err)"
+try_for 10 gone || die "signer: $(cat status.json)"
 stop_node 2

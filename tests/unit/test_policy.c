@@ -223,7 +223,8 @@ START_TEST(a_revocation_outranks_every_rule)
 
 	add_manifest("a", 1, 10);
 	add_policy("p", wants("", 100, 1));
-	policy_add_revocation(builder, 7, SLICE_LIT("a"), (struct slice){0});
+	policy_add_revocation(builder,
+	    &(struct policy_revocation){.id = 7, .component = SLICE_LIT("a")});
 	set = build();
 	d = decide(set, "cam", "a", 1);
 	ck_assert_uint_eq(d.n_unlinks, 1);
@@ -246,8 +247,9 @@ START_TEST(a_revoked_manifest_is_replaced_by_another_of_its_id)
 	add_manifest("a", 1, 10);
 	add_manifest("a", 2, 10);
 	add_policy("p", wants("", 0, 2));
-	policy_add_revocation(builder, 8, (struct slice){0},
-	    SLICE_OF(digests[1]));
+	policy_add_revocation(builder,
+	    &(struct policy_revocation){.id = 8,
+	        .manifest = SLICE_OF(digests[1])});
 	set = build();
 	d = decide(set, "cam", "a", 1);
 	ck_assert_uint_eq(d.n_manifests, 1);
@@ -418,7 +420,9 @@ START_TEST(a_revocation_reaches_what_depends_on_its_target)
 	add_policy("p",
 	    arena_printf(arena, "{\"components\": [{\"manifest\": \"%s\"}]}",
 	        digest_text(1)));
-	policy_add_revocation(builder, 7, SLICE_LIT("base"), slice_none());
+	policy_add_revocation(builder,
+	    &(struct policy_revocation){.id = 7,
+	        .component = SLICE_LIT("base")});
 	set = build();
 	ck_assert(policy_is_revoked(set,
 	    policy_find_manifest(set, SLICE_OF(digests[1]))));
