@@ -97,8 +97,8 @@ read_rest(struct api_request *r, struct asked *a, int64_t now_us)
 	if (seconds < 1 || seconds > DEADLINE_MAX_S)
 		return api_problem(r, 422, "invalid_value", "/deadline_s",
 		    "must be from 1 to %d", DEADLINE_MAX_S);
-	a->deadline = arena_printf(r->arena, "%lld",
-	    (long long)(now_us + seconds * CLOCK_SECOND));
+	now_us += seconds * CLOCK_SECOND;
+	a->deadline = arena_printf(r->arena, "%lld", (long long)now_us);
 	return TAM_OK;
 }
 

@@ -9,6 +9,8 @@
 
 #include "lib/base/buf.h"
 
+struct client_options;
+
 enum {
 	CTL_OK = 0,
 	CTL_FAILED = 1,
@@ -23,6 +25,9 @@ int ctl_key(int argc, char **argv);
 int ctl_suit(int argc, char **argv);
 /* 0 accepted, 1 rejected, 2 not decodable. */
 int ctl_inspect(int argc, char **argv);
+int ctl_completion(int argc, char **argv);
+/* What follows "revocation wait"; 1 when the deadline came first. */
+int ctl_revocation_wait(const struct client_options *, int argc, char **argv);
 
 /* A whole file, "-" being standard input; false after complaining. */
 bool ctl_read_file(const char *path, struct buf *);

@@ -8,6 +8,7 @@
 
 #include "admin/ctl/client.h"
 #include "admin/ctl/ctl.h"
+#include "admin/ctl/output.h"
 #include "admin/table.h"
 #include "lib/base/mem.h"
 #include "lib/codec/crypto.h"
@@ -20,7 +21,7 @@
 
 struct ctl {
 	struct client_options client;
-	const char *output; /* table, json or name */
+	const char *output; /* table, json, csv or name */
 	const char *query;
 	struct buf token;
 };
@@ -31,7 +32,7 @@ static void
 print_commands(FILE *to)
 {
 	(void)fputs("usage: tamctl [-s SERVER] [-t TOKEN-FILE] [-C CA-FILE] "
-	            "[-o table|json|name]\n"
+	            "[-o table|json|csv|name]\n"
 	            "              [-q QUERY] NOUN VERB [ARGUMENT]...\n\n",
 	    to);
 	for (size_t i = 0; i < API_ROUTE_COUNT; i++) {
@@ -41,11 +42,14 @@ print_commands(FILE *to)
 		    r->summary);
 	}
 	(void)
-	    fputs("\n  db            status|plan|migrate|verify|accept-restore"
+	    fputs("  revocation    wait      Wait until no device is left; "
+	          "deadline=SECONDS\n"
+	          "\n  db            status|plan|migrate|verify|accept-restore"
 	          "\n  bootstrap     the first domain, its keys and an "
 	          "administrator"
 	          "\n  key           add|use|retire: the TAM's own keys"
 	          "\n  suit          create|keygen"
+	          "\n  completion    bash|zsh: a script for the shell"
 	          "\n  inspect       what a message, envelope, report or token "
 	          "says, and holds\n",
 	        to);
@@ -215,92 +219,7 @@ make_body(const struct api_route *r, int argc, char **argv, struct buf *body)
 	}
 }
 
-/* --- the answer ----------------------------------------------------------------------- */
-
-static void
-print_cell(const json_t *v)
-{
-	char *text;
-
-	if (v == NULL || json_is_null(v)) {
-		(void)fputs("-", stdout);
-	} else if (json_is_string(v)) {
-		(void)fputs(json_string_value(v), stdout);
-	} else {
-		text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
-		(void)fputs(text, stdout);
-		free(text);
-	}
-}
-
-static void
-print_row(const char *columns, const json_t *row, bool name_only)
-{
-	char column[64];
-
-	while (*columns != '\0') {
-		size_t n = strcspn(columns, ",");
-
-		(void)snprintf(column, sizeof(column), "%.*s", (int)n, columns);
-		if (row == NULL)
-			(void)fputs(column, stdout);
-		else
-			print_cell(json_object_get(row, column));
-		columns += n + (columns[n] == ',');
-		if (name_only)
-			break;
-		if (*columns != '\0')
-			(void)fputc('\t', stdout);
-	}
-	(void)fputc('\n', stdout);
-}
-
-static void
-print_items(const struct ctl *ctl, const struct api_route *r, json_t *items)
-{
-	bool name_only = strcmp(ctl->output, "name") == 0;
-	size_t i;
-	json_t *item;
-
-	if (!name_only)
-		print_row(r->columns, NULL, false);
-	json_array_foreach(items, i, item)
-	    print_row(r->columns, item, name_only);
-}
-
-static void
-print_object(json_t *doc)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach(doc, key, value)
-	{
-		(void)printf("%s\t", key);
-		print_cell(value);
-		(void)fputc('\n', stdout);
-	}
-}
-
-static void
-print_answer(const struct ctl *ctl, const struct api_route *r,
-    struct client_answer *a)
-{
-	json_t *doc = NULL, *items;
-
-	if (strcmp(ctl->output, "json") != 0)
-		doc = json_loadb((const char *)a->body.p, a->body.n, 0, NULL);
-	items = json_object_get(doc, "items");
-	if (items != NULL)
-		print_items(ctl, r, items);
-	else if (doc != NULL && r->columns[0] != '\0')
-		print_row(r->columns, doc, strcmp(ctl->output, "name") == 0);
-	else if (doc != NULL)
-		print_object(doc);
-	else
-		(void)fwrite(a->body.p, 1, a->body.n, stdout);
-	json_decref(doc);
-}
+/* --- the request, sent ------------------------------------------------------------ */
 
 static void
 print_problem(struct client_answer *a)
@@ -343,7 +262,7 @@ call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 	} else {
 		status = answer.status < 300 ? CTL_OK : CTL_FAILED;
 		if (status == CTL_OK)
-			print_answer(ctl, r, &answer);
+			output_answer(ctl->output, r, buf_slice(&answer.body));
 		else
 			print_problem(&answer);
 		client_answer_fini(&answer);
@@ -380,6 +299,8 @@ run_local(int argc, char **argv)
 		return ctl_key(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "suit") == 0)
 		return ctl_suit(argc, argv);
+	if (argc > 0 && strcmp(argv[0], "completion") == 0)
+		return ctl_completion(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "inspect") == 0)
 		return ctl_inspect(argc, argv);
 	return -1;
@@ -391,6 +312,7 @@ main(int argc, char **argv)
 	struct ctl ctl = {.output = "table"};
 	const char *token_file = getenv("TAMCTL_TOKEN_FILE");
 	const struct api_route *r;
+	bool waits;
 	int c, status;
 
 	ctl.client.server = getenv("TAMCTL_SERVER");
@@ -417,8 +339,10 @@ main(int argc, char **argv)
 	status = run_local(argc, argv);
 	if (status >= 0)
 		return status;
-	r = argc < 2 ? NULL : find_route(argv[0], argv[1]);
-	if (r == NULL) {
+	waits = argc >= 2 && strcmp(argv[0], "revocation") == 0 &&
+	    strcmp(argv[1], "wait") == 0;
+	r = argc < 2 || waits ? NULL : find_route(argv[0], argv[1]);
+	if ((r == NULL && !waits) || !output_is_known(ctl.output)) {
 		print_commands(stderr);
 		return CTL_USAGE;
 	}
@@ -426,7 +350,8 @@ main(int argc, char **argv)
 		ctl.client.server = "localhost:8444";
 	if (!read_token(&ctl, token_file))
 		return CTL_USAGE;
-	status = call(&ctl, r, argc - 2, argv + 2);
+	status = waits ? ctl_revocation_wait(&ctl.client, argc - 2, argv + 2)
+	               : call(&ctl, r, argc - 2, argv + 2);
 	buf_fini(&ctl.token);
 	return status;
 }

@@ -78,6 +78,21 @@ status
 grep -q '"verified":4,"attested":0,"reported":4,"overdue":0,' status.json || die "verified: $(cat status.json)"
 grep -q '"unconfirmed":19999,' status.json || die "unconfirmed: $(cat status.json)"
 [ "$("$tamctl" -o name revocation devices "$id" limit=200 | wc -l)" = 200 ] || die "the stragglers are not listed"
+status=0
+"$tamctl" revocation wait "$id" deadline=1 2>wait.err || status=$?
+[ $status = 1 ] || die "waited with $status"
+grep -q 'in force, affected 20005, verified 4, unconfirmed 19999' wait.err || die "wait: $(cat wait.err)"
+for bad in x -1 '' 7x; do
+	status=0
+	"$tamctl" revocation wait "$bad" 2>/dev/null || status=$?
+	[ $status = 2 ] || die "waited for '$bad' with $status"
+done
+status=0
+"$tamctl" revocation wait 99 2>/dev/null || status=$?
+[ $status = 1 ] || die "waited for nothing with $status"
+"$tamctl" -o csv revocation devices "$id" limit=2 | tr -d '\r' >devices.csv
+[ "$(head -n 2 devices.csv | cut -d, -f1-4 | tr '\n' ' ')" = 'device,class,status,state r000001,c1,active,affected ' ] ||
+	die "csv: $(cat devices.csv)"
 "$tamctl" revocation devices "$id" limit=1 | grep -q '^r000001.*affected' || die "stragglers: $("$tamctl" revocation devices "$id" limit=1)"
 
 # A range of sequence numbers: those manifests, their images, and what is
@@ -87,7 +102,7 @@ sql "DELETE FROM device_component; DELETE FROM outstanding_update; DELETE FROM r
 	(SELECT device_id FROM device WHERE name LIKE 'r%'); DELETE FROM device_seen WHERE device_id IN (SELECT device_id FROM device
 	WHERE name LIKE 'r%'); DELETE FROM device WHERE name LIKE 'r%';
      UPDATE device_seen SET inventory_hash = NULL, open_work = false, version = version + 1" >/dev/null
-two=$(make_component vendor/app 2 two)
+make_component vendor/app 2 two >/dev/null
 three=$(make_component vendor/app 3 three)
 five=$(make_component vendor/app 5 five)
 put_policy base "$three"
@@ -140,5 +155,20 @@ fleet --agents 4 --keys p256 --signer stolen.pub --rounds 3 --absent vendor/evil
     --payload evil.payload --out evil.suit
 if "$tamctl" manifest upload evil.suit 2>bad.err; then die "a stolen key's manifest was taken"; fi
 grep -q suit_revoked bad.err || die "stolen: $(cat bad.err)"
-try_for 10 gone || die "signer: $(cat status.json)"
+"$tamctl" revocation wait "$id" deadline=20 2>wait.err || die "wait: $(cat wait.err)"
+gone || die "signer: $(cat status.json)"
+
+# The shell completes what the table has.
+"$tamctl" completion bash >completion.bash
+complete_() { # WORD... -> what may follow
+	# shellcheck source=/dev/null
+	(. ./completion.bash && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _tamctl && echo "${COMPREPLY[*]}")
+}
+[ "$(complete_ tamctl revo)" = revocation ] || die "completion: $(complete_ tamctl revo)"
+[ "$(complete_ tamctl revocation w)" = wait ] || die "completion: $(complete_ tamctl revocation w)"
+[ "$(complete_ tamctl device set update)" = update_bytes= ] || die "completion: $(complete_ tamctl device set update)"
+[ "$(complete_ tamctl key r)" = retire ] || die "completion: $(complete_ tamctl key r)"
+"$tamctl" completion zsh 2>&1 | grep -q bashcompinit || die "no completion for zsh"
+if "$tamctl" completion fish 2>/dev/null; then die "completion for fish"; fi
+if "$tamctl" -o xml device list 2>/dev/null; then die "an output nobody knows"; fi
 stop_node 2
