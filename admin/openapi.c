@@ -91,6 +91,8 @@ operation_of(const struct api_route *r)
 	    parameters_of(r->path), "responses", "200", "description", "done",
 	    "default", "description", "problem+json (RFC 9457)");
 
+	if ((r->roles & TWO_PERSONS) != 0)
+		(void)json_object_set_new(op, "x-two-persons", json_true());
 	if (r->body != BODY_NONE)
 		(void)json_object_set_new(op, "requestBody", body_of(r));
 	return op;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/proposals.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
 #include "lib/codec/crypto.h"
@@ -276,8 +277,8 @@ check_fields(struct api_request *r)
 	return TAM_OK;
 }
 
-static enum tam_err
-read_body(struct api_request *r)
+enum tam_err
+api_read_body(struct api_request *r)
 {
 	json_error_t where;
 
@@ -360,13 +361,16 @@ sign_in(struct api_request *r, const char *authorization)
 static enum tam_err
 in_transaction(struct api_request *r)
 {
+	bool done = false;
 	enum tam_err err = sql_script(r->sql, "BEGIN");
 
 	if (err == TAM_OK)
 		err = SQL_EXEC(r->sql, NULL, SQL_BIND_DOMAIN, r->domain_text);
 	if (err != TAM_OK)
 		return api_sql_problem(r, err);
-	err = api_handlers[r->route - api_routes](r);
+	err = proposal_stop(r, &done);
+	if (err == TAM_OK && !done)
+		err = api_handlers[r->route - api_routes](r);
 	if (err == TAM_OK) {
 		err = sql_script(r->sql, "COMMIT");
 		return err == TAM_OK ? TAM_OK : api_sql_problem(r, err);
@@ -386,7 +390,7 @@ api_run(struct api_request *r, const char *authorization)
 	buf_init(&r->response, API_RESPONSE_MAX);
 	err = sign_in(r, authorization);
 	if (err == TAM_OK)
-		err = read_body(r);
+		err = api_read_body(r);
 	if (err == TAM_OK)
 		err = in_transaction(r);
 	if (r->response.full)

@@ -35,6 +35,7 @@ struct api_request {
 	char domain_text[16]; /* the same, as an SQL parameter */
 	char *principal, *domain;
 	int role;
+	bool approved; /* by a second person */
 
 	struct sql *sql;
 	struct cose_crypto *crypto;
@@ -94,6 +95,9 @@ enum tam_err api_list(struct api_request *, int64_t limit,
 	api_list((r), (limit), (statement),                         \
 	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
 	    (const char *[]){__VA_ARGS__})
+
+/* Reads and checks the body again: of a request that was kept. */
+enum tam_err api_read_body(struct api_request *);
 
 /* Writes the audit event of this request; before and after are JSON or NULL. */
 enum tam_err api_audit(struct api_request *, const char *object,

@@ -35,6 +35,8 @@ const struct api_field api_domain_fields[] =
         {"enrol_class", TYPE_STRING, false, "class of new devices"},
         {"rekey", TYPE_STRING, false,
             "refuse, pending or auto: a new key of a known identity"},
+        {"two_persons", TYPE_BOOLEAN, false,
+            "whether revocations and trust take a second person"},
         {"passport_s", TYPE_INTEGER, false,
             "how long a result we pass back is good; 0: none is"},
         {"teep_profile", TYPE_STRING, false,

@@ -16,7 +16,9 @@ enum api_role {
 	ROLE_SECURITY = 8,
 	ROLE_AUDITOR = 16,
 	ROLE_ADMIN = 32,
-	ROLE_ANY = 63
+	ROLE_ANY = 63,
+	/* Not a role: where the domain says so, it takes another person. */
+	TWO_PERSONS = 64
 };
 
 enum api_body {
@@ -66,13 +68,13 @@ struct api_field {
 	    "trust-anchor", "list", "name,curve,thumbprint,prefixes",           \
 	    "List the keys whose manifests are trusted")                        \
 	X(anchor_put, "PUT", "/v1/trust-anchors/{name}",                        \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_anchor_fields,           \
-	    "trust-anchor", "put", "", "Trust a signer")                        \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                \
+	    api_anchor_fields, "trust-anchor", "put", "", "Trust a signer")     \
 	X(anchor_get, "GET", "/v1/trust-anchors/{name}", ROLE_ANY, BODY_NONE,   \
 	    NULL, "trust-anchor", "get", "", "Show a trusted signer")           \
 	X(anchor_delete, "DELETE", "/v1/trust-anchors/{name}",                  \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "trust-anchor",        \
-	    "delete", "", "Trust a signer no longer")                           \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_NONE, NULL,          \
+	    "trust-anchor", "delete", "", "Trust a signer no longer")           \
 	X(policy_list, "GET", "/v1/policies", ROLE_ANY, BODY_NONE, NULL,        \
 	    "policy", "list", "name,revision,document", "List the policies")    \
 	X(policy_put, "PUT", "/v1/policies/{name}", ROLE_POLICY | ROLE_ADMIN,   \
@@ -131,8 +133,9 @@ struct api_field {
 	    "", "Host a binary no longer")                                      \
 	X(domain_get, "GET", "/v1/domain", ROLE_ANY, BODY_NONE, NULL,           \
 	    "domain", "get", "", "Show how the domain takes devices in")        \
-	X(domain_patch, "PATCH", "/v1/domain", ROLE_SECURITY | ROLE_ADMIN,      \
-	    BODY_JSON, api_domain_fields, "domain", "set", "",                  \
+	X(domain_patch, "PATCH", "/v1/domain",                                  \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                \
+	    api_domain_fields, "domain", "set", "",                             \
 	    "Change how the domain takes devices in")                           \
 	X(device_rekey, "POST", "/v1/devices/{name}/rekey",                     \
 	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_rekey_fields, "device",  \
@@ -141,11 +144,13 @@ struct api_field {
 	    NULL, "endorsement", "list", "name,curve,thumbprint,hwmodel",       \
 	    "List the keys that may sign Evidence for our own Verifier")        \
 	X(endorsement_put, "PUT", "/v1/endorsements/{name}",                    \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_endorsement_fields,      \
-	    "endorsement", "put", "", "Endorse an attestation key")             \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                \
+	    api_endorsement_fields, "endorsement", "put", "",                   \
+	    "Endorse an attestation key")                                       \
 	X(endorsement_delete, "DELETE", "/v1/endorsements/{name}",              \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "endorsement",         \
-	    "delete", "", "Endorse an attestation key no longer")               \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_NONE, NULL,          \
+	    "endorsement", "delete", "",                                        \
+	    "Endorse an attestation key no longer")                             \
 	X(reference_list, "GET", "/v1/reference-values", ROLE_ANY, BODY_NONE,   \
 	    NULL, "reference-value", "list",                                    \
 	    "name,hwmodel,hwversion,dbgstat,oemboot",                           \
@@ -161,22 +166,24 @@ struct api_field {
 	    "device-ca", "list", "name,certificates,lists",                     \
 	    "List the CAs that vouch for devices")                              \
 	X(device_ca_put, "PUT", "/v1/device-cas/{name}",                        \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_device_ca_fields,        \
-	    "device-ca", "put", "", "Let a CA vouch for devices")               \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                \
+	    api_device_ca_fields, "device-ca", "put", "",                       \
+	    "Let a CA vouch for devices")                                       \
 	X(device_ca_delete, "DELETE", "/v1/device-cas/{name}",                  \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "device-ca",           \
-	    "delete", "", "Let a CA vouch for devices no longer")               \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_NONE, NULL,          \
+	    "device-ca", "delete", "", "Let a CA vouch for devices no longer")  \
 	X(verifier_list, "GET", "/v1/verifiers", ROLE_ANY, BODY_NONE, NULL,     \
 	    "verifier", "list", "name,curve,thumbprint,worst_tier,url",         \
 	    "List whose attestation results are believed")                      \
 	X(verifier_put, "PUT", "/v1/verifiers/{name}",                          \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_verifier_fields,         \
-	    "verifier", "put", "", "Believe a Verifier, or change how")         \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                \
+	    api_verifier_fields, "verifier", "put", "",                         \
+	    "Believe a Verifier, or change how")                                \
 	X(verifier_get, "GET", "/v1/verifiers/{name}", ROLE_ANY, BODY_NONE,     \
 	    NULL, "verifier", "get", "", "Show a Verifier")                     \
 	X(verifier_delete, "DELETE", "/v1/verifiers/{name}",                    \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "verifier", "delete",  \
-	    "", "Believe a Verifier no longer")                                 \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_NONE, NULL,          \
+	    "verifier", "delete", "", "Believe a Verifier no longer")           \
 	X(tam_key_list, "GET", "/v1/tam-keys", ROLE_ANY, BODY_NONE, NULL,       \
 	    "tam-key", "list", "use,curve,thumbprint,created_at",               \
 	    "List the TAM's public keys, for devices to trust and encrypt to")  \
@@ -207,8 +214,8 @@ struct api_field {
 	    NULL, "revocation", "list", "id,target,label,reason,in_force_at",   \
 	    "List the revocations")                                             \
 	X(revocation_create, "POST", "/v1/revocations",                         \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_revocation_fields,       \
-	    "revocation", "create", "",                                         \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                \
+	    api_revocation_fields, "revocation", "create", "",                  \
 	    "Revoke a component or a manifest: it leaves every device")         \
 	X(revocation_get, "GET", "/v1/revocations/{id}", ROLE_ANY, BODY_NONE,   \
 	    NULL, "revocation", "status", "", "Show how far a revocation is")   \
@@ -217,8 +224,19 @@ struct api_field {
 	    "device,class,status,state,last_seen",                              \
 	    "List the devices that did not show it gone yet")                   \
 	X(revocation_lift, "POST", "/v1/revocations/{id}/lift",                 \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_lift_fields,             \
-	    "revocation", "lift", "", "Lift a revocation")                      \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                \
+	    api_lift_fields, "revocation", "lift", "", "Lift a revocation")     \
+	X(proposal_list, "GET", "/v1/proposals", ROLE_ANY, BODY_NONE, NULL,     \
+	    "proposal", "list", "id,action,object,author,state,created_at",     \
+	    "List what waits, or waited, for a second person")                  \
+	X(proposal_approve, "POST", "/v1/proposals/{id}/approve",               \
+	    ROLE_POLICY | ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL,          \
+	    "proposal", "approve", "",                                          \
+	    "Let be done what another person proposed, or did alone")           \
+	X(proposal_reject, "POST", "/v1/proposals/{id}/reject",                 \
+	    ROLE_POLICY | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,                \
+	    api_lift_fields, "proposal", "reject", "",                          \
+	    "Refuse what another person proposed")                              \
 	X(event_list, "GET", "/v1/events", ROLE_ANY, BODY_NONE, NULL, "event",  \
 	    "list", "seq,at,actor,action,object,reason",                        \
 	    "List audit events; ?after=SEQ, ?limit=")                           \

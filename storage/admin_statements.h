@@ -236,9 +236,9 @@
 
 /* --- the domain ------------------------------------------------------------------------- */
 
-#define SQL_DOMAIN_JSON                                                                                 \
-	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                              \
-	"'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
+#define SQL_DOMAIN_JSON                                                                                                             \
+	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                                                          \
+	"'two_persons', two_persons, 'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
 	"rekey, 'teep_profile', teep_profile)"
 
 #define SQL_DOMAIN_GET \
@@ -249,6 +249,8 @@
 	"enrol_status = coalesce(d->>'enrol_status', enrol_status), "  \
 	"enrol_class = coalesce(d->>'enrol_class', enrol_class), "     \
 	"rekey = coalesce(d->>'rekey', rekey), "                       \
+	"two_persons = coalesce((d->>'two_persons')::boolean, "        \
+	" two_persons), "                                              \
 	"passport_s = coalesce((d->>'passport_s')::int, passport_s), " \
 	"teep_profile = coalesce(d->>'teep_profile', teep_profile) "   \
 	"FROM (SELECT $2::jsonb AS d) x WHERE domain_id = $1::int"
@@ -619,6 +621,49 @@
 #define SQL_REVOCATION_LIFT                             \
 	"UPDATE revocation SET lifted_us = $2::bigint " \
 	"WHERE revocation_id = $1::bigint AND lifted_us IS NULL"
+
+/* --- proposals ------------------------------------------------------------------------ */
+
+#define SQL_DOMAIN_TWO_PERSONS \
+	"SELECT two_persons::int FROM domain WHERE domain_id = $1::int"
+
+#define SQL_PROPOSAL_ADD                                                    \
+	"INSERT INTO proposal (domain_id, route, params, query, body, "     \
+	"author, state, reason, created_us, expires_us) "                   \
+	"SELECT $1::int, $2, array(SELECT convert_from(p, 'UTF8') FROM "    \
+	"unnest($3::bytea[]) WITH ORDINALITY AS t (p, n) ORDER BY n), $4, " \
+	"$5::bytea, $6, $7, $8, $9::int8, $10::int8 RETURNING proposal_id"
+
+/* A body that is no text is not shown. */
+#define SQL_PROPOSAL_JSON                                                      \
+	"json_build_object('id', proposal_id, 'action', route, 'object', "     \
+	"array_to_string(params, '/'), 'author', author, 'state', CASE "       \
+	"WHEN state = 'pending' AND expires_us < (extract(epoch FROM "         \
+	"clock_timestamp()) * 1e6)::int8 THEN 'expired' ELSE state END, "      \
+	"'reason', reason, 'decider', decider, 'request', CASE WHEN "          \
+	"substr(body, 1, 1) = '{' THEN convert_from(body, 'UTF8')::json END, " \
+	"'created_at', " SQL_TIME("created_us") ", 'expires_at', " SQL_TIME(   \
+	    "expires_us") ", 'decided_at', " SQL_TIME("decided_us") ")"
+
+#define SQL_PROPOSAL_LIST                                                \
+	"SELECT " SQL_PROPOSAL_JSON ", proposal_id FROM proposal WHERE " \
+	"proposal_id > $1::bigint ORDER BY proposal_id LIMIT $2::int"
+
+#define SQL_PROPOSAL_GET                              \
+	"SELECT " SQL_PROPOSAL_JSON " FROM proposal " \
+	"WHERE proposal_id = $1::bigint"
+
+#define SQL_PROPOSAL_TAKE                                            \
+	"SELECT route, query, body, author, state, "                 \
+	"(state = 'pending' AND expires_us < $2::int8)::int, "       \
+	"convert_to(coalesce(params[1], ''), 'UTF8'), "              \
+	"convert_to(coalesce(params[2], ''), 'UTF8') FROM proposal " \
+	"WHERE proposal_id = $1::bigint FOR UPDATE"
+
+#define SQL_PROPOSAL_DECIDE                                             \
+	"UPDATE proposal SET state = $2, decider = $3, decided_us = "   \
+	"$4::int8, reason = CASE WHEN $5 = '' THEN reason ELSE $5 END " \
+	"WHERE proposal_id = $1::bigint"
 
 /* --- events ------------------------------------------------------------------------------ */
 

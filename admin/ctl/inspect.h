@@ -47,6 +47,9 @@ struct inspect {
 /* TAM_OK: accepted.  TAM_BAD_FILE: it is nothing we know. */
 enum tam_err inspect_bytes(struct inspect *, struct slice);
 
+/* Adds to what is found out; takes the value. */
+void inspect_set(struct inspect *, const char *name, json_t *);
+
 /* Reads PEM, JWK or COSE_Key; false after complaining. */
 bool inspect_add_key(struct inspect *, const char *path);
 

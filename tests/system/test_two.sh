@@ -1,0 +1,128 @@
+#!/bin/bash
+# Two persons: what is hard to take back waits for another, wherever it was
+# asked for; and what one does alone is seen.
+set -euo pipefail
+work=$build/tests/work/test_two
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+trap end_world EXIT
+
+make_world
+start_node 1
+draft_policy
+cd "$work"
+rm -f ./*.pem ./*.pub
+"$tamctl" suit keygen --curve p256 --key k.pem --public k.pub
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout ca.key -out ca.crt -subj /CN=ca 2>/dev/null
+for who in 'bob security' 'carol policy-admin' 'dave viewer'; do
+	name=${who% *}
+	echo "tam_$name" >"keys/$name"
+	sql "INSERT INTO principal VALUES (1, '$name', '${who#* }', sha256('tam_$name'))" >/dev/null
+done
+# Another domain, whose people are nobody here.
+sql "INSERT INTO domain (name, incarnation) VALUES ('other', 1);
+     INSERT INTO principal SELECT domain_id, 'eve', 'admin', sha256('tam_eve') FROM domain WHERE name = 'other'" >/dev/null
+echo tam_eve >keys/eve
+as() { # NAME COMMAND...
+	local name=$1
+	shift
+	TAMCTL_TOKEN_FILE=keys/$name "$tamctl" "$@"
+}
+state() { sql "SELECT state FROM proposal WHERE proposal_id = $1"; }
+world() { # all that two persons guard
+	sql "SELECT md5(concat((SELECT string_agg(t::text, '' ORDER BY name) FROM trust_anchor t),
+		(SELECT string_agg(r::text, '' ORDER BY revocation_id) FROM revocation r),
+		(SELECT string_agg(v::text, '' ORDER BY name) FROM verifier v), (SELECT string_agg(c::text, '' ORDER BY name) FROM device_ca c),
+		(SELECT string_agg(e::text, '' ORDER BY thumbprint) FROM endorsement e), (SELECT two_persons || enrol || rekey FROM domain WHERE domain_id = 1)))"
+}
+
+# What is guarded is told by the API itself, and is this.
+guarded=$(get "$admin_1" /openapi.json | tr -d ' \n' | sed 's/"operationId":/\n/g' |
+	awk -F'"' '/"x-two-persons":true/ { print $2 }' | sort | tr '\n' ' ')
+[ "$guarded" = 'anchor_delete anchor_put device_ca_delete device_ca_put domain_patch endorsement_delete endorsement_put revocation_create revocation_lift verifier_delete verifier_put ' ] ||
+	die "guarded: $guarded"
+
+# Without the rule one person does; the rule itself is taken back by two.
+"$tamctl" verifier put v public_key=@k.pub >/dev/null
+"$tamctl" device-ca put ca certificates=@ca.crt >/dev/null
+"$tamctl" endorsement put e public_key=@k.pub >/dev/null
+first=$("$tamctl" -o json revocation create component=vendor/x reason=test | json_number id)
+"$tamctl" domain set two_persons=true >/dev/null
+before=$(world)
+wanted=0
+proposes() { # COMMAND...: 202, and nothing else happens
+	"$tamctl" -o json "$@" | tr -d ' \n' >answer.json || die "$*: refused"
+	wanted=$((wanted + 1))
+	grep -q '"state":"pending"' answer.json || die "$*: done: $(cat answer.json)"
+	[ "$(world)" = "$before" ] || die "$*: something changed"
+}
+proposes domain set two_persons=false
+proposes trust-anchor put new public_key=@k.pub
+proposes trust-anchor delete draft
+proposes verifier put v2 public_key=@k.pub
+proposes verifier delete v
+proposes device-ca put ca2 certificates=@ca.crt
+proposes device-ca delete ca
+proposes endorsement put e2 public_key=@k.pub
+proposes endorsement delete "$("$tamctl" -o name endorsement list | head -n 1)"
+proposes revocation lift "$first" reason=test
+proposes revocation create component=vendor/y reason=test
+[ "$(sql "SELECT count(*) FROM proposal WHERE state = 'pending'")" = $wanted ] || die "proposals are missing"
+[ $wanted = 11 ] || die "$wanted are guarded here"
+# A dry run does nothing, and needs nobody; what is wrong is not even proposed.
+"$tamctl" -o json revocation create component=vendor/y reason=test dry_run=true | grep -q affected || die "a dry run waits"
+if "$tamctl" revocation create component=vendor/y 2>/dev/null; then die "without a reason"; fi
+if as dave revocation create component=vendor/y reason=x 2>bad.err; then die "a viewer proposes"; fi
+grep -q 403 bad.err || die "a viewer: $(cat bad.err)"
+[ "$(sql 'SELECT count(*) FROM proposal')" = $wanted ] || die "a proposal too many"
+
+# Who may not decide: the same person, one without the role, one of another
+# domain, nobody in particular.
+last=$wanted
+refused() { # WHO TEXT ID
+	if as "$1" proposal approve "$3" 2>bad.err; then die "$1 approved"; fi
+	grep -q -- "$2" bad.err || die "$1: $(cat bad.err)"
+}
+refused token same_person "$last"
+refused dave forbidden "$last"
+refused carol forbidden "$last"
+refused eve not_found "$last"
+refused bob not_found 999
+refused bob not_found 1x
+[ "$(world)" = "$before" ] || die "something changed"
+if sql "UPDATE proposal SET decider = author WHERE proposal_id = $last" 2>/dev/null; then die "the database takes one person for two"; fi
+
+# Another person: it is done once, in the name of who asked for it.
+as bob -o json proposal approve "$last" >answer.json || die "bob may not"
+grep -q '"label" *: *"vendor/y"' answer.json || die "approved: $(cat answer.json)"
+[ "$(state "$last")" = approved ] || die "state: $(state "$last")"
+[ "$(sql "SELECT author FROM revocation WHERE label = 'vendor/y'")" = admin ] || die "author"
+[ "$(sql "SELECT string_agg(actor || ' ' || action, ',' ORDER BY seq) FROM audit_event WHERE seq > (SELECT max(seq) FROM audit_event) - 2")" = \
+    'bob proposal_approve,admin revocation_create' ] || die "audit: $(sql 'SELECT actor, action FROM audit_event ORDER BY seq DESC LIMIT 3')"
+refused bob 'decided.*approved' "$last"
+# Refused, and too late.
+as bob proposal reject 1 reason=no >/dev/null
+[ "$(state 1)" = rejected ] || die "rejected"
+refused bob 'decided.*rejected' 1
+sql 'UPDATE proposal SET expires_us = 1 WHERE proposal_id = 2' >/dev/null
+refused bob 'expired' 2
+"$tamctl" proposal list | grep -q '^2.*expired' || die "list: $("$tamctl" proposal list)"
+# What meanwhile cannot be done any more fails whole, and stays open.
+"$tamctl" trust-anchor delete "$("$tamctl" -o name trust-anchor list | head -n 1)" >/dev/null # a proposal
+sql "DELETE FROM device_ca WHERE name = 'ca'" >/dev/null
+if as bob proposal approve 7 2>bad.err; then die "what is not there was deleted"; fi
+[ "$(state 7)" = pending ] || die "what failed is $(state 7)"
+
+# Alone: at once, with a reason, seen by all, reviewed by another.
+if "$tamctl" -q alone= revocation create component=vendor/z reason=test 2>bad.err; then die "alone without a reason"; fi
+grep -q 'at /alone' bad.err || die "alone: $(cat bad.err)"
+"$tamctl" -q alone=it%20spreads revocation create component=vendor/z reason=test >/dev/null || die "alone"
+alone=$(sql "SELECT max(proposal_id) FROM proposal")
+[ "$(state "$alone") $(sql "SELECT reason FROM proposal WHERE proposal_id = $alone")" = 'alone it spreads' ] || die "alone: $(state "$alone")"
+grep -q 'level=error.*event=done_alone.*actor=admin.*action=revocation_create' node1/log || die "nobody heard of it"
+refused token same_person "$alone"
+as bob proposal approve "$alone" >/dev/null
+[ "$(state "$alone")" = reviewed ] || die "review: $(state "$alone")"
+[ "$(sql "SELECT count(*) FROM revocation WHERE label = 'vendor/z'")" = 1 ] || die "a review did it again"
+"$tamctl" db verify --database "$db" --migrations "$top/migrations" >/dev/null 2>&1 || die "the migrations"
+stop_node 1
