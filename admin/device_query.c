@@ -29,7 +29,7 @@ device_query_make(struct api_request *r, const char *text, const char *pointer,
 	q->condition = "true";
 	if (text == NULL)
 		return TAM_OK;
-	s = selector_compile(text, suit_component_parse, error);
+	s = selector_compile(r->arena, text, suit_component_parse, error);
 	if (s == NULL)
 		return api_problem(r, 422, "bad_selector", pointer, "%s",
 		    error);
@@ -38,7 +38,6 @@ device_query_make(struct api_request *r, const char *text, const char *pointer,
 	    q->params + n);
 	q->condition = arena_strdup(r->arena, buf_slice(&b));
 	buf_fini(&b);
-	selector_free(s);
 	return TAM_OK;
 }
 

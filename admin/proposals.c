@@ -231,9 +231,9 @@ carry_out(struct api_request *r, const struct kept *k)
 enum tam_err
 api_proposal_approve(struct api_request *r)
 {
-	struct kept k = {.id = NULL};
+	struct kept k = {.state = ""};
 	enum tam_err err = read_kept(r, &k);
-	bool alone = err == TAM_OK && strcmp(k.state, "alone") == 0;
+	bool alone = strcmp(k.state, "alone") == 0;
 
 	if (err == TAM_OK)
 		err = may_decide(r, &k, alone ? "alone" : "pending");

@@ -176,9 +176,8 @@ load_selector(struct loader *l, json_t *doc, struct rule *rule)
 
 	if (text != NULL && !json_is_string(text))
 		return refuse(l, "/selector", "must be a string");
-	rule->selector =
-	    selector_compile(text == NULL ? "" : json_string_value(text),
-	        l->parse_id, error);
+	rule->selector = selector_compile(l->builder->set->arena,
+	    text == NULL ? "" : json_string_value(text), l->parse_id, error);
 	if (rule->selector == NULL)
 		return refuse(l, "/selector", error);
 	return selector_is_lasting(rule->selector) ||
@@ -246,7 +245,6 @@ policy_add_policy(struct policy_builder *b, const char *name,
 	ok = load_rule(&l, doc, &rule);
 	json_decref(doc);
 	if (!ok) {
-		selector_free(rule.selector);
 		free(rule.targets);
 		free(rule.name);
 		return false;

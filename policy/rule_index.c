@@ -44,17 +44,18 @@ by_number(const void *a, const void *b)
 	return (*x > *y) - (*x < *y);
 }
 
-/* The first posting that is not before it. */
+/* The first posting that is not before it, or that is behind it. */
 static size_t
-first_of(const struct posting *p, size_t n, struct slice label,
-    struct slice value)
+bound(const struct posting *p, size_t n, struct slice label, struct slice value,
+    bool behind)
 {
 	size_t lo = 0, hi = n;
 
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
+		int c = compare(p[mid].label, p[mid].value, label, value);
 
-		if (compare(p[mid].label, p[mid].value, label, value) < 0)
+		if (c < 0 || (behind && c == 0))
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -66,11 +67,8 @@ static size_t
 count_of(const struct posting *p, size_t n, struct slice label,
     struct slice value)
 {
-	size_t first = first_of(p, n, label, value), i = first;
-
-	while (i < n && compare(p[i].label, p[i].value, label, value) == 0)
-		i++;
-	return i - first;
+	return bound(p, n, label, value, true) -
+	    bound(p, n, label, value, false);
 }
 
 static size_t
@@ -166,16 +164,11 @@ static size_t
 take(const struct rule_index *x, struct slice label, struct slice value,
     uint32_t *out)
 {
-	size_t n = 0;
+	size_t first = bound(x->postings, x->n, label, value, false);
+	size_t n = bound(x->postings, x->n, label, value, true) - first;
 
-	for (size_t i = first_of(x->postings, x->n, label, value); i < x->n &&
-	     compare(x->postings[i].label, x->postings[i].value, label,
-	         value) == 0;
-	     i++) {
-		if (out != NULL)
-			out[n] = x->postings[i].rule;
-		n++;
-	}
+	for (size_t i = 0; out != NULL && i < n; i++)
+		out[i] = x->postings[first + i].rule;
 	return n;
 }
 

@@ -43,7 +43,6 @@ policy_set_unref(struct policy_set *set)
 	if (set == NULL || atomic_fetch_sub(&set->refs, 1) > 1)
 		return;
 	for (size_t i = 0; i < set->n_rules; i++) {
-		selector_free(set->rules[i].selector);
 		free(set->rules[i].name);
 		free(set->rules[i].targets);
 	}

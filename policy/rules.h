@@ -40,7 +40,7 @@ struct revoked {
 
 struct policy_set {
 	atomic_int refs;
-	struct arena *arena; /* of everything below but the rules' selectors */
+	struct arena *arena; /* of what is below, unless it is sorted */
 	size_t n_manifests, n_rules, n_revoked, n_revoked_manifests;
 	struct policy_manifest *manifests; /* by digest */
 	struct rule *rules; /* best first: by priority, then name */

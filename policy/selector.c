@@ -323,18 +323,31 @@ read_time(struct parser *ps, struct selector_test *t, int64_t *out)
 
 /* --- tests -------------------------------------------------------------------------- */
 
+/* For one more value: doubled where a power of two is full. */
+static void
+make_room(struct selector_test *t, struct arena *arena)
+{
+	struct slice *values;
+	int64_t *numbers;
+
+	if ((t->n & (t->n - 1)) != 0)
+		return;
+	values = arena_new_n(arena, 2 * t->n + 1, struct slice);
+	numbers = arena_new_n(arena, 2 * t->n + 1, int64_t);
+	for (size_t i = 0; i < t->n; i++) {
+		values[i] = t->values[i];
+		numbers[i] = t->numbers[i];
+	}
+	t->values = values;
+	t->numbers = numbers;
+}
+
 static bool
 read_value(struct parser *ps, struct selector_test *t)
 {
-	struct arena *arena = ps->out->arena;
-
 	if (t->n == SELECTOR_VALUES_MAX)
 		return expected(ps, "no more than 256 values");
-	if (t->values == NULL) {
-		t->values =
-		    arena_new_n(arena, SELECTOR_VALUES_MAX, struct slice);
-		t->numbers = arena_new_n(arena, SELECTOR_VALUES_MAX, int64_t);
-	}
+	make_room(t, ps->out->arena);
 	t->n++;
 	switch (fields[t->field].type) {
 	case TYPE_TEXT:
@@ -617,11 +630,10 @@ read_all(struct parser *ps)
 
 /* NOLINTBEGIN(readability-non-const-parameter): it is written to. */
 struct selector *
-selector_compile(const char *text, policy_parse_id parse_id,
-    char error[SELECTOR_ERROR_MAX])
+selector_compile(struct arena *arena, const char *text,
+    policy_parse_id parse_id, char error[SELECTOR_ERROR_MAX])
 /* NOLINTEND(readability-non-const-parameter) */
 {
-	struct arena *arena = arena_new_in(NULL);
 	struct selector *s = arena_new(arena, struct selector);
 	struct parser ps = {.start = text,
 	    .p = text,
@@ -635,19 +647,11 @@ selector_compile(const char *text, policy_parse_id parse_id,
 		(void)expected_at(&ps, text + SELECTOR_MAX, "the end");
 	else
 		s->root = read_all(&ps);
-	if (s->root == NULL) {
-		arena_free(arena);
+	if (s->root == NULL)
 		return NULL;
-	}
+	s->needs = arena_new_n(arena, s->n_tests, struct selector_need);
 	find_needs(s, s->root);
 	return s;
-}
-
-void
-selector_free(struct selector *s)
-{
-	if (s != NULL)
-		arena_free(s->arena);
 }
 
 bool

@@ -42,11 +42,10 @@ struct selector;
 /* Turns a component id's text into CBOR. */
 typedef bool (*policy_parse_id)(struct arena *, const char *, struct slice *);
 
-/* NULL when it does not parse; `error` then says the column and what was
- * expected there. */
-struct selector *selector_compile(const char *text, policy_parse_id,
-    char error[SELECTOR_ERROR_MAX]);
-void selector_free(struct selector *);
+/* In the arena.  NULL when it does not parse; `error` then says the column and
+ * what was expected there. */
+struct selector *selector_compile(struct arena *, const char *text,
+    policy_parse_id, char error[SELECTOR_ERROR_MAX]);
 
 /* --- in memory --------------------------------------------------------------- */
 

@@ -90,7 +90,7 @@ struct selector {
 	size_t n_tests;
 	bool lasting, asks_keys;
 	size_t n_needs;
-	struct selector_need needs[SELECTOR_TESTS_MAX];
+	struct selector_need *needs;
 };
 
 enum selector_type selector_type_of(enum selector_field);

@@ -38,11 +38,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct policy_builder *b = policy_builder_new();
 	char error[POLICY_ERROR_MAX], *text = arena_strdup(arena, in);
 
-	struct selector *s = selector_compile(text, parse_id, error);
+	struct selector *s = selector_compile(arena, text, parse_id, error);
 
 	if (s != NULL)
 		ask(s, arena);
-	selector_free(s);
 	policy_builder_free(b);
 	arena_free(arena);
 	return 0;

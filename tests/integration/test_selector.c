@@ -509,14 +509,13 @@ START_TEST(a_selector_means_the_same_in_memory_and_in_the_database)
 		add_expression(&b, 3);
 		text = arena_strdup(arena, buf_slice(&b));
 		buf_fini(&b);
-		s = selector_compile(text, suit_component_parse, error);
+		s = selector_compile(arena, text, suit_component_parse, error);
 		ck_assert_msg(s != NULL, "%s: %s", text, error);
 		memory = in_memory(s, d, DEVICES);
 		database = in_database(s);
 		ck_assert_msg(strcmp(memory, database) == 0,
 		    "%s\nmemory: %s\ndatabase: %s", text, memory, database);
 		some += memory[0] != '\0';
-		selector_free(s);
 	}
 	/* Chance must not have made selectors that nothing matches. */
 	ck_assert_uint_gt(some, SELECTORS / 3);

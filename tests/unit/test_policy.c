@@ -607,6 +607,7 @@ main(void)
 {
 	TCase *tc = tcase_create("policy");
 
+	tcase_set_timeout(tc, 60); /* sanitizers are slow */
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, ten_thousand_policies_cost_a_device_what_ten_cost);
 	tcase_add_test(tc, what_is_too_large_whole_is_fetched_where_it_can_be);

@@ -174,12 +174,11 @@ START_TEST(selectors_match_what_they_say)
 	struct selector_subject d = subject();
 	char error[SELECTOR_ERROR_MAX];
 	struct selector *s =
-	    selector_compile(selectors[_i].selector, parse_id, error);
+	    selector_compile(arena, selectors[_i].selector, parse_id, error);
 
 	ck_assert_msg(s != NULL, "%s: %s", selectors[_i].selector, error);
 	ck_assert_msg(selector_matches(s, &d) == selectors[_i].matches, "%s",
 	    selectors[_i].selector);
-	selector_free(s);
 }
 END_TEST
 
@@ -225,8 +224,8 @@ START_TEST(an_error_points_at_the_column)
 {
 	char error[SELECTOR_ERROR_MAX] = "";
 
-	ck_assert_msg(selector_compile(bad[_i].selector, parse_id, error) ==
-	        NULL,
+	ck_assert_msg(selector_compile(arena, bad[_i].selector, parse_id,
+	                  error) == NULL,
 	    "%s was taken", bad[_i].selector);
 	ck_assert_msg(strncmp(error, bad[_i].error, strlen(bad[_i].error)) == 0,
 	    "%s: %s, not %s", bad[_i].selector, error, bad[_i].error);
@@ -240,16 +239,16 @@ START_TEST(what_is_too_much_is_refused)
 	for (int i = 0; i < 33; i++)
 		strncat(text, "not ", 5);
 	strncat(text, "class == \"a\"", 16);
-	ck_assert(selector_compile(text, parse_id, error) == NULL);
+	ck_assert(selector_compile(arena, text, parse_id, error) == NULL);
 	ck_assert_ptr_nonnull(strstr(error, "32 levels"));
 	text[0] = '\0';
 	for (int i = 0; i < 65; i++)
 		strncat(text, i == 0 ? "name == \"\"" : " or name == \"\"", 16);
-	ck_assert(selector_compile(text, parse_id, error) == NULL);
+	ck_assert(selector_compile(arena, text, parse_id, error) == NULL);
 	ck_assert_ptr_nonnull(strstr(error, "64 tests"));
 	memset(text, ' ', SELECTOR_MAX + 1);
 	text[SELECTOR_MAX + 1] = '\0';
-	ck_assert(selector_compile(text, parse_id, error) == NULL);
+	ck_assert(selector_compile(arena, text, parse_id, error) == NULL);
 	ck_assert_str_eq(error, "column 4097: expected the end");
 }
 END_TEST
@@ -268,11 +267,10 @@ START_TEST(what_time_alone_changes_is_not_lasting)
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
 		char error[SELECTOR_ERROR_MAX];
 		struct selector *s =
-		    selector_compile(all[i].text, parse_id, error);
+		    selector_compile(arena, all[i].text, parse_id, error);
 
 		ck_assert_msg(selector_is_lasting(s) == all[i].lasting, "%s",
 		    all[i].text);
-		selector_free(s);
 	}
 }
 END_TEST
@@ -282,8 +280,9 @@ START_TEST(values_are_parameters)
 {
 	const char *params[SELECTOR_SQL_PARAMS_MAX];
 	char error[SELECTOR_ERROR_MAX];
-	struct selector *s = selector_compile("class in ('a\"; DROP', '\\') or "
-	                                      "labels[\"x'\"] < \"1'2\"",
+	struct selector *s = selector_compile(arena,
+	    "class in ('a\"; DROP', '\\') or "
+	    "labels[\"x'\"] < \"1'2\"",
 	    parse_id, error);
 	struct buf b;
 
@@ -297,7 +296,6 @@ START_TEST(values_are_parameters)
 	ck_assert(
 	    strstr(arena_strdup(arena, buf_slice(&b)), "$3::text[]") != NULL);
 	buf_fini(&b);
-	selector_free(s);
 }
 END_TEST
 
