@@ -28,7 +28,7 @@ measure() { # LABEL HTTP ROUNDS: prints CPU us per session
 	taskset -c 1 "$tamfleet" run --server "localhost:$port" --ca "$work/keys/tls.crt" \
 	    --tam-key "$work/keys/tam-p256.pub" --signer "$work/keys/signer.pub" --signer \
 	    "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
-	    --vendor-id $vendor --class-id $class_id --agents "$agents" --keys p256 --http "$2" \
+	    --vendor-id "$vendor" --class-id "$class_id" --agents "$agents" --keys p256 --http "$2" \
 	    --concurrency 64 --streams 32 --rounds "$3" \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    -o json >"$work/$1.json" 2>/dev/null || { cat "$work/$1.json" >&2; die "$1"; }

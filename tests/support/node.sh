@@ -192,7 +192,7 @@ make_component() {
 	file=$work/$(echo "$id" | tr / -)
 	printf '%s' "$text" >"$file.payload"
 	"$tamctl" suit create --key "$work/keys/signer.pem" --component "$id" --sequence "$sequence" \
-	    --vendor $vendor --class $class_id --payload "$file.payload" --out "$file.suit" "$@"
+	    --vendor "$vendor" --class "$class_id" --payload "$file.payload" --out "$file.suit" "$@"
 	"$tamctl" -o name manifest upload "$file.suit"
 }
 
@@ -211,7 +211,7 @@ fleet_exec() { # tamfleet run options
 	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
 	    --signer "$work/keys/signer.pub" \
 	    --uri /tam/default/final=final --uri /tam/default/legacy=legacy \
-	    --vendor-id $vendor --class-id $class_id \
+	    --vendor-id "$vendor" --class-id "$class_id" \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    "$@"
 }

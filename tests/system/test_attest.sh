@@ -39,7 +39,7 @@ play() { # OUTCOME URI OPTIONS...
 	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt \
 	    --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
 	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
-	    --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --vendor-id "$vendor" --class-id "$class_id" --agents 8 \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    --uri "$uri" --outcome "$outcome" "$@" >fleet.out 2>fleet.err ||
 		die "$uri $*: not all $outcome: $(cat fleet.out fleet.err)"
@@ -146,7 +146,7 @@ reset
 was=$(metric "$admin_1" tam_polls_cached_total)
 if "$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub \
     --tam-key keys/tam-ed25519.pub --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
-    --vendor-id $vendor --class-id $class_id --agents 8 --rounds 5 \
+    --vendor-id "$vendor" --class-id "$class_id" --agents 8 --rounds 5 \
     --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
     --uri $new "${passport[@]}" >fleet.out 2>&1; then :; else die "five rounds: $(cat fleet.out)"; fi
 [ "$(metric "$admin_1" tam_polls_cached_total)" -ge $((was + 16)) ] || die "attested polls are not cached"
@@ -202,7 +202,7 @@ sql "UPDATE device SET status = 'quarantined' WHERE device_id IN (SELECT device_
 was=$(sql 'SELECT count(*) FROM device_key')
 reset
 "$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
-    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 8 \
+    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id "$vendor" --class-id "$class_id" --agents 8 \
     --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
     --uri $new "${rekeyed[@]}" -o json >fleet.out 2>&1 || die "rekeyed: $(cat fleet.out)"
 grep -q '"quiet": 2, "updated": 6' fleet.out || die "rekeyed: $(grep outcomes fleet.out)"
@@ -263,7 +263,7 @@ revoke_while() { # OPTIONS... -> status in status.json
 	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt \
 	    --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
 	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
-	    --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --vendor-id "$vendor" --class-id "$class_id" --agents 8 \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    --rounds 0 --interval 0.3 --duration 5 "$@" >fleet.out 2>&1 &
 	fleet=$!

@@ -39,7 +39,7 @@ play() { # OUTCOME URI OPTIONS...
 	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt \
 	    --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
 	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
-	    --vendor-id $vendor --class-id $class_id --agents 4 --keys p256 \
+	    --vendor-id "$vendor" --class-id "$class_id" --agents 4 --keys p256 \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    --uri "$uri" --outcome "$outcome" "$@" >fleet.out 2>fleet.err ||
 		die "$uri $*: not all $outcome: $(cat fleet.out fleet.err)"
@@ -129,7 +129,7 @@ for how in '--report-key report.pem' '--report-to agree-p256.pub' '--report-key 
 done
 
 # A component on request: asked for, then not needed.
-"$tamctl" suit create --key keys/signer.pem --component vendor/extra --sequence 1 --vendor $vendor --class $class_id \
+"$tamctl" suit create --key keys/signer.pem --component vendor/extra --sequence 1 --vendor "$vendor" --class "$class_id" \
     --payload "$top/README.md" --out extra.suit
 extra=$("$tamctl" -o name manifest upload extra.suit)
 echo "{\"components\": [{\"manifest\": \"$extra\", \"state\": \"on-request\"}]}" >extra.json
@@ -147,7 +147,7 @@ play updated $uri --signer keys/signer.pub --request vendor/extra --have-binary 
 # A payload that is integrated and has a URI travels with the manifest to who
 # takes as much, and is fetched by who does not: here, where there is nothing.
 head -c 5000 /dev/zero >five
-"$tamctl" suit create --key keys/signer.pem --component vendor/five --sequence 1 --vendor $vendor --class $class_id \
+"$tamctl" suit create --key keys/signer.pem --component vendor/five --sequence 1 --vendor "$vendor" --class "$class_id" \
     --payload five --uri https://example.org/five --integrate --out five.suit
 five=$("$tamctl" -o name manifest upload five.suit)
 echo "{\"components\": [{\"manifest\": \"$five\"}]}" >five.json
@@ -175,9 +175,9 @@ verifierd=
 # A manifest that brings the one it depends on, and one encrypted to the
 # devices: installed with all they bring; a revocation of what the dependency
 # brings reaches the dependent.
-"$tamctl" suit create --key keys/signer.pem --component vendor/lib --sequence 1 --vendor $vendor --class $class_id \
+"$tamctl" suit create --key keys/signer.pem --component vendor/lib --sequence 1 --vendor "$vendor" --class "$class_id" \
     --payload "$top/README.md" --out lib.suit
-"$tamctl" suit create --key keys/signer.pem --component vendor/app --sequence 1 --vendor $vendor --class $class_id \
+"$tamctl" suit create --key keys/signer.pem --component vendor/app --sequence 1 --vendor "$vendor" --class "$class_id" \
     --payload "$top/CHANGES.md" --dependency lib.suit --out app.suit
 openssl genpkey -algorithm X25519 -out device.pem 2>/dev/null
 openssl pkey -in device.pem -pubout -out device.pub
@@ -185,8 +185,8 @@ echo 'a secret of this device' >secret
 digests=$draft_digest
 digests="$digests $("$tamctl" -o name manifest upload app.suit)"
 for alg in ctr gcm chacha; do
-	"$tamctl" suit create --key keys/signer.pem --component "vendor/secret-$alg" --sequence 1 --vendor $vendor \
-	    --class $class_id --payload secret --encrypt-to device.pub --encrypt $alg --out secret.suit
+	"$tamctl" suit create --key keys/signer.pem --component "vendor/secret-$alg" --sequence 1 --vendor "$vendor" \
+	    --class "$class_id" --payload secret --encrypt-to device.pub --encrypt $alg --out secret.suit
 	if grep -q 'a secret' secret.suit; then die "$alg: not encrypted"; fi
 	digests="$digests $("$tamctl" -o name manifest upload secret.suit)"
 	"$tamctl" -o json manifest get "${digests##* }" >secret.json
@@ -204,7 +204,7 @@ play manifest_failed $uri --signer keys/signer.pub # without the key nothing ope
 reset
 "$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
     --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" "${fleet_of[@]}" \
-    --vendor-id $vendor --class-id $class_id --agents 4 --keys p256 \
+    --vendor-id "$vendor" --class-id "$class_id" --agents 4 --keys p256 \
     --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
     --uri $uri --rounds 0 --interval 0.3 --duration 4 --absent vendor/lib --absent vendor/app \
     --expect vendor/secret-gcm >fleet.out 2>&1 &

@@ -140,7 +140,7 @@ make_component vendor/app 6 four >/dev/null || die "lifted, and still refused"
 "$tamctl" suit keygen --curve p256 --key stolen.pem --public stolen.pub
 "$tamctl" trust-anchor put stolen public_key=@stolen.pub >/dev/null
 printf evil >evil.payload
-"$tamctl" suit create --key stolen.pem --component vendor/evil --sequence 1 --vendor $vendor --class $class_id \
+"$tamctl" suit create --key stolen.pem --component vendor/evil --sequence 1 --vendor "$vendor" --class "$class_id" \
     --payload evil.payload --out evil.suit
 evil=$("$tamctl" -o name manifest upload evil.suit)
 put_policy base "$five" "$evil"
@@ -151,7 +151,7 @@ id=$("$tamctl" -o json revocation create signer=stolen reason=stolen | json_numb
 settle
 fleet --agents 4 --keys p256 --signer stolen.pub --rounds 3 --absent vendor/evil --expect vendor/app >fleet.out 2>&1 ||
 	die "what a stolen key signed is still sent: $(cat fleet.out)"
-"$tamctl" suit create --key stolen.pem --component vendor/more --sequence 1 --vendor $vendor --class $class_id \
+"$tamctl" suit create --key stolen.pem --component vendor/more --sequence 1 --vendor "$vendor" --class "$class_id" \
     --payload evil.payload --out evil.suit
 if "$tamctl" manifest upload evil.suit 2>bad.err; then die "a stolen key's manifest was taken"; fi
 grep -q suit_revoked bad.err || die "stolen: $(cat bad.err)"

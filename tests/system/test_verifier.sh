@@ -52,7 +52,7 @@ play() { # OUTCOME OPTIONS...
 	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt \
 	    --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
 	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" \
-	    --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --vendor-id "$vendor" --class-id "$class_id" --agents 8 \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    --uri /tam/default/attest=final --outcome "$outcome" --attest evidence --whole-key -o json \
 	    "$@" >fleet.out 2>fleet.err || die "$mode $*: not all $outcome: $(cat fleet.out fleet.err)"
@@ -110,7 +110,7 @@ for pass_back in false true; do
 	calls=$(metric "$admin_1" tam_verifier_calls_total)
 	reset
 	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
-	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id "$vendor" --class-id "$class_id" --agents 8 \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    --uri /tam/default/attest=final --attest evidence --whole-key "${evidence[@]}" --rounds 4 -o json >fleet.out 2>&1 ||
 		die "results passed back: $(cat fleet.out)"
@@ -161,7 +161,7 @@ start_verifier good
 back() {
 	reset
 	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
-	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 1 \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id "$vendor" --class-id "$class_id" --agents 1 \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    --uri /tam/default/attest=final --outcome updated --attest evidence --whole-key "${evidence[@]}"
 }
@@ -212,7 +212,7 @@ settle
 reset
 passes=$(metric "$admin_1" tam_passports_total)
 "$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
-    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 8 \
+    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id "$vendor" --class-id "$class_id" --agents 8 \
     --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
     --uri /tam/default/attest=final --attest evidence "${evidence[@]}" --rounds 4 -o json >fleet.out 2>&1 ||
 	die "passports: $(cat fleet.out)"
@@ -237,7 +237,7 @@ tam_uri=(--uri /tam/default/final=final)
 shown() { # OUTCOME VERIFIER
 	reset
 	"$tamfleet" run --server "localhost:$port" --ca keys/tls.crt --tam-key keys/tam-p256.pub --tam-key keys/tam-ed25519.pub \
-	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id $vendor --class-id $class_id --agents 8 \
+	    --signer "$top/tests/vectors/keys/suit_examples_p256_public.pem" --vendor-id "$vendor" --class-id "$class_id" --agents 8 \
 	    --payload "$draft_uri=$top/tests/vectors/teep-suit/8d82573a-926d-4754-9353-32dc29997f74.ta" \
 	    "${tam_uri[@]}" --play error=7 --tam-verifier "$2" --outcome "$1" >fleet.out 2>&1 || die "T53, $1: $(cat fleet.out)"
 }
