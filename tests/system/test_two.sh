@@ -31,7 +31,7 @@ as() { # NAME COMMAND...
 state() { sql "SELECT state FROM proposal WHERE proposal_id = $1"; }
 world() { # all that two persons guard
 	sql "SELECT md5(concat((SELECT string_agg(t::text, '' ORDER BY name) FROM trust_anchor t),
-		(SELECT string_agg(r::text, '' ORDER BY revocation_id) FROM revocation r),
+		(SELECT string_agg(concat(label, lifted_us), '' ORDER BY revocation_id) FROM revocation),
 		(SELECT string_agg(v::text, '' ORDER BY name) FROM verifier v), (SELECT string_agg(c::text, '' ORDER BY name) FROM device_ca c),
 		(SELECT string_agg(e::text, '' ORDER BY thumbprint) FROM endorsement e), (SELECT two_persons || enrol || rekey FROM domain WHERE domain_id = 1)))"
 }
