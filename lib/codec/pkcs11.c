@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <p11-kit/p11-kit.h>
 #include <p11-kit/uri.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,13 +155,79 @@ read_pin(const char *path, char pin[PIN_MAX], size_t *n)
 	return got > 0 && got < PIN_MAX;
 }
 
+/* PINs that tokens refused, of all threads; a login is tried under the lock,
+ * so that a wrong PIN is tried once and not once per thread. */
+static struct {
+	pthread_mutex_t lock;
+	struct refused_pin {
+		char *source;
+		uint8_t digest[SHA256_SIZE];
+		struct refused_pin *next;
+	} * first;
+} refused = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static struct refused_pin *
+find_refused(const char *source)
+{
+	struct refused_pin *r = refused.first;
+
+	while (r != NULL && strcmp(r->source, source) != 0)
+		r = r->next;
+	return r;
+}
+
+static void
+note_refused(const char *source, const uint8_t digest[SHA256_SIZE])
+{
+	struct refused_pin *r = find_refused(source);
+
+	if (r == NULL) {
+		r = mem_new(struct refused_pin);
+		r->source = mem_strdup(source);
+		r->next = refused.first;
+		refused.first = r;
+	}
+	memcpy(r->digest, digest, SHA256_SIZE);
+}
+
+static bool
+was_refused(const char *source, const uint8_t digest[SHA256_SIZE])
+{
+	const struct refused_pin *r = find_refused(source);
+
+	return r != NULL && memcmp(r->digest, digest, SHA256_SIZE) == 0;
+}
+
+/* With the lock. */
+static enum tam_err
+try_pin(struct pkcs11 *p, CK_FUNCTION_LIST *module, CK_SESSION_HANDLE session,
+    const char *source, char *pin, size_t n)
+{
+	uint8_t digest[SHA256_SIZE];
+	CK_RV rv;
+
+	crypto_sha256((struct slice){(const uint8_t *)pin, n}, digest);
+	if (was_refused(source, digest))
+		return because(p, TAM_NO_KEY,
+		    "the token refused this PIN before: it is not tried again",
+		    CKR_OK);
+	rv = module->C_Login(session, CKU_USER, (CK_UTF8CHAR *)pin, n);
+	if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
+		return TAM_OK;
+	if (rv == CKR_PIN_INCORRECT || rv == CKR_PIN_LOCKED ||
+	    rv == CKR_PIN_EXPIRED || rv == CKR_PIN_INVALID ||
+	    rv == CKR_PIN_LEN_RANGE)
+		note_refused(source, digest);
+	return because(p, TAM_NO_KEY, "the token refuses the PIN", rv);
+}
+
 static enum tam_err
 log_in(struct pkcs11 *p, CK_FUNCTION_LIST *module, CK_SESSION_HANDLE session,
     const char *source)
 {
 	char pin[PIN_MAX];
 	size_t n = 0;
-	CK_RV rv = CKR_OK;
+	enum tam_err err;
 
 	if (strncmp(source, "file:", 5) == 0)
 		source += 5;
@@ -171,11 +238,11 @@ log_in(struct pkcs11 *p, CK_FUNCTION_LIST *module, CK_SESSION_HANDLE session,
 		    "the pin-source is no file that only its owner and group "
 		    "read",
 		    CKR_OK);
-	rv = module->C_Login(session, CKU_USER, (CK_UTF8CHAR *)pin, n);
+	(void)pthread_mutex_lock(&refused.lock);
+	err = try_pin(p, module, session, source, pin, n);
+	(void)pthread_mutex_unlock(&refused.lock);
 	crypto_zero(pin, sizeof(pin));
-	if (rv != CKR_OK && rv != CKR_USER_ALREADY_LOGGED_IN)
-		return because(p, TAM_NO_KEY, "the token refuses the PIN", rv);
-	return TAM_OK;
+	return err;
 }
 
 /* --- objects ---------------------------------------------------------------------- */
@@ -339,6 +406,8 @@ parse(struct pkcs11 *p, const char *text, P11KitUri **uri)
 	*uri = p11_kit_uri_new();
 	if (*uri == NULL)
 		abort();
+	if (strlen(text) >= PKCS11_URI_MAX)
+		return because(p, TAM_BAD_INPUT, "the URI is too long", CKR_OK);
 	if (p11_kit_uri_parse(text, P11_KIT_URI_FOR_ANY, *uri) !=
 	        P11_KIT_URI_OK ||
 	    p11_kit_uri_any_unrecognized(*uri))

@@ -10,6 +10,9 @@
  * that the configuration names: what the database says must not load code into
  * a server.
  *
+ * A PIN that a token refused is not tried again until its file says another
+ * one: tokens lock after a few.
+ *
  * A struct pkcs11 is one thread's: its modules, and one session for each key
  * used.  Calls block for as long as the token takes.  A session that the token
  * lost is made anew, once per call; modules that still fail are loaded anew in
@@ -23,6 +26,10 @@
 #include "lib/codec/cose.h"
 
 struct pkcs11;
+
+enum {
+	PKCS11_URI_MAX = 512 /* with its NUL */
+};
 
 bool pkcs11_is_uri(const char *uri);
 

@@ -27,9 +27,8 @@
  */
 
 enum {
-	TICK_MS = 50,      /* how late a deadline is noticed */
-	REST_US = 1000000, /* after a failure, before the next attempt */
-	URI_MAX = 512
+	TICK_MS = 50,     /* how late a deadline is noticed */
+	REST_US = 1000000 /* after a failure, before the next attempt */
 };
 
 enum call_state {
@@ -40,7 +39,7 @@ enum call_state {
 };
 
 struct part {
-	char uri[URI_MAX];
+	char uri[PKCS11_URI_MAX];
 	struct cose_key key;
 	uint8_t *message;
 	size_t message_n;
@@ -65,7 +64,7 @@ struct hsm_call {
 
 /* What is known of a key. */
 struct known {
-	char uri[URI_MAX];
+	char uri[PKCS11_URI_MAX];
 	uint8_t thumbprint[COSE_THUMBPRINT_SIZE]; /* looked for */
 	int64_t rest_until_us;
 	struct known *next;

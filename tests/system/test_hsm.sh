@@ -67,6 +67,7 @@ refused 'no token fits' "pkcs11:token=other;object=tam-p256?pin-source=file:$wor
 refused 'no private key fits' "pkcs11:token=tam;object=other?pin-source=file:$work/pin"
 refused 'several keys fit' "pkcs11:token=tam;object=twice?pin-source=file:$work/pin"
 refused 'RFC 7512' "pkcs11:token=%zz"
+refused 'too long' "$base?pin-source=file:/$(printf '%0500d' 1)"
 refused 'can only sign' "$base?pin-source=file:$work/pin" --use agree
 refused 'can only sign' "$base?pin-source=file:$work/pin" --use verify
 [ "$(sql "SELECT count(*) FROM tam_key WHERE uri LIKE 'pkcs11:%'")" = 0 ] || die "a refused key was kept"
@@ -155,6 +156,24 @@ start_node 2 hsm_threads=4 "hsm_module=$module"
 fleet --agents "$agents" --keys mix --outcome updated >fleet.out 2>&1 || die "four threads: $(tail -n 5 fleet.out)"
 both_sign
 stop_node 2
+
+# A wrong PIN is tried once, by whatever thread, for tokens lock after a few;
+# the right one, put into the file, is used without a restart.
+cp pin right-pin
+cat wrong-pin >pin
+unset TAMCTL_SERVER
+start_node 4 hsm_threads=4 "hsm_module=$module"
+try_for 10 grep -q 'the token refuses the PIN' node4/log || die "a wrong PIN: $(tail -n 3 node4/log)"
+for _ in 1 2 3; do
+	[ "$(ask opener)" = 503 ] || die "signed with a wrong PIN"
+	sleep 1.1
+done
+[ "$(grep -c 'the token refuses the PIN' node4/log)" = 1 ] || die "a wrong PIN was tried again"
+grep -q 'refused this PIN before' node4/log || die "not said: $(tail -n 3 node4/log)"
+cat right-pin >pin
+try_for 10 is_signed || die "the right PIN is not used: $(tail -n 3 node4/log)"
+if grep -qE '31415926|error="1234' node4/log; then die "a PIN is in the log"; fi
+stop_node 4
 
 # A URI that names another key by now signs nothing.
 sql "UPDATE tam_key SET uri = replace(uri, 'tam-p256', 'tam-ed25519') WHERE curve = 'p256'" >/dev/null
