@@ -532,10 +532,10 @@ ctl_suit(int argc, char **argv)
 		    : c == 'b'             ? &public_file
 		                           : NULL;
 
-		if (to == NULL && c != 'i')
-			return usage();
-		if (to == NULL)
+		if (c == 'i')
 			r.integrate = true;
+		else if (to == NULL)
+			return usage();
 		else
 			*to = optarg;
 	}

@@ -49,6 +49,7 @@ free_port() {
 	test_matrix) base=30000 ;;
 	test_payload) base=31000 ;;
 	test_hsm) base=19000 ;;
+	test_domains) base=14000 ;;
 	test_two) base=15000 ;;
 	test_revoke) base=16000 ;;
 	test_policy) base=17000 ;;
