@@ -25,7 +25,7 @@ sql "ALTER TABLE proposal ALTER proposal_id RESTART WITH 5550111; ALTER TABLE re
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout ca.key -out ca.crt -subj /CN=ca 2>/dev/null
 there trust-anchor put theirs "public_key=@keys/signer.pub" >/dev/null
 printf their >their.payload
-"$tamctl" suit create --key keys/signer.pem --component their/ta --sequence 1 --vendor $vendor --class $class_id \
+"$tamctl" suit create --key keys/signer.pem --component their/ta --sequence 1 --vendor "$vendor" --class "$class_id" \
     --payload their.payload --out their.suit
 manifest=$(there -o name manifest upload their.suit)
 echo "{\"components\": [{\"manifest\": \"$manifest\"}]}" >p.json
@@ -85,10 +85,11 @@ body_of() { # METHOD PATH
 	esac
 }
 ask() { # ROLE METHOD PATH NAME -> status, headers and body, the name and what differs by nature taken out
-	local path=${3//\{*\}/$4}
+	local path=${3//\{*\}/$4} data=(--data-binary @body)
 	case $3 in *'}/'*) path=${3%%\{*}$4/${3##*\}/} ;; esac
+	case $2:$3 in GET:* | DELETE:* | *approve) data=() ;; esac
 	curl -sS --cacert keys/tls.crt -H "Authorization: Bearer $(cat "keys/role-$1")" -H 'Content-Type: application/json' \
-	    -X "$2" $(case $2:$3 in GET:* | DELETE:* | *approve) ;; *) echo "--data-binary @body" ;; esac) -D - "https://localhost:$admin_1$path" |
+	    -X "$2" ${data[@]+"${data[@]}"} -D - "https://localhost:$admin_1$path" |
 		tr -d '\r' | grep -vi '^date:' |
 		sed -E "s/$4/NAME/g; s/\"request_id\": ?\"[^\"]*\"/ID/g; s/^(x-request-id|request-id|content-length):.*/\\1/I;
 			s/\"(created_at|at|uploaded_at)\" ?: ?\"[^\"]*\"/AT/g; s/\"revision\" ?: ?[0-9]+/REVISION/g; s/^etag: .*/ETAG/I;
