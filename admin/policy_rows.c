@@ -96,9 +96,9 @@ add_policies(struct rows *l, struct policy_builder *b, const char *domain,
 	return err;
 }
 
-struct policy_revocation
-policy_row_revocation(const struct sql_result *rows, size_t r,
-    struct arena *arena)
+/* Borrows its text. */
+static struct policy_revocation
+revocation_of(const struct sql_result *rows, size_t r, struct arena *arena)
 {
 	const char *signer = sql_text(rows, r, 5);
 
@@ -118,8 +118,7 @@ add_revocations(struct rows *l, struct policy_builder *b, const char *domain)
 	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_REVOCATIONS, domain);
 
 	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++) {
-		struct policy_revocation x =
-		    policy_row_revocation(rows, r, l->arena);
+		struct policy_revocation x = revocation_of(rows, r, l->arena);
 
 		policy_add_revocation(b, &x);
 	}

@@ -15,10 +15,6 @@
 enum tam_err policy_rows_load(struct sql *, const char *domain_id,
     bool envelopes, struct policy_set **out);
 
-/* A row of SQL_REVOCATIONS; borrows its text. */
-struct policy_revocation policy_row_revocation(const struct sql_result *,
-    size_t row, struct arena *);
-
 /*
  * The same up to where it is built, leaving one policy out (NULL: none): what
  * a change of that policy is tried with.

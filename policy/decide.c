@@ -309,12 +309,6 @@ satisfied(const struct policy_facts *f, const struct policy_manifest *m)
 	return true;
 }
 
-static bool
-names(const struct policy_request *r, const struct policy_manifest *m)
-{
-	return slice_eq(r->component, m->id) || installs(m, r->component);
-}
-
 /* CONFORMANCE T42: a device that has the binary gets the manifest only; one
  * that takes no Update as large as the whole fetches the binary. */
 static struct slice
@@ -325,7 +319,8 @@ sent_form(const struct policy_facts *f, const struct policy_manifest *m)
 	for (size_t i = 0; m->bare.n > 0 && i < f->n_requested; i++) {
 		const struct policy_request *r = &f->requested[i];
 
-		if (r->have_binary && r->sequence == m->sequence && names(r, m))
+		if (r->have_binary && r->sequence == m->sequence &&
+		    policy_manifest_brings(m, r->component))
 			return m->bare;
 	}
 	return m->envelope;
@@ -413,7 +408,8 @@ requested(const struct policy_facts *f, const struct policy_manifest *m)
 	for (size_t i = 0; i < f->n_requested; i++) {
 		const struct policy_request *r = &f->requested[i];
 
-		if (m->sequence >= r->sequence && names(r, m))
+		if (m->sequence >= r->sequence &&
+		    policy_manifest_brings(m, r->component))
 			return true;
 	}
 	return false;

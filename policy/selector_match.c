@@ -44,17 +44,22 @@ ordered(enum selector_op op, int c)
 	}
 }
 
-/* Empty is nothing. */
+/* What is there, be it empty. */
 static bool
-test_text(const struct selector_test *t, struct slice value)
+test_value(const struct selector_test *t, struct slice value)
 {
-	if (value.n == 0)
-		return false;
 	if (t->op == OP_EXISTS)
 		return true;
 	if (t->op == OP_IN)
 		return in_list(t, value);
 	return ordered(t->op, version_cmp(value, t->values[0]));
+}
+
+/* Empty is nothing. */
+static bool
+test_text(const struct selector_test *t, struct slice value)
+{
+	return value.n > 0 && test_value(t, value);
 }
 
 static bool
@@ -86,12 +91,8 @@ static bool
 test_label(const struct selector_test *t, const struct selector_subject *d)
 {
 	for (size_t i = 0; i < d->n_labels; i++) {
-		if (!slice_eq(d->labels[i].key, t->of))
-			continue;
-		return t->op == OP_EXISTS || t->op == OP_IN
-		    ? t->op == OP_EXISTS || in_list(t, d->labels[i].value)
-		    : ordered(t->op,
-		          version_cmp(d->labels[i].value, t->values[0]));
+		if (slice_eq(d->labels[i].key, t->of))
+			return test_value(t, d->labels[i].value);
 	}
 	return false;
 }

@@ -210,14 +210,10 @@ of_component(struct writer *w, const struct selector_test *t)
 	          "m.component = c.component AND m.image = c.digest "
 	        : "",
 	    id);
-	if (t->field == FIELD_component)
-		buf_add_str(w->out, "true");
-	else if (t->field == FIELD_component_digest)
+	if (t->field == FIELD_component_digest)
 		buf_add_str(w->out, "c.digest IS NOT NULL AND ");
-	if (t->field == FIELD_component_sequence)
-		compare(w, t, "m.sequence");
-	else if (t->field == FIELD_component_digest)
-		compare(w, t, "c.digest");
+	compare(w, t,
+	    t->field == FIELD_component_sequence ? "m.sequence" : "c.digest");
 	buf_add_str(w->out, ")");
 }
 

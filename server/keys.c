@@ -2,16 +2,14 @@
 
 #include "server/keys.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/secret_file.h"
 #include "lib/codec/pkcs11.h"
 #include "server/settings.h"
 #include "storage/sql.h"
@@ -24,35 +22,23 @@ enum {
 
 /* --- secrets in files ---------------------------------------------------------- */
 
-/* A secret that others can read is no secret: refused, not used. */
 static enum tam_err
 read_secret(const char *path, uint8_t *out, size_t room, size_t *n)
 {
-	struct stat st;
-	ssize_t got;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	unsigned mode;
 
-	if (fd < 0 || fstat(fd, &st) != 0) {
-		log_error("secret_unreadable", "file=%s", path);
-		if (fd >= 0)
-			(void)close(fd);
-		return TAM_BAD_FILE;
-	}
-	if ((st.st_mode & (S_IRWXO | S_IWGRP)) != 0) {
+	switch (secret_file_read(path, out, room, n, &mode)) {
+	case SECRET_READ:
+		return TAM_OK;
+	case SECRET_EXPOSED:
 		log_error("secret_exposed",
-		    "file=%s mode=%o wanted=0600 or 0640", path,
-		    (unsigned)st.st_mode & 07777u);
-		(void)close(fd);
+		    "file=%s mode=%o wanted=0600 or 0640", path, mode);
 		return TAM_BAD_FILE;
-	}
-	got = read(fd, out, room);
-	(void)close(fd);
-	if (got <= 0 || (size_t)got == room) {
+	case SECRET_UNREADABLE:
+	default:
 		log_error("secret_unreadable", "file=%s", path);
 		return TAM_BAD_FILE;
 	}
-	*n = (size_t)got;
-	return TAM_OK;
 }
 
 enum tam_err

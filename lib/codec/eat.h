@@ -38,11 +38,11 @@ enum eat_kind {
  */
 enum eat_kind eat_kind_of(struct slice media_type, const char *teep_profile);
 
-/* AR4SI trust tiers; the larger, the worse, but for EAR_NONE. */
 /* An EAR in a JWT, under the name that Verifiers use today. */
 #define EAT_EAR_JWT_FORMAT \
 	"application/eat+jwt; eat_profile=\"tag:github.com,2023:veraison/ear\""
 
+/* AR4SI trust tiers; the larger, the worse, but for EAR_NONE. */
 enum ear_tier {
 	EAR_NONE = 0, /* the Verifier makes no statement */
 	EAR_AFFIRMING = 2,

@@ -2,17 +2,15 @@
 
 #include "lib/codec/pkcs11.h"
 
-#include <fcntl.h>
 #include <p11-kit/p11-kit.h>
 #include <p11-kit/uri.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "lib/base/mem.h"
+#include "lib/base/secret_file.h"
 #include "lib/codec/crypto.h"
 
 /*
@@ -140,19 +138,13 @@ because(struct pkcs11 *p, enum tam_err err, const char *what, CK_RV rv)
 static bool
 read_pin(const char *path, char pin[PIN_MAX], size_t *n)
 {
-	struct stat st;
-	ssize_t got = -1;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	unsigned mode;
 
-	if (fd < 0)
+	if (secret_file_read(path, pin, PIN_MAX, n, &mode) != SECRET_READ)
 		return false;
-	if (fstat(fd, &st) == 0 && (st.st_mode & (S_IRWXO | S_IWGRP)) == 0)
-		got = read(fd, pin, PIN_MAX);
-	(void)close(fd);
-	while (got > 0 && (pin[got - 1] == '\n' || pin[got - 1] == '\r'))
-		got--;
-	*n = got > 0 ? (size_t)got : 0;
-	return got > 0 && got < PIN_MAX;
+	while (*n > 0 && (pin[*n - 1] == '\n' || pin[*n - 1] == '\r'))
+		--*n;
+	return *n > 0;
 }
 
 /* PINs that tokens refused, of all threads; a login is tried under the lock,

@@ -79,12 +79,10 @@ read_encryption(struct walk *w, struct cbor_in *in)
 {
 	struct slice bytes = cbor_in_bytes(in, 1, 65536);
 	struct cose_encrypted *m = arena_new(w->arena, struct cose_encrypted);
-	enum tam_err err = in->err;
+	enum tam_err err = cose_encrypt_decode(bytes, w->arena, m);
 
-	if (err == TAM_OK)
-		err = cose_encrypt_decode(bytes, w->arena, m);
 	if (err != TAM_OK)
-		cbor_in_fail(in, err);
+		cbor_in_fail(in, err); /* the first failure stays */
 	return bytes;
 }
 

@@ -38,6 +38,16 @@ session_may_fail(struct session *s)
 	return true;
 }
 
+/* Goes on to the signature, which is the device's to have made. */
+static void
+verify_as(struct session *s, const struct store_device *device)
+{
+	s->device = device;
+	s->device_id = device->id;
+	s->certified = device->certified;
+	verify(s);
+}
+
 /* A device whose key is known: the hint was right if it verifies. */
 static void
 on_identified(enum tam_err err, const struct store_device *device, void *arg)
@@ -68,10 +78,7 @@ on_identified(enum tam_err err, const struct store_device *device, void *arg)
 		session_refuse(s, err);
 		return;
 	}
-	s->device = device;
-	s->device_id = device->id;
-	s->certified = device->certified;
-	verify(s);
+	verify_as(s, device);
 }
 
 /*
@@ -97,10 +104,7 @@ on_candidate(enum tam_err err, const struct store_device *device, void *arg)
 		try_candidate(s);
 		return;
 	}
-	s->device = device;
-	s->device_id = device->id;
-	s->certified = device->certified;
-	verify(s);
+	verify_as(s, device);
 }
 
 static void
