@@ -333,13 +333,6 @@ process_update(struct fleet_world *w, struct agent *a,
 		uint8_t digest[32] = {0};
 
 		ok = agent_install(w, a, m->manifests[i], arena, &o, digest);
-		if (ok && w->play.fail_section != 0) {
-			o = (struct suit_outcome){.section =
-			                              (enum suit_section)
-			                                  w->play.fail_section,
-			    .reason = SUIT_REASON_CONDITION};
-			ok = false;
-		}
 		reports[n++] = report(w, arena, m, digest, &o);
 	}
 	answer_update(w, a, m, ok, reports, n, arena, reply);

@@ -275,6 +275,10 @@ agent_install(struct fleet_world *w, struct agent *a, struct slice envelope,
 	if (is_occupied(a, b))
 		return false;
 	suit_run_update(&w->suit, &b->envelope, &b->manifest, arena, o);
+	if (o->ok && w->play.fail_section != 0)
+		*o = (struct suit_outcome){.section = (enum suit_section)
+		                                          w->play.fail_section,
+		    .reason = SUIT_REASON_CONDITION};
 	if (o->ok)
 		apply_effects(w, a, b, o);
 	return o->ok;
