@@ -61,6 +61,8 @@ api_channel_put(struct api_request *r)
 		    "must be 64 hexadecimal digits");
 	err = check_manifest(r, digest);
 	if (err == TAM_OK)
+		err = learn_check_rollout(r, "channel", r->params[0]);
+	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_CHANNEL_PUT, r->domain_text,
 		    r->params[0], sql, r->principal,
 		    reason == NULL ? "" : reason);
@@ -75,16 +77,11 @@ api_channel_put(struct api_request *r)
 enum tam_err
 api_channel_delete(struct api_request *r)
 {
-	struct sql_result *rows;
-	enum tam_err err = API_EXEC(r, &rows, SQL_CHANNEL_USERS, r->params[0]);
 	const char *user;
+	enum tam_err err = API_TEXT(r, &user, SQL_CHANNEL_USERS, r->params[0]);
 
 	if (err != TAM_OK)
 		return err;
-	user = sql_rows(rows) == 0
-	    ? NULL
-	    : arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
-	sql_result_free(rows);
 	if (user != NULL)
 		return api_problem(r, 409, "in_use", NULL,
 		    "policy %s uses this channel", user);

@@ -6,6 +6,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "policy/rollout.h"
 #include "storage/admin_statements.h"
 
 /*
@@ -53,7 +54,9 @@ struct run {
 	int64_t now_us;
 	struct arena_pool pool;
 
-	struct walked labels, components, keys;
+	struct walked labels, components, keys, parts;
+	int64_t stages[ROLLOUT_STAGES_MAX]; /* of the rollout tried */
+	size_t n_stages;
 	int64_t devices, changed, kinds[CHANGES], bytes;
 	int64_t never_seen, old, oldest_us;
 	json_t *classes, *sample;
@@ -76,7 +79,8 @@ enum dry_column {
 	C_HWMODEL,
 	C_HWVERSION,
 	C_TIER,
-	C_ATTESTED
+	C_ATTESTED,
+	C_BUCKET
 };
 
 static enum tam_err
@@ -97,6 +101,7 @@ end_list(struct walked *w)
 static enum tam_err
 read_lists(struct run *run, const char *first, const char *last)
 {
+	int64_t live[ROLLOUT_LIVE_MAX];
 	enum tam_err err =
 	    read_list(run, SQL_DRY_LABELS, first, last, &run->labels);
 
@@ -106,6 +111,8 @@ read_lists(struct run *run, const char *first, const char *last)
 	if (err == TAM_OK &&
 	    (policy_asks_keys(run->before) || policy_asks_keys(run->after)))
 		err = read_list(run, SQL_DRY_KEYS, first, last, &run->keys);
+	if (err == TAM_OK && policy_rollout_ids(run->before, live) > 0)
+		err = read_list(run, SQL_DRY_PARTS, first, last, &run->parts);
 	return err;
 }
 
@@ -177,6 +184,25 @@ take_components(struct run *run, int64_t id, struct arena *arena,
 	f->components = components;
 }
 
+/* Rollouts under way that reached it. */
+static void
+take_parts(struct run *run, int64_t id, struct arena *arena,
+    struct policy_facts *f)
+{
+	size_t first, n = take_rows(&run->parts, id, &first);
+	struct policy_part *parts = arena_new_n(arena, n, struct policy_part);
+
+	for (size_t i = 0; i < n; i++)
+		parts[i] =
+		    (struct policy_part){sql_int(run->parts.rows, first + i, 1),
+		        (int)sql_int(run->parts.rows, first + i, 2),
+		        sql_int(run->parts.rows, first + i, 3) != 0,
+		        (enum policy_part_state)sql_int(run->parts.rows,
+		            first + i, 4)};
+	f->n_parts = n;
+	f->parts = parts;
+}
+
 static void
 take_appraisal(const struct sql_result *rows, size_t row, struct arena *arena,
     struct policy_facts *f)
@@ -212,10 +238,12 @@ take_facts(struct run *run, const struct sql_result *rows, size_t row,
 	d->last_seen_us = sql_int(rows, row, C_SEEN);
 	d->now_us = run->now_us;
 	f->update_max = (size_t)sql_int(rows, row, C_UPDATE_BYTES);
+	f->bucket = (int)sql_int(rows, row, C_BUCKET);
 	take_appraisal(rows, row, arena, f);
 	take_labels(run, id, arena, d);
 	take_keys(run, id, arena, d);
 	take_components(run, id, arena, f);
+	take_parts(run, id, arena, f);
 }
 
 /* --- comparing -------------------------------------------------------------------- */
@@ -305,6 +333,16 @@ count(struct run *run, const struct selector_subject *d,
 		run->oldest_us = d->last_seen_us;
 }
 
+/* A rollout that is only tried has no number yet. */
+static void
+note_stage(struct run *run, const struct policy_decision *d)
+{
+	for (size_t i = 0; i < d->n_standings; i++) {
+		if (d->standings[i].rollout == 0)
+			run->stages[d->standings[i].stage]++;
+	}
+}
+
 static void
 compare(struct run *run, const struct policy_facts *f, struct arena *arena)
 {
@@ -319,6 +357,7 @@ compare(struct run *run, const struct policy_facts *f, struct arena *arena)
 	changes[CHANGE_UNLINK] = unlinks_more(&b, &a);
 	changes[CHANGE_STOP] = sends_more(&a, &b, &ignored);
 	changes[CHANGE_KEEP] = unlinks_more(&a, &b);
+	note_stage(run, &b);
 	changes[CHANGE_ATTEST] = b.needs_attestation && !a.needs_attestation;
 	for (int i = 0; i < CHANGES; i++) {
 		if (!changes[i])
@@ -365,6 +404,7 @@ next_part(struct run *run, const char *statement, char last[32])
 		end_list(&run->labels);
 		end_list(&run->components);
 		end_list(&run->keys);
+		end_list(&run->parts);
 	}
 	if (n < PART)
 		last[0] = '\0';
@@ -375,7 +415,7 @@ next_part(struct run *run, const char *statement, char last[32])
 static enum tam_err
 answer(struct run *run)
 {
-	json_t *kinds = json_object(), *doc;
+	json_t *kinds = json_object(), *stages = json_array(), *doc;
 	char *text;
 
 	for (int i = 0; i < CHANGES; i++)
@@ -388,6 +428,12 @@ answer(struct run *run)
 	    (json_int_t)run->never_seen, "not_seen_for_7d",
 	    (json_int_t)run->old, "oldest_contact_us",
 	    (json_int_t)run->oldest_us, "sample", run->sample);
+	for (size_t i = 0; i < run->n_stages; i++)
+		(void)json_array_append_new(stages,
+		    json_integer(run->stages[i]));
+	if (run->n_stages > 0)
+		(void)json_object_set(doc, "by_stage", stages);
+	json_decref(stages);
 	text = json_dumps(doc, JSON_COMPACT);
 	buf_add_str(&run->r->response, text);
 	free(text);
@@ -397,12 +443,13 @@ answer(struct run *run)
 
 enum tam_err
 dry_run(struct api_request *r, const struct policy_set *before,
-    const struct policy_set *after, struct device_query *who)
+    const struct policy_set *after, size_t n_stages, struct device_query *who)
 {
 	struct run run = {.r = r,
 	    .before = before,
 	    .after = after,
 	    .who = who,
+	    .n_stages = n_stages,
 	    .domain = slice_str(r->domain),
 	    .now_us = clock_wall_us(),
 	    .classes = json_object(),

@@ -28,6 +28,7 @@ struct asked {
 	const char *id;
 	struct policy_last last;
 	struct slice content; /* of the last Update */
+	json_t *rollouts;     /* that reached it; NULL: not asked */
 };
 
 /* --- facts from rows ---------------------------------------------------------------- */
@@ -67,7 +68,8 @@ enum device_column {
 	D_OFFERED,
 	D_CLOSED,
 	D_EXPIRES,
-	D_DOMAIN
+	D_DOMAIN,
+	D_BUCKET
 };
 
 static void
@@ -140,6 +142,7 @@ read_device(struct api_request *r, struct asked *q)
 	q->status = (const char *)d->status.p;
 	q->facts.attestation = attestation_of(d->appraisal.result);
 	q->facts.update_max = (size_t)sql_int(rows, 0, D_UPDATE_BYTES);
+	q->facts.bucket = (int)sql_int(rows, 0, D_BUCKET);
 	sql_result_free(rows);
 	return TAM_OK;
 }
@@ -182,6 +185,34 @@ read_parts(struct api_request *r, struct asked *q)
 	f->subject.labels = labels;
 	f->subject.keys = keys;
 	f->components = components;
+	return TAM_OK;
+}
+
+/* The rollouts that reached it. */
+static enum tam_err
+read_rollouts(struct api_request *r, struct asked *q)
+{
+	struct sql_result *rows;
+	struct policy_part *parts;
+	enum tam_err err = API_EXEC(r, &rows, SQL_EXPLAIN_ROLLOUTS, q->id);
+
+	if (err != TAM_OK)
+		return err;
+	parts = arena_new_n(r->arena, sql_rows(rows), struct policy_part);
+	q->rollouts = json_array();
+	for (size_t i = 0; i < sql_rows(rows); i++) {
+		parts[i] = (struct policy_part){sql_int(rows, i, 0),
+		    (int)sql_int(rows, i, 1), sql_int(rows, i, 2) != 0,
+		    (enum policy_part_state)sql_int(rows, i, 3)};
+		(void)json_array_append_new(q->rollouts,
+		    json_pack("{s:s, s:I, s:b, s:s}", "rollout",
+		        sql_text(rows, i, 4), "stage",
+		        (json_int_t)parts[i].stage + 1, "back",
+		        (int)parts[i].back, "state", sql_text(rows, i, 5)));
+	}
+	q->facts.n_parts = sql_rows(rows);
+	q->facts.parts = parts;
+	sql_result_free(rows);
 	return TAM_OK;
 }
 
@@ -246,6 +277,16 @@ read_components(struct api_request *r, struct policy_facts *f)
 	return TAM_OK;
 }
 
+/* As the database has it: of the name, for good. */
+static int
+bucket_of(struct api_request *r, struct slice name)
+{
+	uint8_t hash[32];
+
+	cose_digest(r->crypto, &name, 1, hash);
+	return (hash[0] << 16 | hash[1] << 8 | hash[2]) % POLICY_BUCKETS;
+}
+
 static enum tam_err
 read_facts(struct api_request *r, struct asked *q)
 {
@@ -260,6 +301,7 @@ read_facts(struct api_request *r, struct asked *q)
 	d->status = SLICE_LIT("active");
 	d->appraisal.hwversion = string_of(r, "hwversion");
 	d->first_seen_us = d->last_seen_us = clock_wall_us();
+	q->facts.bucket = bucket_of(r, d->name);
 	if (result.n > 0 && !slice_is(result, "none") &&
 	    attestation_of(result) == POLICY_UNATTESTED)
 		return api_problem(r, 422, "invalid_value", "/attestation",
@@ -331,6 +373,9 @@ rules_json(struct api_request *r, const struct policy_trace *trace)
 			(void)json_object_set_new(o, "manifest",
 			    json_string(
 			        hex_dup(r->arena, s->manifest->digest)));
+		if (s->rollout != NULL)
+			(void)json_object_set_new(o, "rollout",
+			    json_string(s->rollout));
 		if (s->winner != NULL)
 			(void)json_object_set_new(o, "winner",
 			    json_string(s->winner));
@@ -352,6 +397,9 @@ now_json(struct api_request *r, struct asked *q,
 
 	if (q->status != NULL && strcmp(q->status, "active") != 0)
 		return json_pack("{s:b, s:s}", "offer", 0, "reason", q->status);
+	if (!policy_has_work(d) && d->until_us > 0)
+		return json_pack("{s:b, s:s, s:I}", "offer", 0, "reason",
+		    d->reason, "until_us", (json_int_t)d->until_us);
 	if (!policy_has_work(d))
 		return json_pack("{s:b, s:s}", "offer", 0, "reason", d->reason);
 	cose_digest(r->crypto, parts, n, content);
@@ -400,8 +448,10 @@ answer(struct api_request *r, struct asked *q)
 	char *text;
 	enum tam_err err = policy_cache_get(r, &set);
 
-	if (err != TAM_OK)
+	if (err != TAM_OK) {
+		json_decref(q->rollouts);
 		return err;
+	}
 	q->facts.subject.now_us = clock_wall_us();
 	policy_explain(set, &q->facts, r->arena, &d, trace);
 	doc = json_pack("{s:s*, s:s*, s:{s:s, s:b, s:o, s:o, s:o}, s:o, s:I, "
@@ -413,6 +463,8 @@ answer(struct api_request *r, struct asked *q)
 	    "considered", (json_int_t)trace->considered, "rules",
 	    rules_json(r, trace), "facts", facts_json(r, q));
 	policy_set_unref(set);
+	if (q->rollouts != NULL)
+		(void)json_object_set_new(doc, "rollouts", q->rollouts);
 	text = json_dumps(doc, JSON_COMPACT);
 	buf_add_str(&r->response, text);
 	free(text);
@@ -428,6 +480,8 @@ api_device_explain(struct api_request *r)
 
 	if (err == TAM_OK)
 		err = read_parts(r, q);
+	if (err == TAM_OK)
+		err = read_rollouts(r, q);
 	return err == TAM_OK ? answer(r, q) : err;
 }
 

@@ -8,6 +8,7 @@
 #include "admin/policy_rows.h"
 #include "lib/base/hex.h"
 #include "storage/admin_statements.h"
+#include "storage/rollout_statements.h"
 
 enum tam_err
 learn_check_revoked(struct api_request *r, struct slice digest,
@@ -30,6 +31,49 @@ learn_check_revoked(struct api_request *r, struct slice digest,
 		    "this manifest, or a component it installs, is revoked");
 	policy_set_unref(set);
 	return err;
+}
+
+enum tam_err
+api_text(struct api_request *r, const char **out, const char *statement,
+    size_t n, const char *const *params)
+{
+	struct sql_result *rows;
+	enum tam_err err = api_exec(r, &rows, statement, n, params);
+
+	*out = NULL;
+	if (err != TAM_OK)
+		return err;
+	if (sql_rows(rows) > 0 && sql_text(rows, 0, 0) != NULL)
+		*out = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+enum tam_err
+api_policy_problem(struct api_request *r, int status, const char *code,
+    const char *error)
+{
+	const char *colon = strchr(error, ':');
+
+	return api_problem(r, status, code,
+	    error[0] == '/' && colon != NULL
+	        ? arena_strdup(r->arena,
+	              (struct slice){(const uint8_t *)error,
+	                  (size_t)(colon - error)})
+	        : NULL,
+	    "%s", error);
+}
+
+enum tam_err
+learn_check_rollout(struct api_request *r, const char *what, const char *name)
+{
+	const char *rollout;
+	enum tam_err err = API_TEXT(r, &rollout, SQL_ROLLOUT_OF, what, name);
+
+	if (err != TAM_OK || rollout == NULL)
+		return err;
+	return api_problem(r, 409, "rollout_under_way", NULL,
+	    "rollout %s is changing this %s: abort it first", rollout, what);
 }
 
 const char *

@@ -9,6 +9,23 @@
 #include "lib/codec/suit.h"
 #include "policy/policy.h"
 
+/* Column 0 of the first row, in the arena; NULL when there is none, or it is
+ * SQL's. */
+enum tam_err api_text(struct api_request *, const char **out,
+    const char *statement, size_t n, const char *const *params);
+#define API_TEXT(r, out, statement, ...)                            \
+	api_text((r), (out), (statement),                           \
+	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
+	    (const char *[]){__VA_ARGS__})
+
+/* Answers with an error of policy/: a JSON pointer, a colon, a sentence. */
+enum tam_err api_policy_problem(struct api_request *, int status,
+    const char *code, const char *error);
+/* Answers 409 when a rollout under way changes this: `what` is "policy" or
+ * "channel". */
+enum tam_err learn_check_rollout(struct api_request *, const char *what,
+    const char *name);
+
 /* Where a list goes on; `initial` on its first page. */
 const char *api_cursor(struct api_request *, const char *initial);
 /* How many items of a list are asked for, as a number and as text. */

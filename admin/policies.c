@@ -44,21 +44,6 @@ api_policy_get(struct api_request *r)
 	return err;
 }
 
-/* An error of policy/: a JSON pointer, a colon, and a sentence. */
-static enum tam_err
-refuse(struct api_request *r, int status, const char *code, const char *error)
-{
-	const char *colon = strchr(error, ':');
-
-	return api_problem(r, status, code,
-	    error[0] == '/' && colon != NULL
-	        ? arena_strdup(r->arena,
-	              (struct slice){(const uint8_t *)error,
-	                  (size_t)(colon - error)})
-	        : NULL,
-	    "%s", error);
-}
-
 /* The loader of the device path judges the document, beside the others: what
  * it takes here it will take there.  *out: the set with it. */
 static enum tam_err
@@ -75,13 +60,13 @@ check_document(struct api_request *r, const char *document,
 	if (!policy_add_policy(b, r->params[0], document, suit_component_parse,
 	        error)) {
 		policy_builder_free(b);
-		return refuse(r, 422, "invalid_policy", error);
+		return api_policy_problem(r, 422, "invalid_policy", error);
 	}
 	*out = policy_build(b);
 	if (!policy_conflicts(*out, r->params[0], error))
 		return TAM_OK;
 	policy_set_unref(*out);
-	return refuse(r, 409, "policy_conflict", error);
+	return api_policy_problem(r, 409, "policy_conflict", error);
 }
 
 /* RFC 9110, 13.1.1: If-Match names the revision that is to be changed. */
@@ -106,7 +91,7 @@ old_policy(struct api_request *r, const char **document)
 	    strcmp(r->if_match, etag) != 0)
 		return api_problem(r, 412, "changed_meanwhile", NULL,
 		    "the policy is at revision %s now", etag);
-	return TAM_OK;
+	return learn_check_rollout(r, "policy", r->params[0]);
 }
 
 static enum tam_err
@@ -187,25 +172,9 @@ try_set(struct api_request *r, const char *before, const char *after,
 		err = policy_cache_get(r, &now);
 	if (err != TAM_OK)
 		return err;
-	err = dry_run(r, now, set, q);
+	err = dry_run(r, now, set, 0, q);
 	policy_set_unref(now);
 	return err;
-}
-
-/* Without a lock: nobody waits for a dry run. */
-static enum tam_err
-peek_policy(struct api_request *r, const char **document)
-{
-	struct sql_result *rows;
-	enum tam_err err = API_EXEC(r, &rows, SQL_POLICY_PEEK, r->params[0]);
-
-	if (err != TAM_OK)
-		return err;
-	*document = sql_rows(rows) == 0
-	    ? NULL
-	    : arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
-	sql_result_free(rows);
-	return TAM_OK;
 }
 
 enum tam_err
@@ -213,7 +182,8 @@ api_policy_dry_run(struct api_request *r)
 {
 	const char *document = arena_strdup(r->arena, r->body), *before;
 	struct policy_set *set = NULL;
-	enum tam_err err = peek_policy(r, &before);
+	/* Without a lock: nobody waits for a dry run. */
+	enum tam_err err = API_TEXT(r, &before, SQL_POLICY_PEEK, r->params[0]);
 
 	if (err == TAM_OK)
 		err = check_document(r, document, &set);
@@ -240,22 +210,16 @@ api_policy_history(struct api_request *r)
 static enum tam_err
 old_revision(struct api_request *r, const char **document)
 {
-	struct sql_result *rows;
-	enum tam_err err = API_EXEC(r, &rows, SQL_POLICY_REVISION, r->params[0],
-	    arena_printf(r->arena, "%lld",
-	        (long long)json_integer_value(
-	            json_object_get(r->json, "revision"))));
+	enum tam_err err =
+	    API_TEXT(r, document, SQL_POLICY_REVISION, r->params[0],
+	        arena_printf(r->arena, "%lld",
+	            (long long)json_integer_value(
+	                json_object_get(r->json, "revision"))));
 
-	if (err != TAM_OK)
+	if (err != TAM_OK || *document != NULL)
 		return err;
-	*document = sql_rows(rows) == 0 || sql_text(rows, 0, 0) == NULL
-	    ? NULL
-	    : arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
-	sql_result_free(rows);
-	return *document != NULL
-	    ? TAM_OK
-	    : api_problem(r, 404, "not_found", "/revision",
-	          "there is no such revision, or it deleted the policy");
+	return api_problem(r, 404, "not_found", "/revision",
+	    "there is no such revision, or it deleted the policy");
 }
 
 /* Back to what was, but never to what is revoked. */

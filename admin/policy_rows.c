@@ -4,6 +4,8 @@
 
 #include "admin/manifest_facts.h"
 #include "lib/base/log.h"
+#include "policy/rollout.h"
+#include "storage/rollout_statements.h"
 #include "storage/statements.h"
 
 struct rows {
@@ -127,6 +129,35 @@ add_revocations(struct rows *l, struct policy_builder *b, const char *domain)
 	return err;
 }
 
+/* One that no longer loads stands still, loudly: its policy is as it was. */
+static enum tam_err
+add_rollouts(struct rows *l, struct policy_builder *b, const char *domain)
+{
+	struct sql_result *rows;
+	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_ROLLOUTS, domain);
+	char error[POLICY_ERROR_MAX];
+
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++) {
+		struct rollout_row row = {.id = sql_int(rows, r, 0),
+		    .name = sql_text(rows, r, 1),
+		    .document = sql_text(rows, r, 2),
+		    .at = {.phase = rollout_phase_of(sql_text(rows, r, 3)),
+		        .opened = (size_t)sql_int(rows, r, 4),
+		        .stage_us = sql_int(rows, r, 5),
+		        .met_us = sql_int(rows, r, 6),
+		        .window_open = sql_int(rows, r, 7) != 0,
+		        .window_us = sql_int(rows, r, 8)}};
+
+		if (!policy_add_rollout(b, &row, suit_component_parse, error))
+			log_error("rollout_left_out",
+			    "domain=%s rollout=%s error=\"%s\"", domain,
+			    row.name, error);
+	}
+	if (err == TAM_OK)
+		sql_result_free(rows);
+	return err;
+}
+
 static enum tam_err
 load(struct rows *l, const char *domain, const char *without,
     struct policy_builder **out)
@@ -138,6 +169,8 @@ load(struct rows *l, const char *domain, const char *without,
 		err = add_channels(l, b, domain);
 	if (err == TAM_OK)
 		err = add_policies(l, b, domain, without);
+	if (err == TAM_OK)
+		err = add_rollouts(l, b, domain);
 	if (err == TAM_OK)
 		err = add_revocations(l, b, domain);
 	arena_free(l->arena);

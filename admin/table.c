@@ -147,8 +147,8 @@ const struct api_field api_revocation_fields[] =
         {"label", TYPE_STRING, false, "of a dry run: count by its values"},
         {0}};
 
-const struct api_field api_lift_fields[] = {{"reason", TYPE_STRING, true,
-                                                "why; for the audit log"},
+const struct api_field api_reason_fields[] = {{"reason", TYPE_STRING, true,
+                                                  "why; for the audit log"},
     {0}};
 
 const struct api_route api_routes[API_ROUTE_COUNT] = {

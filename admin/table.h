@@ -225,7 +225,52 @@ struct api_field {
 	    "List the devices that did not show it gone yet")                   \
 	X(revocation_lift, "POST", "/v1/revocations/{id}/lift",                 \
 	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                \
-	    api_lift_fields, "revocation", "lift", "", "Lift a revocation")     \
+	    api_reason_fields, "revocation", "lift", "", "Lift a revocation")   \
+	X(rollout_list, "GET", "/v1/rollouts", ROLE_ANY, BODY_NONE, NULL,       \
+	    "rollout", "list", "name,state,opened,stages,reason",               \
+	    "List the rollouts")                                                \
+	X(rollout_put, "PUT", "/v1/rollouts/{name}", ROLE_POLICY | ROLE_ADMIN,  \
+	    BODY_RAW, NULL, "rollout", "create", "",                            \
+	    "Draft a rollout, or change a draft")                               \
+	X(rollout_get, "GET", "/v1/rollouts/{name}", ROLE_ANY, BODY_NONE,       \
+	    NULL, "rollout", "status", "", "Show how far a rollout is")         \
+	X(rollout_delete, "DELETE", "/v1/rollouts/{name}",                      \
+	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "rollout", "delete",     \
+	    "", "Delete a draft")                                               \
+	X(rollout_dry_run, "POST", "/v1/rollouts/{name}/dry-run", ROLE_ANY,     \
+	    BODY_RAW, NULL, "rollout", "dry-run", "",                           \
+	    "Count whom each stage would change; changes nothing")              \
+	X(rollout_devices, "GET", "/v1/rollouts/{name}/devices", ROLE_ANY,      \
+	    BODY_NONE, NULL, "rollout", "devices",                              \
+	    "device,class,stage,state,attempts,last_seen",                      \
+	    "List the devices it reached; ?state=")                             \
+	X(rollout_start, "POST", "/v1/rollouts/{name}/start",                   \
+	    ROLE_POLICY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                  \
+	    api_reason_fields, "rollout", "start", "", "Open the first stage")  \
+	X(rollout_pause, "POST", "/v1/rollouts/{name}/pause",                   \
+	    ROLE_POLICY | ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN,           \
+	    BODY_JSON, api_reason_fields, "rollout", "pause", "",               \
+	    "Send nothing more for now")                                        \
+	X(rollout_resume, "POST", "/v1/rollouts/{name}/resume",                 \
+	    ROLE_POLICY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                  \
+	    api_reason_fields, "rollout", "resume", "",                         \
+	    "Go on with what was paused")                                       \
+	X(rollout_advance, "POST", "/v1/rollouts/{name}/advance",               \
+	    ROLE_POLICY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                  \
+	    api_reason_fields, "rollout", "advance", "",                        \
+	    "Open the next stage now")                                          \
+	X(rollout_retry, "POST", "/v1/rollouts/{name}/retry",                   \
+	    ROLE_POLICY | ROLE_OPERATOR | ROLE_ADMIN, BODY_JSON,                \
+	    api_reason_fields, "rollout", "retry-failed", "",                   \
+	    "Offer it again to those that failed")                              \
+	X(rollout_rollback, "POST", "/v1/rollouts/{name}/rollback",             \
+	    ROLE_POLICY | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,                \
+	    api_reason_fields, "rollout", "rollback", "",                       \
+	    "Bring the devices it reached back")                                \
+	X(rollout_abort, "POST", "/v1/rollouts/{name}/abort",                   \
+	    ROLE_POLICY | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,                \
+	    api_reason_fields, "rollout", "abort", "",                          \
+	    "End a rollout where it is")                                        \
 	X(proposal_list, "GET", "/v1/proposals", ROLE_ANY, BODY_NONE, NULL,     \
 	    "proposal", "list", "id,action,object,author,state,created_at",     \
 	    "List what waits, or waited, for a second person")                  \
@@ -235,7 +280,7 @@ struct api_field {
 	    "Let be done what another person proposed, or did alone")           \
 	X(proposal_reject, "POST", "/v1/proposals/{id}/reject",                 \
 	    ROLE_POLICY | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,                \
-	    api_lift_fields, "proposal", "reject", "",                          \
+	    api_reason_fields, "proposal", "reject", "",                        \
 	    "Refuse what another person proposed")                              \
 	X(event_list, "GET", "/v1/events", ROLE_ANY, BODY_NONE, NULL, "event",  \
 	    "list", "seq,at,actor,action,object,reason",                        \
@@ -277,6 +322,6 @@ extern const struct api_field api_facts_fields[];
 extern const struct api_field api_rollback_fields[];
 extern const struct api_field api_channel_fields[];
 extern const struct api_field api_revocation_fields[];
-extern const struct api_field api_lift_fields[];
+extern const struct api_field api_reason_fields[];
 
 #endif

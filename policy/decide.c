@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "policy/rules.h"
+#include "policy/standing.h"
 
 /*
  * The decision, in the order its parts outrank each other:
@@ -31,7 +32,10 @@ struct deciding {
 	const char *speakers[WANTED_MAX];
 	size_t n_spoken;
 	const char *speaker;
-	bool too_large;
+	bool too_large, downgrades;
+	const char *hold;  /* why what a rule wants is not sent now */
+	const char *waits; /* the same, of any rule */
+	int64_t until_us;
 	struct policy_trace *trace; /* NULL: nobody asks why */
 };
 
@@ -80,11 +84,6 @@ add_remove(struct policy_decision *out, struct slice component)
 	if (out->n_removes < WANTED_MAX)
 		out->removes[out->n_removes++] = component;
 }
-
-/* How deep manifests may depend on each other. */
-enum {
-	DEPENDENCY_DEPTH = 4
-};
 
 static bool
 installs(const struct policy_manifest *m, struct slice component)
@@ -150,30 +149,6 @@ unlink_component(struct deciding *d, struct slice component)
 
 /* --- revocations -------------------------------------------------------------- */
 
-/* The first entry for a component; the others of it follow. */
-static size_t
-first_revoked(const struct policy_set *set, struct slice component)
-{
-	size_t lo = 0, hi = set->n_revoked;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (slice_cmp(set->revoked[mid].component, component) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
-/* A device that does not tell the digest is taken to hold the revoked one. */
-static bool
-hits(const struct revoked *r, struct slice digest)
-{
-	return r->digest.n == 0 || digest.n == 0 || slice_eq(r->digest, digest);
-}
-
 static void
 show(struct policy_decision *out, int64_t id)
 {
@@ -191,10 +166,10 @@ show_one(struct deciding *d, const struct policy_component *c)
 	const struct policy_set *set = d->set;
 	bool any = false;
 
-	for (size_t i = first_revoked(set, c->id);
+	for (size_t i = revoked_first(set, c->id);
 	     i < set->n_revoked && slice_eq(set->revoked[i].component, c->id);
 	     i++) {
-		if (!hits(&set->revoked[i], c->digest))
+		if (!revoked_hits(&set->revoked[i], c->digest))
 			continue;
 		show(d->out, set->revoked[i].id);
 		any = true;
@@ -211,84 +186,6 @@ show_revocations(struct deciding *d)
 		if (show_one(d, c))
 			unlink_component(d, c->id);
 	}
-}
-
-static bool is_revoked(const struct policy_set *,
-    const struct policy_manifest *, unsigned depth);
-
-static bool
-revoked_digest(const struct policy_set *set, struct slice digest)
-{
-	size_t lo = 0, hi = set->n_revoked_manifests;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-		int c = slice_cmp(set->revoked_manifests[mid], digest);
-
-		if (c == 0)
-			return true;
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return false;
-}
-
-/* What it depends on is part of it. */
-static bool
-depends_on_revoked(const struct policy_set *set,
-    const struct policy_manifest *m, unsigned depth)
-{
-	for (size_t i = 0; i < m->n_dependencies; i++) {
-		const struct policy_manifest *d =
-		    policy_find_manifest(set, m->dependencies[i]);
-
-		if (revoked_digest(set, m->dependencies[i]) ||
-		    (depth > 0 && d != NULL && is_revoked(set, d, depth - 1)))
-			return true;
-	}
-	return false;
-}
-
-static bool
-is_revoked(const struct policy_set *set, const struct policy_manifest *m,
-    unsigned depth)
-{
-	if (revoked_digest(set, m->digest) || depends_on_revoked(set, m, depth))
-		return true;
-	for (size_t i = 0; i < m->n_components; i++) {
-		const struct policy_component *c = &m->components[i];
-
-		for (size_t r = first_revoked(set, c->id); r < set->n_revoked &&
-		     slice_eq(set->revoked[r].component, c->id);
-		     r++) {
-			if (hits(&set->revoked[r], c->digest))
-				return true;
-		}
-	}
-	return false;
-}
-
-bool
-policy_is_revoked(const struct policy_set *set, const struct policy_manifest *m)
-{
-	return is_revoked(set, m, DEPENDENCY_DEPTH);
-}
-
-bool
-policy_image_revoked(const struct policy_set *set, struct slice digest)
-{
-	for (size_t i = 0; i < set->n_manifests; i++) {
-		const struct policy_manifest *m = &set->manifests[i];
-
-		for (size_t k = 0; k < m->n_components; k++) {
-			if (slice_eq(m->components[k].digest, digest) &&
-			    policy_is_revoked(set, m))
-				return true;
-		}
-	}
-	return false;
 }
 
 /* --- rules --------------------------------------------------------------------- */
@@ -324,6 +221,45 @@ sent_form(const struct policy_facts *f, const struct policy_manifest *m)
 			return m->bare;
 	}
 	return m->envelope;
+}
+
+/* Whether every manifest that brings this image is newer. */
+static bool
+is_newer(const struct policy_set *set, const struct policy_component *have,
+    uint64_t sequence)
+{
+	size_t lo = 0, hi = set->n_images;
+	const struct policy_image *image;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		int c = slice_cmp(set->images[mid].component, have->id);
+
+		if (c == 0)
+			c = slice_cmp(set->images[mid].digest, have->digest);
+		if (c < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	image = &set->images[lo]; /* the least sequence number is first */
+	return lo < set->n_images && slice_eq(image->component, have->id) &&
+	    slice_eq(image->digest, have->digest) && image->sequence > sequence;
+}
+
+/* CONFORMANCE P: a device takes no manifest older than what it has. */
+static bool
+would_go_back(const struct deciding *d, const struct policy_manifest *m)
+{
+	for (size_t i = 0; i < m->n_components; i++) {
+		const struct policy_component *have =
+		    held(d->facts, m->components[i].id);
+
+		if (have != NULL && have->digest.n > 0 &&
+		    is_newer(d->set, have, m->sequence))
+			return true;
+	}
+	return false;
 }
 
 static size_t
@@ -368,6 +304,12 @@ want(struct deciding *d, const struct policy_manifest *m)
 		return "revoked";
 	if (satisfied(d->facts, m))
 		return "held";
+	if (would_go_back(d, m)) {
+		d->downgrades = true;
+		return "newer_held";
+	}
+	if (d->hold != NULL)
+		return d->hold;
 	if (sent_bytes(d) + sent_form(d->facts, m).n > d->facts->update_max) {
 		d->too_large = out->n_manifests == 0 || d->too_large;
 		/* The next Update takes it, if it fits at all. */
@@ -379,6 +321,23 @@ want(struct deciding *d, const struct policy_manifest *m)
 	return "sent";
 }
 
+static bool
+is_absent(const struct deciding *d, struct slice id)
+{
+	if (held(d->facts, id) != NULL)
+		return false;
+	for (size_t i = 0; i < d->set->n_manifests; i++) {
+		const struct policy_manifest *m = &d->set->manifests[i];
+
+		for (size_t j = 0; slice_eq(m->id, id) && j < m->n_components;
+		     j++) {
+			if (held(d->facts, m->components[j].id) != NULL)
+				return false;
+		}
+	}
+	return true;
+}
+
 /* The id may be a component's or a manifest's. */
 static const char *
 unwant(struct deciding *d, struct slice id)
@@ -387,6 +346,8 @@ unwant(struct deciding *d, struct slice id)
 
 	if (!speak(d, id))
 		return "outranked";
+	if (d->hold != NULL)
+		return is_absent(d, id) ? "absent" : d->hold;
 	if (held(d->facts, id) != NULL)
 		unlink_component(d, id);
 	for (size_t i = 0; i < d->set->n_manifests; i++) {
@@ -444,6 +405,7 @@ note(struct deciding *d, const struct rule *r, const struct rule_target *t,
 		return;
 	trace->steps[trace->n++] = (struct policy_step){.policy = r->name,
 	    .verdict = verdict,
+	    .rollout = r->rollout == NULL ? NULL : r->rollout->name,
 	    .priority = r->priority,
 	    .about = about(t),
 	    .manifest = t->manifest,
@@ -484,25 +446,103 @@ apply_target(struct deciding *d, const struct rule_target *t)
 }
 
 static void
-apply_rule(struct deciding *d, const struct rule *r)
+apply_targets(struct deciding *d, const struct rule *r,
+    struct policy_standing *standing)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		const char *verdict = apply_target(d, &r->targets[i]);
+
+		note(d, r, &r->targets[i], verdict);
+		if (standing != NULL)
+			standing_note(standing, verdict);
+		if (strcmp(verdict, "sent") == 0 ||
+		    strcmp(verdict, "unlinked") == 0)
+			d->out->verify |= r->verify;
+	}
+}
+
+/* A rule that matches; what the device is in its rollout, if it is of one. */
+static void
+apply_matching(struct deciding *d, const struct rule *r,
+    struct policy_standing *standing)
 {
 	bool failed = d->facts->attestation == POLICY_ATTEST_FAILED;
 
-	if (!selector_matches(r->selector, &d->subject))
-		return;
 	if (failed != (r->attestation == RULE_REPAIR)) {
 		note_all(d, r,
 		    failed ? "attestation_failed" : "only_for_repair");
+		if (standing != NULL) {
+			standing->held = false;
+			standing->failed |= failed;
+		}
 		return;
 	}
 	d->speaker = r->name;
 	if (r->attestation == RULE_REQUIRED &&
 	    d->facts->attestation != POLICY_ATTESTED) {
 		wait_for_attestation(d, r);
+		if (standing != NULL)
+			standing->held = false;
 		return;
 	}
-	for (size_t i = 0; i < r->n; i++)
-		note(d, r, &r->targets[i], apply_target(d, &r->targets[i]));
+	apply_targets(d, r, standing);
+}
+
+/* --- rollouts ------------------------------------------------------------------- */
+
+static void
+wait_for(struct deciding *d, const struct live_rollout *r, const char *why)
+{
+	d->waits = why;
+	d->until_us = strcmp(why, "awaiting_window") == 0 && !r->at.window_open
+	    ? r->at.window_us
+	    : 0;
+}
+
+static void
+apply_reached(struct deciding *d, const struct rule *r, const struct place *p)
+{
+	struct policy_standing *standing = standing_in(d->out, r->rollout, p);
+
+	d->hold = p->hold;
+	apply_matching(d, r, standing);
+	d->hold = NULL;
+	if (p->hold != NULL && standing != NULL && !standing->held)
+		wait_for(d, r->rollout, p->hold);
+}
+
+/* A rule that a rollout makes or replaces.  Of a policy that changes the one
+ * or the other rule is for a device, never both. */
+static void
+apply_in_rollout(struct deciding *d, const struct rule *r)
+{
+	struct place p = place_in(d->facts, &d->subject, r->rollout);
+	/* What a selector says of what it holds may change by the change. */
+	bool stays = p.reached && r->side != RULE_NOW && r->rollout->n_next < 2;
+
+	if (!stays && !selector_matches(r->selector, &d->subject))
+		return;
+	if (r->side != p.side && r->side == RULE_NOW) {
+		note_all(d, r, "replaced");
+	} else if (r->side != p.side) {
+		if (r->side != RULE_NEXT || p.hold == NULL)
+			return;
+		note_all(d, r, p.hold);
+		wait_for(d, r->rollout, p.hold);
+	} else if (r->side == RULE_NOW) {
+		apply_matching(d, r, NULL);
+	} else {
+		apply_reached(d, r, &p);
+	}
+}
+
+static void
+apply_rule(struct deciding *d, const struct rule *r)
+{
+	if (r->rollout != NULL)
+		apply_in_rollout(d, r);
+	else if (selector_matches(r->selector, &d->subject))
+		apply_matching(d, r, NULL);
 }
 
 /* Best rule first. */
@@ -646,4 +686,9 @@ policy_explain(const struct policy_set *set, const struct policy_facts *facts,
 		out->reason = "attestation_required";
 	else if (d.too_large)
 		out->reason = "manifest_too_large_for_device";
+	else if (d.waits != NULL)
+		out->reason = d.waits;
+	else if (d.downgrades)
+		out->reason = "newer_held";
+	out->until_us = out->reason == d.waits ? d.until_us : 0;
 }

@@ -1,18 +1,19 @@
 #include "config.h"
 
-#include <jansson.h>
+#include "policy/load.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/base/hex.h"
 #include "lib/base/mem.h"
-#include "policy/rules.h"
 
 /*
  * A policy document:
  *
  *	{"selector": "class == \"cam\"", "priority": 10,
- *	 "attestation": "required", "components": [
+ *	 "attestation": "required", "verify_after_update": true,
+ *	 "components": [
  *	    {"manifest": "<SHA-256 of a manifest, hex>"},
  *	    {"manifest": "<another>", "state": "on-request"},
  *	    {"channel": "stable"},
@@ -21,21 +22,16 @@
  * Unknown members are refused: a misspelt one must not be ignored silently.
  */
 
-struct loader {
-	struct policy_builder *builder;
-	policy_parse_id parse_id;
-	char *error;
-};
-
-static bool
-refuse(struct loader *l, const char *pointer, const char *what)
+bool
+load_refuse(struct loader *l, const char *pointer, const char *what)
 {
-	(void)snprintf(l->error, POLICY_ERROR_MAX, "%s: %s", pointer, what);
+	(void)snprintf(l->error, POLICY_ERROR_MAX, "%s%s: %s", l->prefix,
+	    pointer, what);
 	return false;
 }
 
-static bool
-only_members(struct loader *l, json_t *object, const char *pointer,
+bool
+load_only_members(struct loader *l, json_t *object, const char *pointer,
     const char *const *known)
 {
 	const char *key;
@@ -51,7 +47,7 @@ only_members(struct loader *l, json_t *object, const char *pointer,
 		if (found)
 			continue;
 		(void)snprintf(where, sizeof(where), "%s/%.64s", pointer, key);
-		return refuse(l, where, "no such member");
+		return load_refuse(l, where, "no such member");
 	}
 	return true;
 }
@@ -65,31 +61,39 @@ load_state(struct loader *l, json_t *entry, const char *pointer,
 	out->on_request = state != NULL && strcmp(state, "on-request") == 0;
 	return state == NULL || out->on_request ||
 	    strcmp(state, "present") == 0 ||
-	    refuse(l, pointer,
+	    load_refuse(l, pointer,
 	        "a manifest can be present or on-request; name a component "
 	        "to have it absent");
+}
+
+const struct policy_manifest *
+load_manifest(struct loader *l, const char *hex, const char *pointer)
+{
+	const struct policy_manifest *m;
+	uint8_t digest[POLICY_DIGEST_SIZE];
+	size_t n = 0;
+
+	if (hex == NULL ||
+	    !hex_decode(hex, strlen(hex), digest, sizeof(digest), &n) ||
+	    n != sizeof(digest)) {
+		(void)load_refuse(l, pointer,
+		    "manifest must be 64 hexadecimal digits");
+		return NULL;
+	}
+	m = policy_find_manifest(l->builder->set, (struct slice){digest, n});
+	if (m == NULL)
+		(void)load_refuse(l, pointer,
+		    "no manifest with this digest was uploaded");
+	return m;
 }
 
 static bool
 load_present(struct loader *l, json_t *entry, const char *pointer,
     struct rule_target *out)
 {
-	const char *hex = json_string_value(json_object_get(entry, "manifest"));
-	uint8_t digest[POLICY_DIGEST_SIZE];
-	size_t n = 0;
-
-	if (hex == NULL ||
-	    !hex_decode(hex, strlen(hex), digest, sizeof(digest), &n) ||
-	    n != sizeof(digest))
-		return refuse(l, pointer,
-		    "manifest must be 64 hexadecimal digits");
-	out->manifest =
-	    policy_find_manifest(l->builder->set, (struct slice){digest, n});
-	if (out->manifest == NULL)
-		return refuse(l, pointer,
-		    "no manifest with this digest was "
-		    "uploaded");
-	return load_state(l, entry, pointer, out);
+	out->manifest = load_manifest(l,
+	    json_string_value(json_object_get(entry, "manifest")), pointer);
+	return out->manifest != NULL && load_state(l, entry, pointer, out);
 }
 
 static bool
@@ -100,14 +104,16 @@ load_channel(struct loader *l, json_t *entry, const char *pointer,
 	const struct policy_builder *b = l->builder;
 
 	if (json_object_get(entry, "manifest") != NULL)
-		return refuse(l, pointer,
+		return load_refuse(l, pointer,
 		    "name a manifest or a channel, not both");
 	for (size_t i = 0; name != NULL && i < b->n_channels; i++) {
-		if (strcmp(b->channels[i].name, name) == 0)
-			out->manifest = b->channels[i].manifest;
+		if (strcmp(b->channels[i].name, name) != 0)
+			continue;
+		out->manifest = b->channels[i].manifest;
+		out->channel = b->channels[i].name;
 	}
 	if (out->manifest == NULL)
-		return refuse(l, pointer, "there is no such channel");
+		return load_refuse(l, pointer, "there is no such channel");
 	return load_state(l, entry, pointer, out);
 }
 
@@ -120,12 +126,12 @@ load_absent(struct loader *l, json_t *entry, const char *pointer,
 	const char *state = json_string_value(json_object_get(entry, "state"));
 
 	if (state == NULL || strcmp(state, "absent") != 0)
-		return refuse(l, pointer,
+		return load_refuse(l, pointer,
 		    "a component can only be absent; name a manifest to have "
 		    "it present");
 	if (text == NULL ||
 	    !l->parse_id(l->builder->set->arena, text, &out->absent))
-		return refuse(l, pointer,
+		return load_refuse(l, pointer,
 		    "component must be segments joined by /, each of letters, "
 		    "digits, . _ - or 0x and hexadecimal digits");
 	return true;
@@ -140,8 +146,8 @@ load_target(struct loader *l, json_t *entry, size_t i, struct rule_target *out)
 
 	(void)snprintf(pointer, sizeof(pointer), "/components/%zu", i);
 	if (!json_is_object(entry))
-		return refuse(l, pointer, "must be an object");
-	if (!only_members(l, entry, pointer, members))
+		return load_refuse(l, pointer, "must be an object");
+	if (!load_only_members(l, entry, pointer, members))
 		return false;
 	if (json_object_get(entry, "component") != NULL)
 		return load_absent(l, entry, pointer, out);
@@ -157,7 +163,7 @@ load_targets(struct loader *l, json_t *doc, struct rule *rule)
 	size_t n = json_array_size(list);
 
 	if (!json_is_array(list) || n == 0 || n > POLICY_COMPONENTS_MAX)
-		return refuse(l, "/components",
+		return load_refuse(l, "/components",
 		    "must be an array of 1 to 256 objects");
 	rule->targets = mem_new_n(n, struct rule_target);
 	for (rule->n = 0; rule->n < n; rule->n++) {
@@ -168,22 +174,28 @@ load_targets(struct loader *l, json_t *doc, struct rule *rule)
 	return true;
 }
 
-static bool
-load_selector(struct loader *l, json_t *doc, struct rule *rule)
+struct selector *
+load_selector(struct loader *l, json_t *text, const char *pointer)
 {
-	json_t *text = json_object_get(doc, "selector");
 	char error[SELECTOR_ERROR_MAX];
+	struct selector *s;
 
-	if (text != NULL && !json_is_string(text))
-		return refuse(l, "/selector", "must be a string");
-	rule->selector = selector_compile(l->builder->set->arena,
+	if (text != NULL && !json_is_string(text)) {
+		(void)load_refuse(l, pointer, "must be a string");
+		return NULL;
+	}
+	s = selector_compile(l->builder->set->arena,
 	    text == NULL ? "" : json_string_value(text), l->parse_id, error);
-	if (rule->selector == NULL)
-		return refuse(l, "/selector", error);
-	return selector_is_lasting(rule->selector) ||
-	    refuse(l, "/selector",
-	        "last_seen, attested and ago() change by themselves; a policy "
-	        "cannot ask for them");
+	if (s == NULL) {
+		(void)load_refuse(l, pointer, error);
+		return NULL;
+	}
+	if (selector_is_lasting(s))
+		return s;
+	(void)load_refuse(l, pointer,
+	    "last_seen, attested and ago() change by themselves; what is sent "
+	    "cannot rest on them");
+	return NULL;
 }
 
 static bool
@@ -202,26 +214,63 @@ load_attestation(struct loader *l, json_t *doc, struct rule *rule)
 		rule->attestation = (enum rule_attestation)i;
 		return true;
 	}
-	return refuse(l, "/attestation", "must be any, required or repair");
+	return load_refuse(l, "/attestation",
+	    "must be any, required or repair");
 }
 
 static bool
+load_verify(struct loader *l, json_t *doc, struct rule *rule)
+{
+	json_t *value = json_object_get(doc, "verify_after_update");
+
+	rule->verify = json_is_true(value);
+	return value == NULL || json_is_boolean(value) ||
+	    load_refuse(l, "/verify_after_update", "must be true or false");
+}
+
+bool
 load_rule(struct loader *l, json_t *doc, struct rule *rule)
 {
 	static const char *const members[] = {"selector", "priority",
-	    "attestation", "components", NULL};
+	    "attestation", "verify_after_update", "components", NULL};
 	json_t *priority;
 
 	if (!json_is_object(doc))
-		return refuse(l, "", "must be a JSON object");
-	if (!only_members(l, doc, "", members))
+		return load_refuse(l, "", "must be a JSON object");
+	if (!load_only_members(l, doc, "", members))
 		return false;
 	priority = json_object_get(doc, "priority");
 	if (priority != NULL && !json_is_integer(priority))
-		return refuse(l, "/priority", "must be an integer");
+		return load_refuse(l, "/priority", "must be an integer");
 	rule->priority = json_integer_value(priority);
-	return load_attestation(l, doc, rule) && load_selector(l, doc, rule) &&
-	    load_targets(l, doc, rule);
+	rule->selector =
+	    load_selector(l, json_object_get(doc, "selector"), "/selector");
+	return rule->selector != NULL && load_attestation(l, doc, rule) &&
+	    load_verify(l, doc, rule) && load_targets(l, doc, rule);
+}
+
+json_t *
+load_json(struct loader *l, const char *text)
+{
+	json_error_t where;
+	json_t *doc = json_loads(text, JSON_REJECT_DUPLICATES, &where);
+
+	if (doc == NULL)
+		(void)snprintf(l->error, POLICY_ERROR_MAX,
+		    "line %d, column %d: %s", where.line, where.column,
+		    where.text);
+	return doc;
+}
+
+void
+load_keep_rule(struct policy_builder *b, const struct rule *rule)
+{
+	if (b->set->n_rules == b->room_rules) {
+		b->room_rules = 2 * b->room_rules + 16;
+		b->set->rules = mem_realloc(b->set->rules,
+		    b->room_rules * sizeof(*b->set->rules));
+	}
+	b->set->rules[b->set->n_rules++] = *rule;
 }
 
 bool
@@ -229,31 +278,17 @@ policy_add_policy(struct policy_builder *b, const char *name,
     const char *document, policy_parse_id parse_id,
     char error[POLICY_ERROR_MAX])
 {
-	struct loader l = {b, parse_id, error};
+	struct loader l = {b, parse_id, error, ""};
 	struct rule rule = {.name = mem_strdup(name)};
-	json_error_t where;
-	json_t *doc = json_loads(document, JSON_REJECT_DUPLICATES, &where);
-	bool ok;
+	json_t *doc = load_json(&l, document);
+	bool ok = doc != NULL && load_rule(&l, doc, &rule);
 
-	if (doc == NULL) {
-		(void)snprintf(error, POLICY_ERROR_MAX,
-		    "line %d, column %d: %s", where.line, where.column,
-		    where.text);
-		free(rule.name);
-		return false;
-	}
-	ok = load_rule(&l, doc, &rule);
 	json_decref(doc);
-	if (!ok) {
-		free(rule.targets);
-		free(rule.name);
-		return false;
+	if (ok) {
+		load_keep_rule(b, &rule);
+		return true;
 	}
-	if (b->set->n_rules == b->room_rules) {
-		b->room_rules = 2 * b->room_rules + 16;
-		b->set->rules = mem_realloc(b->set->rules,
-		    b->room_rules * sizeof(*b->set->rules));
-	}
-	b->set->rules[b->set->n_rules++] = rule;
-	return true;
+	free(rule.targets);
+	free(rule.name);
+	return false;
 }

@@ -130,8 +130,31 @@ enum policy_attestation {
 	POLICY_ATTEST_FAILED /* what it says is not believed */
 };
 
+/* How far a device is in a rollout that reached it, forth or back. */
+enum policy_part_state {
+	PART_NONE,
+	PART_OFFERED,
+	PART_ACKNOWLEDGED, /* the device said Success */
+	PART_VERIFIED,     /* an answer given after that showed it */
+	PART_FAILED
+};
+
+struct policy_part {
+	int64_t rollout;
+	int stage;
+	bool back;
+	enum policy_part_state state;
+};
+
+enum {
+	POLICY_BUCKETS = 10000
+};
+
 struct policy_facts {
 	struct selector_subject subject;
+	int bucket; /* from 0 to POLICY_BUCKETS - 1, of its name, for good */
+	size_t n_parts;
+	const struct policy_part *parts;
 	enum policy_attestation attestation;
 	size_t n_requested, n_unneeded;
 	const struct policy_request *requested;
@@ -142,8 +165,26 @@ struct policy_facts {
 };
 
 /* Static, machine-readable: "up_to_date", "policy", "revocation", ... */
+/* What a device is in one rollout by this decision. */
+struct policy_standing {
+	int64_t rollout;
+	int stage;
+	bool back;   /* it is to go back */
+	bool work;   /* something is to be sent for it */
+	bool held;   /* the device shows all of it */
+	bool failed; /* it does not attest any more */
+};
+
+enum {
+	POLICY_STANDINGS_MAX = 8 /* rollouts that reach one device */
+};
+
 struct policy_decision {
 	const char *reason;
+	int64_t until_us; /* when that changes; 0: nobody knows */
+	bool verify;      /* ask again after this Update */
+	size_t n_standings;
+	struct policy_standing standings[POLICY_STANDINGS_MAX];
 	bool needs_attestation; /* a policy that matches asks for it */
 	size_t n_manifests, n_unlinks, n_shown;
 	const struct policy_manifest **manifests; /* to send; the set's */
@@ -163,6 +204,7 @@ void policy_decide(const struct policy_set *, const struct policy_facts *,
 /* What became of each thing that a rule speaks of. */
 struct policy_step {
 	const char *policy, *verdict; /* the set's; static */
+	const char *rollout;          /* that made the rule, or replaces it */
 	int64_t priority;
 	struct slice about; /* a manifest's id, or a component's */
 	const struct policy_manifest *manifest; /* to be present; or NULL */
@@ -192,6 +234,26 @@ policy_has_work(const struct policy_decision *d)
 {
 	return d->n_manifests + d->n_unlinks > 0;
 }
+
+/* What is to be written down of a device in a rollout. */
+enum policy_mark {
+	MARK_OFFERED, /* the Update that goes out now brings it */
+	MARK_HELD,
+	MARK_MISSING, /* acknowledged, and not there */
+	MARK_FAILED   /* its attestation failed */
+};
+
+struct policy_part_mark {
+	int64_t rollout;
+	int stage;
+	bool back;
+	enum policy_mark mark;
+};
+
+/* What the decision says that the facts did not; `offered`: its Update goes
+ * out.  How many, at most POLICY_STANDINGS_MAX. */
+size_t policy_marks(const struct policy_facts *, const struct policy_decision *,
+    bool offered, struct policy_part_mark *);
 
 /* --- pacing: when to offer what was decided ---------------------------------- */
 

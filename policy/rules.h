@@ -7,10 +7,12 @@
 #include <stdatomic.h>
 
 #include "policy/policy.h"
+#include "policy/rollout.h"
 #include "policy/rule_index.h"
 
 struct rule_target {
 	const struct policy_manifest *manifest; /* present */
+	const char *channel;                    /* that led to it, or NULL */
 	bool on_request;                        /* only if it is asked for */
 	struct slice absent;                    /* or a component id */
 };
@@ -22,8 +24,30 @@ enum rule_attestation {
 	RULE_REPAIR    /* those that failed: what is to mend them */
 };
 
+/* A rollout under way. */
+struct live_rollout {
+	int64_t id;
+	const char *name;
+	int offset; /* of the buckets its percentages begin with */
+	struct rollout_position at;
+	struct rollout_plan plan;
+	size_t n_next; /* rules it makes */
+};
+
+/* Whether a rule is as policies are, or as a rollout makes one, or unmakes. */
+enum rule_side {
+	RULE_NOW,
+	RULE_NEXT,
+	RULE_BACK
+};
+
 struct rule {
-	char *name;
+	char *name; /* of its policy */
+	/* NEXT and BACK: the rollout they are of; NOW: the one that is to
+	 * replace it, or NULL. */
+	const struct live_rollout *rollout;
+	enum rule_side side;
+	bool verify; /* ask again after an Update */
 	int64_t priority;
 	enum rule_attestation attestation;
 	struct selector *selector;
@@ -49,6 +73,18 @@ struct policy_set {
 	struct policy_image *images;     /* sorted */
 	struct revoked *revoked;         /* by component */
 	struct slice *revoked_manifests; /* digests, sorted */
+	size_t n_rollouts;
+	struct live_rollout *rollouts[ROLLOUT_LIVE_MAX];
+};
+
+/* The first entry for a component; the others of it follow. */
+size_t revoked_first(const struct policy_set *, struct slice component);
+/* A device that does not tell the digest is taken to hold the revoked one. */
+bool revoked_hits(const struct revoked *, struct slice digest);
+
+/* How deep manifests may depend on each other. */
+enum {
+	DEPENDENCY_DEPTH = 4
 };
 
 struct channel {

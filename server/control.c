@@ -16,6 +16,7 @@
 #include "lib/base/mem.h"
 #include "server/hsm/hsm.h"
 #include "server/keys.h"
+#include "server/rollouts.h"
 #include "server/settings.h"
 #include "server/snapshot.h"
 #include "storage/migrate.h"
@@ -28,6 +29,7 @@
  *	look        the epochs; another one: load, hand out, wait until served
  *	renew       the lease, with the epochs the workers serve
  *	changes     devices an administrator touched: forget them
+ *	rollouts    a step of each, if it is time for one
  *	chores      cluster-wide, each a transaction under an advisory lock
  *
  * Any failure skips the rest of the turn: without a renewal the lease ends.
@@ -37,6 +39,7 @@ enum {
 	TICK_MS = 200,
 	LEASE_EVERY_MS = 1000,
 	CHORES_EVERY_MS = 10000,
+	ROLLOUTS_EVERY_MS = 1000,
 	STATEMENT_TIMEOUT_MS = 2000,
 	SERVE_WAIT_MS = 1000,
 	CLOCK_OFF_MAX_US = 1000000
@@ -57,12 +60,13 @@ struct control {
 	struct sql *sql;
 	uint8_t master_key[32];
 
-	size_t n_served; /* what the workers serve now */
+	struct tam_snapshot *snapshot; /* a reference to the newest */
+	size_t n_served;               /* what the workers serve now */
 	struct served *served;
 	uint64_t snapshot_no;
 	int64_t token_key_us; /* the newest key's first minute of minting */
 	int64_t last_change;
-	int64_t leased_us, chores_us;
+	int64_t leased_us, chores_us, rollouts_us;
 	bool spreading; /* a revocation may have devices to look at */
 	bool opened;    /* the workers were told to listen */
 };
@@ -263,9 +267,12 @@ serve_new(struct control *c)
 		hand_out(c, snapshot);
 	if (err == TAM_OK)
 		try_hsm_keys(c, snapshot);
-	snapshot_unref(snapshot);
-	if (err != TAM_OK)
+	if (err != TAM_OK) {
+		snapshot_unref(snapshot);
 		return err;
+	}
+	snapshot_unref(c->snapshot);
+	c->snapshot = snapshot;
 	c->leased_us = 0; /* renew at once, with the new epochs */
 	c->spreading = true;
 	(void)atomic_fetch_add(&c->status->snapshots, 1);
@@ -310,7 +317,7 @@ static enum tam_err
 check_clock(struct control *c)
 {
 	struct sql_result *rows;
-	int64_t before = clock_wall_us(), off;
+	int64_t before = clock_wall_us() - clock_moved_us(), off, took;
 	enum tam_err err = sql_exec(c->sql, SQL_CLOCK, 0, NULL, &rows);
 
 	if (err != TAM_OK)
@@ -318,10 +325,9 @@ check_clock(struct control *c)
 	off = sql_int(rows, 0, 0) - before;
 	sql_result_free(rows);
 	/* The answer took time itself; only what is beyond doubt counts. */
+	took = clock_wall_us() - clock_moved_us() - before;
 	if (off >= 0)
-		off -= off < clock_wall_us() - before
-		    ? off
-		    : clock_wall_us() - before;
+		off -= off < took ? off : took;
 	atomic_store(&c->status->clock_off,
 	    off > CLOCK_OFF_MAX_US || off < -CLOCK_OFF_MAX_US);
 	if (!atomic_load(&c->status->clock_off))
@@ -469,6 +475,17 @@ spread(struct control *c)
 }
 
 static enum tam_err
+rollouts(struct control *c)
+{
+	int64_t now = clock_mono_us();
+
+	if (now - c->rollouts_us < ROLLOUTS_EVERY_MS * INT64_C(1000))
+		return TAM_OK;
+	c->rollouts_us = now;
+	return rollouts_step(c->sql, c->snapshot, clock_wall_us());
+}
+
+static enum tam_err
 chores(struct control *c)
 {
 	int64_t now = clock_mono_us();
@@ -533,6 +550,8 @@ turn(struct control *c)
 	if (err == TAM_OK)
 		err = spread(c);
 	if (err == TAM_OK)
+		err = rollouts(c);
+	if (err == TAM_OK)
 		err = chores(c);
 	if (err == TAM_NO_DATABASE || err == TAM_TIMED_OUT ||
 	    err == TAM_DATABASE_ERROR)
@@ -592,6 +611,7 @@ control_stop(struct control *c)
 	(void)pthread_join(c->thread, NULL);
 	(void)close(c->stop_fd);
 	sql_free(c->sql);
+	snapshot_unref(c->snapshot);
 	free(c->served);
 	crypto_zero(c->master_key, sizeof(c->master_key));
 	free(c);

@@ -1,5 +1,5 @@
 /*
- * admin_statements.h - every SQL text of the admin API and of tamctl.
+ * admin_statements.h - every SQL text of the admin API, but for rollouts.
  *
  * They run as tam_admin with tam.domain set: row-level security sees to it
  * that no other domain's row is touched, whatever the text says.  Column 0 is
@@ -400,13 +400,13 @@
 	                    " (SELECT name FROM m ORDER BY name LIMIT $2::int) x))"
 
 /* Parts of the fleet in the order of device ids, for a dry run. */
-#define SQL_DRY_DEVICES                                                      \
-	"SELECT d.device_id, d.name, d.class, d.status, "                    \
-	"(extract(epoch FROM d.enrolled_at) * 1000000)::int8, s.seen_us, "   \
-	"coalesce(d.update_bytes, (SELECT p.update_bytes FROM wire_profile " \
-	" p WHERE p.is_default), 1048576), "                                 \
-	"a.result, a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, "    \
-	"a.tier, a.at_us FROM %s WHERE d.device_id > $1::int8 AND "          \
+#define SQL_DRY_DEVICES                                                       \
+	"SELECT d.device_id, d.name, d.class, d.status, "                     \
+	"(extract(epoch FROM d.enrolled_at) * 1000000)::int8, s.seen_us, "    \
+	"coalesce(d.update_bytes, (SELECT p.update_bytes FROM wire_profile "  \
+	" p WHERE p.is_default), 1048576), "                                  \
+	"a.result, a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, "     \
+	"a.tier, a.at_us, d.bucket FROM %s WHERE d.device_id > $1::int8 AND " \
 	"d.status = 'active' AND %s ORDER BY d.device_id LIMIT $2::int"
 
 #define SQL_DRY_LABELS                                    \
@@ -417,6 +417,17 @@
 	"SELECT device_id, component, coalesce(digest, '') FROM " \
 	"device_component WHERE device_id BETWEEN $1::int8 AND "  \
 	"$2::int8 ORDER BY 1, 2"
+
+/* policy.h, PART_* */
+#define SQL_PART_STATE(d)                                             \
+	"CASE " d ".state WHEN 'retry' THEN 0 WHEN 'offered' THEN 1 " \
+	"WHEN 'acknowledged' THEN 2 WHEN 'verified' THEN 3 ELSE 4 END"
+
+#define SQL_DRY_PARTS                                                                   \
+	"SELECT device_id, rollout_id, stage, back::int, " SQL_PART_STATE(              \
+	    "d") " "                                                                    \
+	         "FROM rollout_device d WHERE device_id BETWEEN $1::int8 AND $2::int8 " \
+	         "ORDER BY 1"
 
 #define SQL_DRY_KEYS                                    \
 	"SELECT device_id, thumbprint FROM device_key " \
@@ -460,7 +471,8 @@
 	"coalesce(d.update_bytes, p.update_bytes, 1048576), a.result, "        \
 	"a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, a.tier, "        \
 	"a.at_us, u.content, u.state, u.success::int, u.err_code, u.attempt, " \
-	"u.failures, u.offered_us, u.closed_us, u.expires_us, x.name "         \
+	"u.failures, u.offered_us, u.closed_us, u.expires_us, x.name, "        \
+	"d.bucket "                                                            \
 	"FROM device d JOIN device_seen s USING (domain_id, device_id) "       \
 	"JOIN domain x USING (domain_id) "                                     \
 	"LEFT JOIN wire_profile p ON p.domain_id = d.domain_id AND "           \
@@ -481,6 +493,12 @@
 	"UNION ALL (SELECT 'component', component, coalesce(digest, '') " \
 	"FROM device_component WHERE device_id = $1::int8 "               \
 	"ORDER BY component)"
+
+#define SQL_EXPLAIN_ROLLOUTS                                                   \
+	"SELECT r.rollout_id, d.stage, d.back::int, " SQL_PART_STATE(          \
+	    "d") ", r.name, d.state FROM rollout_device d JOIN rollout r "     \
+	         "USING (domain_id, rollout_id) WHERE d.device_id = $1::int8 " \
+	         "ORDER BY 1"
 
 #define SQL_EPOCH "SELECT epoch FROM domain WHERE domain_id = $1::int"
 
@@ -673,49 +691,5 @@
 	"request_id, 'before', before, 'after', after, 'hash', "               \
 	"encode(hash, 'hex')), seq FROM audit_event WHERE seq > $1::bigint "   \
 	"ORDER BY seq LIMIT $2::int"
-
-/* --- tamctl bootstrap; as the owner --------------------------------------------------------- */
-
-#define SQL_BOOTSTRAP_DOMAIN                                      \
-	"INSERT INTO domain (name, incarnation) VALUES ($1, $2) " \
-	"ON CONFLICT (name) DO NOTHING RETURNING domain_id"
-
-#define SQL_BOOTSTRAP_PROFILES                                                \
-	"INSERT INTO wire_profile (domain_id, name, is_default, wire_id, "    \
-	"numbering, algorithms) VALUES ($1::int, 'final', true, 0, 'final', " \
-	"'current'), ($1::int, 'legacy', false, 1, 'legacy', 'current')"
-
-#define SQL_BOOTSTRAP_PEERS "SELECT wire_profiles_of_peers($1::int)"
-
-#define SQL_BOOTSTRAP_KEY                                                      \
-	"INSERT INTO tam_key (domain_id, thumbprint, curve, public_key, uri, " \
-	"use) VALUES ($1::int, $2::bytea, $3, $4::bytea, $5, $6)"
-
-#define SQL_KEY_DOMAIN "SELECT domain_id FROM domain WHERE name = $1"
-
-/* The newest signs: from now on this one. */
-#define SQL_KEY_USE                                                         \
-	"UPDATE tam_key SET use = 'sign', created_at = clock_timestamp() "  \
-	"WHERE domain_id = $1::int AND encode(thumbprint, 'hex') = $2 AND " \
-	"use IN ('next', 'sign')"
-
-/* Never the last that signs on its curve. */
-#define SQL_KEY_RETIRE                                                 \
-	"DELETE FROM tam_key k WHERE domain_id = $1::int AND "         \
-	"encode(thumbprint, 'hex') = $2 AND (use <> 'sign' OR EXISTS " \
-	"(SELECT FROM tam_key o WHERE o.domain_id = k.domain_id AND "  \
-	"o.curve = k.curve AND o.use = 'sign' AND "                    \
-	"o.thumbprint <> k.thumbprint))"
-
-#define SQL_KEY_EPOCH \
-	"UPDATE domain SET epoch = epoch + 1 WHERE domain_id = $1::int"
-
-#define SQL_KEY_AUDIT \
-	"SELECT audit_append($1::int, 'tamctl', $2, $3, '', '', NULL, NULL)"
-
-#define SQL_BOOTSTRAP_PRINCIPAL                                                  \
-	"INSERT INTO principal (domain_id, name, role, token_hash, expires_at) " \
-	"VALUES ($1::int, $2, 'admin', $3::bytea, "                              \
-	"clock_timestamp() + interval '90 days')"
 
 #endif

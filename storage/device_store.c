@@ -137,7 +137,10 @@ enum load_column {
 	L_HWMODEL,
 	L_HWVERSION,
 	L_TIER,
-	L_ATTESTED
+	L_ATTESTED,
+	L_BUCKET,
+	L_PARTS,
+	L_REASON
 };
 
 static void
@@ -183,6 +186,37 @@ load_keys(const struct db_rows *rows, size_t row, struct arena *arena,
 	d->keys = arena_new_n(arena, a.left, struct slice);
 	while (db_array_next(&a, &key))
 		d->keys[d->n_keys++] = arena_dup(arena, key);
+}
+
+static int64_t
+next_int(struct db_array *a)
+{
+	struct slice bytes;
+	uint64_t v = 0;
+
+	if (!db_array_next(a, &bytes))
+		return 0;
+	for (size_t i = 0; i < bytes.n; i++)
+		v = v << 8 | bytes.p[i];
+	return (int64_t)v;
+}
+
+static void
+load_parts(const struct db_rows *rows, size_t row, struct arena *arena,
+    struct store_device *d)
+{
+	struct db_array a = db_array(rows, row, L_PARTS);
+
+	d->n_parts = a.left / 4;
+	d->parts = arena_new_n(arena, d->n_parts, struct store_part);
+	for (size_t i = 0; i < d->n_parts; i++) {
+		struct store_part *p = &d->parts[i];
+
+		p->rollout = next_int(&a);
+		p->stage = next_int(&a);
+		p->back = next_int(&a);
+		p->state = next_int(&a);
+	}
 }
 
 static void
@@ -254,6 +288,9 @@ load_device(const struct db_rows *rows, size_t row, struct arena *arena,
 	load_labels(rows, row, arena, d);
 	load_components(rows, row, arena, d);
 	load_update(rows, row, &d->update);
+	d->bucket = (int)db_int(rows, row, L_BUCKET);
+	load_parts(rows, row, arena, d);
+	d->reason = arena_dup(arena, db_bytes(rows, row, L_REASON));
 }
 
 static void
@@ -388,6 +425,24 @@ verdict_of(struct slice name)
 	return STORE_GONE;
 }
 
+/* Four arrays beside each other; `field` is one of a mark's. */
+static void
+add_marks(struct row *r, struct buf *b, const struct store_answer *a,
+    size_t field)
+{
+	buf_add_str(b, "{");
+	for (size_t i = 0; i < a->n_marks; i++) {
+		const struct store_mark *m = &a->marks[i];
+		const int64_t fields[] = {m->rollout, m->stage, m->back,
+		    m->mark};
+
+		buf_printf(b, "%s%lld", i == 0 ? "" : ",",
+		    (long long)fields[field]);
+	}
+	buf_add_str(b, "}");
+	add_slice(r, buf_slice(b));
+}
+
 static void
 on_query_answered(enum tam_err err, const struct db_rows *rows, size_t row,
     const struct batch_caller *w)
@@ -408,10 +463,10 @@ device_answer_query(struct batch *batch, const struct store_answer *a,
     int64_t deadline_us, device_answer_cb cb, void *arg)
 {
 	struct row r = {.n = 0};
-	struct buf lists[7];
+	struct buf lists[11];
 	struct batch_call *call;
 
-	for (size_t i = 0; i < 7; i++)
+	for (size_t i = 0; i < 11; i++)
 		buf_init(&lists[i], ARRAY_TEXT_MAX);
 	add_int(&r, a->domain_id);
 	add_int(&r, a->device_id);
@@ -440,10 +495,13 @@ device_answer_query(struct batch *batch, const struct store_answer *a,
 	add_slices(&r, &lists[6], a->removes, a->n_removes);
 	add_int(&r, a->expires_us);
 	add_int(&r, a->attested);
+	for (size_t i = 0; i < 4; i++)
+		add_marks(&r, &lists[7 + i], a, i);
+	add_int(&r, a->verify);
 	call = batch_add(batch, DB_ANSWER_QUERY, a->device_id, r.values,
 	    deadline_us, on_query_answered,
 	    (struct batch_caller){.cb = (void (*)(void))cb, .arg = arg});
-	for (size_t i = 0; i < 7; i++)
+	for (size_t i = 0; i < 11; i++)
 		buf_fini(&lists[i]);
 	return call;
 }

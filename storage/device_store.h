@@ -51,6 +51,20 @@ struct store_appraisal {
 	int64_t tier, at_us;
 };
 
+/* How far a device is in a rollout. */
+struct store_part {
+	int64_t rollout, stage, back, state; /* policy.h, PART_* */
+};
+
+/* What an answer says of a rollout. */
+struct store_mark {
+	int64_t rollout, stage, back, mark; /* policy.h, MARK_* */
+};
+
+enum {
+	STORE_MARKS_MAX = 8
+};
+
 /* The newest Update of a device, whatever became of it. */
 struct store_update {
 	int64_t id; /* 0: there is none */
@@ -82,6 +96,10 @@ struct store_device {
 	struct store_label *labels;
 	struct store_component *components; /* in bytewise order of their ids */
 	struct store_update update;
+	struct slice reason; /* of the last decision written down */
+	int bucket;
+	size_t n_parts;
+	struct store_part *parts;
 };
 
 /* `device` is NULL when no device has the key; it lives in `arena`. */
@@ -159,6 +177,9 @@ struct store_answer {
 	const struct store_component *adds;
 	const struct slice *removes; /* component ids */
 	int64_t expires_us;
+	bool verify; /* ask again once it is answered */
+	size_t n_marks;
+	struct store_mark marks[STORE_MARKS_MAX];
 };
 
 typedef void (*device_answer_cb)(enum tam_err, enum store_verdict,

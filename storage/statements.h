@@ -29,7 +29,12 @@
 	" device_key o WHERE o.domain_id = k.domain_id AND "                  \
 	" o.device_id = k.device_id), (extract(epoch FROM d.enrolled_at) * "  \
 	" 1000000)::int8, s.seen_us, a.result, a.verifier, a.oemid, a.ueid, " \
-	"a.hwmodel, a.hwversion, a.tier::int8, a.at_us "                      \
+	"a.hwmodel, a.hwversion, a.tier::int8, a.at_us, d.bucket::int8, "     \
+	"array(SELECT unnest(ARRAY[p.rollout_id, p.stage, p.back::int, "      \
+	" CASE p.state WHEN 'retry' THEN 0 WHEN 'offered' THEN 1 "            \
+	" WHEN 'acknowledged' THEN 2 WHEN 'verified' THEN 3 ELSE 4 END]) "    \
+	" FROM rollout_device p WHERE p.domain_id = k.domain_id AND "         \
+	" p.device_id = k.device_id), s.reason "                              \
 	"FROM unnest($1::int8[], $2::int8[], $3::bytea[]) "                   \
 	" AS e (n, domain, thumbprint) "                                      \
 	"JOIN device_key k ON k.domain_id = e.domain::int "                   \
@@ -72,12 +77,14 @@
 	" $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::bytea[], "     \
 	" $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[], "   \
 	" $17::int8[], $18::bytea[], $19::bytea[], $20::text[], $21::text[], " \
-	" $22::text[], $23::text[], $24::int8[], $25::int8[]) "                \
+	" $22::text[], $23::text[], $24::int8[], $25::int8[], $26::text[], "   \
+	" $27::text[], $28::text[], $29::text[], $30::int8[]) "                \
 	" AS e (n, a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, q, r, s, t, "  \
-	" u, v, w, x, y), LATERAL "                                            \
-	"wire_answer_query_as(a::int, b, c, d, e.e, f, g, h, i::int2, j, "     \
+	" u, v, w, x, y, z, aa, bb, cc, dd), LATERAL "                         \
+	"wire_answer_query_in(a::int, b, c, d, e.e, f, g, h, i::int2, j, "     \
 	" k::bytea[], l::bytea[], m::int8[], o, p, q, e.r, e.s, "              \
-	" t::bytea[], u::bytea[], v::bytea[], w::bytea[], x, y <> 0) r"
+	" t::bytea[], u::bytea[], v::bytea[], w::bytea[], x, y <> 0, "         \
+	" z::int8[], aa::int[], bb::int[], cc::int[], dd <> 0) r"
 
 #define SQL_WIRE_ANSWER_UPDATE                                                \
 	"SELECT e.n, r.verdict, r.version, r.had_revocations::int::int8 "     \

@@ -9,7 +9,7 @@
 #include "admin/ctl/ctl_sql.h"
 #include "lib/base/hex.h"
 #include "lib/codec/crypto.h"
-#include "storage/admin_statements.h"
+#include "storage/owner_statements.h"
 
 /* tamctl bootstrap: a domain, its wire profiles and keys, an administrator. */
 

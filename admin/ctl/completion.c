@@ -50,7 +50,7 @@ print_verbs(const char *noun)
 		if (strcmp(api_routes[i].noun, noun) == 0)
 			(void)printf("%s ", api_routes[i].verb);
 	}
-	if (strcmp(noun, "revocation") == 0)
+	if (ctl_wait_for(noun) != NULL)
 		(void)printf("wait ");
 	(void)printf("\" ;;\n");
 }

@@ -26,8 +26,11 @@ int ctl_suit(int argc, char **argv);
 /* 0 accepted, 1 rejected, 2 not decodable. */
 int ctl_inspect(int argc, char **argv);
 int ctl_completion(int argc, char **argv);
-/* What follows "revocation wait"; 1 when the deadline came first. */
-int ctl_revocation_wait(const struct client_options *, int argc, char **argv);
+/* What waits for a noun ("revocation", "rollout"), NULL when nothing does.  It
+ * takes what follows "wait"; 1 when the deadline came first, or what is waited
+ * for cannot come any more. */
+typedef int (*ctl_wait)(const struct client_options *, int argc, char **argv);
+ctl_wait ctl_wait_for(const char *noun);
 
 /* A whole file, "-" being standard input; false after complaining. */
 bool ctl_read_file(const char *path, struct buf *);

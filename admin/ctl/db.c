@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "admin/ctl/ctl_sql.h"
-#include "storage/admin_statements.h"
 #include "storage/migrate.h"
 
 /* tamctl db ...: with the database, not the API. */

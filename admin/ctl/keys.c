@@ -11,7 +11,7 @@
 #include "lib/codec/crypto.h"
 #include "lib/codec/ecdh.h"
 #include "lib/codec/pkcs11.h"
-#include "storage/admin_statements.h"
+#include "storage/owner_statements.h"
 
 /*
  * tamctl key add|use|retire: the TAM's own keys, where the key files are, or

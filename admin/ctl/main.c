@@ -44,6 +44,8 @@ print_commands(FILE *to)
 	(void)
 	    fputs("  revocation    wait      Wait until no device is left; "
 	          "deadline=SECONDS\n"
+	          "  rollout       wait      Wait until it is completed, or "
+	          "ends otherwise; deadline=SECONDS\n"
 	          "\n  db            status|plan|migrate|verify|accept-restore"
 	          "\n  bootstrap     the first domain, its keys and an "
 	          "administrator"
@@ -312,7 +314,7 @@ main(int argc, char **argv)
 	struct ctl ctl = {.output = "table"};
 	const char *token_file = getenv("TAMCTL_TOKEN_FILE");
 	const struct api_route *r;
-	bool waits;
+	ctl_wait wait = NULL;
 	int c, status;
 
 	ctl.client.server = getenv("TAMCTL_SERVER");
@@ -339,10 +341,10 @@ main(int argc, char **argv)
 	status = run_local(argc, argv);
 	if (status >= 0)
 		return status;
-	waits = argc >= 2 && strcmp(argv[0], "revocation") == 0 &&
-	    strcmp(argv[1], "wait") == 0;
-	r = argc < 2 || waits ? NULL : find_route(argv[0], argv[1]);
-	if ((r == NULL && !waits) || !output_is_known(ctl.output)) {
+	if (argc >= 2 && strcmp(argv[1], "wait") == 0)
+		wait = ctl_wait_for(argv[0]);
+	r = argc < 2 ? NULL : find_route(argv[0], argv[1]);
+	if ((r == NULL && wait == NULL) || !output_is_known(ctl.output)) {
 		print_commands(stderr);
 		return CTL_USAGE;
 	}
@@ -350,8 +352,8 @@ main(int argc, char **argv)
 		ctl.client.server = "localhost:8444";
 	if (!read_token(&ctl, token_file))
 		return CTL_USAGE;
-	status = waits ? ctl_revocation_wait(&ctl.client, argc - 2, argv + 2)
-	               : call(&ctl, r, argc - 2, argv + 2);
+	status = wait != NULL ? wait(&ctl.client, argc - 2, argv + 2)
+	                      : call(&ctl, r, argc - 2, argv + 2);
 	buf_fini(&ctl.token);
 	return status;
 }

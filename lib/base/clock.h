@@ -14,6 +14,11 @@
 int64_t clock_mono_us(void);
 int64_t clock_wall_us(void);
 
+/* How far a test has moved the wall clock of this process: it is the decimal
+ * number of seconds at the beginning of the file that TAM_CLOCK names, read
+ * each time.  With --enable-fault-points only; else always 0. */
+int64_t clock_moved_us(void);
+
 /* CPU time this process has used so far. */
 int64_t clock_cpu_us(void);
 

@@ -19,6 +19,8 @@ fault_point(enum fault_point point)
 	    [FAULT_BEFORE_COMMIT] = "before_commit",
 	    [FAULT_AFTER_COMMIT] = "after_commit",
 	    [FAULT_BEFORE_FLUSH] = "before_flush",
+	    [FAULT_BEFORE_STEP] = "before_step",
+	    [FAULT_AFTER_STEP] = "after_step",
 	};
 	const char *want = getenv("TAM_FAULT");
 	size_t n = strlen(names[point]);

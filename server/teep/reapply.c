@@ -10,6 +10,7 @@
 #include "server/http/server.h"
 #include "server/teep/device_cache.h"
 #include "server/teep/domain.h"
+#include "server/teep/facts.h"
 #include "server/teep/session.h"
 #include "server/worker.h"
 #include "storage/batch.h"
@@ -41,56 +42,6 @@ enum {
 };
 
 static void load(struct observed *);
-
-static struct selector_appraisal
-appraisal_of(const struct store_appraisal *a)
-{
-	return (struct selector_appraisal){.result = a->result,
-	    .verifier = a->verifier,
-	    .oemid = a->oemid,
-	    .ueid = a->ueid,
-	    .hwmodel = a->hwmodel,
-	    .hwversion = a->hwversion,
-	    .tier = a->tier,
-	    .at_us = a->at_us};
-}
-
-struct policy_facts
-policy_facts_of(struct arena *arena, const struct tam_domain *domain,
-    const struct store_device *d, const struct inventory *inv,
-    enum policy_attestation attestation, size_t update_max, int64_t now_us)
-{
-	struct selector_label *labels =
-	    arena_new_n(arena, d->n_labels, struct selector_label);
-	struct policy_component *components =
-	    arena_new_n(arena, inv->n, struct policy_component);
-
-	for (size_t i = 0; i < d->n_labels; i++)
-		labels[i] = (struct selector_label){d->labels[i].key,
-		    d->labels[i].value};
-	for (size_t i = 0; i < inv->n; i++)
-		components[i] = (struct policy_component){inv->components[i].id,
-		    inv->components[i].digest};
-	return (
-	    struct policy_facts){.subject = {.domain = slice_str(domain->name),
-	                             .name = d->name,
-	                             .status = d->status,
-	                             .class_name = d->class_name,
-	                             .n_labels = d->n_labels,
-	                             .labels = labels,
-	                             .n_keys = d->n_keys,
-	                             .keys = d->keys,
-	                             .appraisal = appraisal_of(&d->appraisal),
-	                             .first_seen_us = d->enrolled_us,
-	                             .last_seen_us = d->seen_us,
-	                             .now_us = now_us},
-	    .attestation = attestation,
-	    .n_components = inv->n,
-	    .components = components,
-	    .update_max = d->update_max > 0 && d->update_max < update_max
-	        ? d->update_max
-	        : update_max};
-}
 
 static void
 observed_free(struct observed *o)
@@ -165,6 +116,7 @@ on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 	    .attested = o->attestation == POLICY_ATTESTED,
 	    .opener = SLICE_LIT(""),
 	    .content = o->inventory.hash};
+	a.n_marks = facts_marks(&facts, &decision, false, a.marks);
 	if (device_answer_query(o->worker->batch, &a,
 	        clock_mono_us() + o->worker->limits->deadline_us, on_applied,
 	        o) == NULL)

@@ -22,10 +22,4 @@ void reapply_observe(struct worker *, const struct tam_domain *,
     const struct store_observation *, int numbering, enum policy_attestation,
     const struct inventory *);
 
-/* A device's rows and its inventory as policy sees them; in the arena.
- * update_max is its wire profile's. */
-struct policy_facts policy_facts_of(struct arena *, const struct tam_domain *,
-    const struct store_device *, const struct inventory *,
-    enum policy_attestation, size_t update_max, int64_t now_us);
-
 #endif

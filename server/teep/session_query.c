@@ -5,6 +5,7 @@
 #include "lib/base/clock.h"
 #include "server/http/exchange.h"
 #include "server/teep/device_cache.h"
+#include "server/teep/facts.h"
 #include "server/teep/fault.h"
 #include "server/teep/reapply.h"
 #include "server/worker.h"
@@ -187,6 +188,24 @@ believed(const struct session *s)
 	return s->attestation != POLICY_ATTEST_FAILED;
 }
 
+/* Something is to be written down of a rollout. */
+static bool
+is_marked(const struct session *s)
+{
+	struct store_mark marks[STORE_MARKS_MAX];
+
+	return facts_marks(&s->facts, &s->decision, false, marks) > 0;
+}
+
+/* What is to be read of the device says why it gets nothing; what it is told
+ * until it was asked for proof does not last. */
+static bool
+is_known_reason(const struct session *s)
+{
+	return s->decision.needs_attestation ||
+	    slice_is(s->device->reason, s->decision.reason);
+}
+
 /* The rows say already what the answer shows, and nothing is to do. */
 static bool
 changes_nothing(const struct session *s)
@@ -195,7 +214,8 @@ changes_nothing(const struct session *s)
 
 	return believed(s) && !policy_has_work(&s->decision) &&
 	    s->decision.n_shown == 0 && !d->open_work && d->has_hash &&
-	    s->withdraw == 0 &&
+	    s->withdraw == 0 && !is_marked(s) &&
+	    is_known_reason(s) &&
 	    memcmp(d->inventory_hash, s->inventory.hash,
 	        sizeof(s->inventory.hash)) == 0;
 }
@@ -205,25 +225,25 @@ decide(struct session *s)
 {
 	struct policy_request *requests = arena_new_n(s->arena,
 	    s->message.n_requested, struct policy_request);
-	struct policy_facts facts =
-	    policy_facts_of(s->arena, s->domain, s->device, &s->inventory,
-	        s->attestation, s->profile->update_max, s->now_us);
+	struct policy_facts *facts = &s->facts;
 
+	*facts = policy_facts_of(s->arena, s->domain, s->device, &s->inventory,
+	    s->attestation, s->profile->update_max, s->now_us);
 	if (s->attestation != POLICY_UNATTESTED)
-		facts.subject.appraisal = s->appraisal;
+		facts->subject.appraisal = s->appraisal;
 	for (size_t i = 0; i < s->message.n_requested; i++)
 		requests[i] = (struct policy_request){s->message.requested[i]
 		                                          .component_id,
 		    s->message.requested[i].sequence,
 		    s->message.requested[i].have_binary};
-	facts.n_requested = s->message.n_requested;
-	facts.requested = requests;
-	facts.n_unneeded = s->message.n_unneeded;
-	facts.unneeded = s->message.unneeded;
+	facts->n_requested = s->message.n_requested;
+	facts->requested = requests;
+	facts->n_unneeded = s->message.n_unneeded;
+	facts->unneeded = s->message.unneeded;
 	if (!believed(s)) {
-		facts.n_components = 0;
-		facts.n_requested = 0;
-		facts.n_unneeded = 0;
+		facts->n_components = 0;
+		facts->n_requested = 0;
+		facts->n_unneeded = 0;
 	}
 	s->decisions++;
 	if (s->withdraw == 0 &&
@@ -234,7 +254,7 @@ decide(struct session *s)
 		        : TAM_STALE_ANSWER);
 		return;
 	}
-	policy_decide(s->domain->policy, &facts, s->arena, &s->decision);
+	policy_decide(s->domain->policy, facts, s->arena, &s->decision);
 	hash_content(s);
 	s->pace = (struct policy_pace){0};
 	if (policy_has_work(&s->decision)) {
@@ -329,7 +349,7 @@ on_applied(struct session *s, int64_t version)
 		return;
 	}
 	if (s->update_id == 0) {
-		if (!policy_has_work(&s->decision) &&
+		if (!policy_has_work(&s->decision) && !is_marked(s) &&
 		    !s->decision.needs_attestation &&
 		    s->decision.n_shown == 0 && !s->device->update.open)
 			remember_quiet(s, version);
@@ -393,6 +413,7 @@ fill_update(struct session *s, struct store_answer *a)
 	a->n_removes = s->decision.n_removes;
 	a->removes = s->decision.removes;
 	a->expires_us = s->now_us + s->worker->limits->update_life_us;
+	a->verify = s->decision.verify;
 }
 
 /* Nothing is promised that nobody would sign. */
@@ -437,6 +458,8 @@ promise(struct session *s)
 		    s->pace.again ? s->device->update.id : session_new_id();
 		fill_update(s, &a);
 	}
+	a.n_marks =
+	    facts_marks(&s->facts, &s->decision, s->update_id != 0, a.marks);
 	fault_point(FAULT_BEFORE_COMMIT);
 	device_cache_drop(s->worker->devices, s->domain->id, s->device_id);
 	call = device_answer_query(s->worker->batch, &a, session_deadline(s),

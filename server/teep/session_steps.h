@@ -59,6 +59,7 @@ struct session {
 
 	struct inventory inventory;
 	const struct store_device *device;
+	struct policy_facts facts;
 	struct policy_decision decision;
 	struct policy_pace pace;
 	uint8_t content[STORE_DIGEST_SIZE];

@@ -52,6 +52,8 @@ free_port() {
 	test_domains) base=14000 ;;
 	test_two) base=15000 ;;
 	test_revoke) base=16000 ;;
+	test_rollout) base=13000 ;;
+	test_story) base=12000 ;;
 	test_policy) base=17000 ;;
 	test_select) base=18000 ;;
 	*) base=27000 ;;
@@ -100,8 +102,8 @@ sql() {
 	psql -X -q -A -t -h "$pg/socket" -U tam -d tam -v ON_ERROR_STOP=1 -c "$1"
 }
 
-# start_node N [OPTION...]: on $port; its admin port in admin_N, pid in pid_N.
-start_node() {
+# run_node N [OPTION...]: on $port; its admin port in admin_N, pid in pid_N.
+run_node() {
 	local n=$1 admin
 	shift
 	admin=$(free_port)
@@ -123,7 +125,12 @@ END
 	eval "pid_$n=$!; admin_$n=$admin"
 	[ -n "${TAMCTL_SERVER:-}" ] || export TAMCTL_SERVER=localhost:$admin
 	export TAMCTL_TOKEN_FILE=$work/keys/token TAMCTL_CA=$work/keys/tls.crt
-	wait_ready "$admin" || { tail -n 20 "$work/node$n/log" >&2; die "node $n is not ready"; }
+}
+
+# start_node N [OPTION...]: the same, and waits until it is ready.
+start_node() {
+	run_node "$@"
+	eval "wait_ready \$admin_$1" || { tail -n 20 "$work/node$1/log" >&2; die "node $1 is not ready"; }
 }
 
 get() { # ADMIN-PORT PATH
@@ -170,7 +177,8 @@ draft_policy() {
 
 # Waits until every node says that it serves the newest epoch.
 is_settled() {
-	[ "$(sql "SELECT count(*) FROM node_lease l JOIN domain d USING (domain_id) WHERE l.epoch < d.epoch")" = 0 ]
+	[ "$(sql "SELECT count(*) FROM node_lease l JOIN domain d USING (domain_id) WHERE l.epoch < d.epoch
+		AND l.expires_us > extract(epoch FROM clock_timestamp()) * 1e6")" = 0 ]
 }
 settle() {
 	try_for 30 is_settled || die "the nodes do not serve the newest epoch"

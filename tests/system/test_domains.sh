@@ -32,6 +32,9 @@ echo "{\"components\": [{\"manifest\": \"$manifest\"}]}" >p.json
 there policy put theirs p.json >/dev/null
 there channel put theirs "manifest=$manifest" >/dev/null
 there wire-profile put theirs ask=attest >/dev/null
+echo '{"policy": "new", "document": {"components": [{"component": "their/y", "state": "absent"}]}, "stages": [{}]}' >r.json
+there rollout create theirs r.json >/dev/null
+there rollout start theirs reason=theirs >/dev/null
 payload=$(there -o name payload upload their.payload)
 there verifier put theirs public_key=@k.pub >/dev/null
 there device-ca put theirs certificates=@ca.crt >/dev/null
@@ -76,9 +79,10 @@ body_of() { # METHOD PATH
 		;;
 	PUT:*device-cas*) printf '{"certificates": "%s"}' "$(awk '{ printf "%s\\n", $0 }' ca.crt)" ;;
 	PUT:*reference-values*) echo '{"hwmodel": "00"}' ;;
+	PUT:*rollouts* | POST:*rollouts*dry-run*) echo '{"policy": "our", "document": {"components": [{"component": "our/x", "state": "absent"}]}, "stages": [{}]}' ;;
 	PUT:*channels*) echo "{\"manifest\": \"$manifest\"}" ;;
 	PUT:*policies* | POST:*dry-run*) echo '{"components": [{"component": "our/x", "state": "absent"}]}' ;;
-	POST:*rollback*) echo '{"revision": 1, "reason": "x"}' ;;
+	POST:*policies*rollback*) echo '{"revision": 1, "reason": "x"}' ;;
 	POST:*rekey*) echo '{"thumbprint": "00", "take": true, "reason": "x"}' ;;
 	PATCH:*) echo '{"class": "ours"}' ;;
 	*) echo '{"reason": "x"}' ;;
@@ -99,7 +103,7 @@ ask() { # ROLE METHOD PATH NAME -> status, headers and body, the name and what d
 clean() {
 	sql "DELETE FROM trust_anchor WHERE domain_id = 1; DELETE FROM verifier WHERE domain_id = 1; DELETE FROM device_ca WHERE domain_id = 1;
 	     DELETE FROM endorsement WHERE domain_id = 1; DELETE FROM reference_value WHERE domain_id = 1;
-	     DELETE FROM policy WHERE domain_id = 1; DELETE FROM policy_revision WHERE domain_id = 1; DELETE FROM channel WHERE domain_id = 1;
+	     DELETE FROM policy WHERE domain_id = 1; DELETE FROM policy_revision WHERE domain_id = 1; DELETE FROM channel WHERE domain_id = 1; DELETE FROM rollout WHERE domain_id = 1;
 	     DELETE FROM channel_revision WHERE domain_id = 1; DELETE FROM wire_profile WHERE domain_id = 1 AND name IN ('theirs', 'nobodys')" >/dev/null
 }
 n=0
@@ -136,7 +140,7 @@ clean
 # cursor of theirs leads nowhere.
 admin_get() { curl -sS --cacert keys/tls.crt -H "Authorization: Bearer tam_admin" "https://localhost:$admin_1/v1/$1"; }
 for list in manifests policies channels wire-profiles payloads verifiers device-cas endorsements reference-values devices \
-    revocations proposals trust-anchors device-count fleet 'devices?selector=' 'devices?selector=component(%22their/ta%22)'; do
+    revocations proposals rollouts trust-anchors device-count fleet 'devices?selector=' 'devices?selector=component(%22their/ta%22)'; do
 	if admin_get "$list" | grep -q -e their -e "$device" -e "$manifest" -e "$payload"; then die "$list shows something of theirs"; fi
 done
 admin_get 'device-count?selector=' | tr -d ' ' | grep -q '"devices":0' || die "a count: $(admin_get 'device-count?selector=')"
@@ -164,14 +168,15 @@ done
 as_admin 1 "UPDATE device SET class = 'ours'; DELETE FROM trust_anchor; DELETE FROM policy" >/dev/null
 for bad in "INSERT INTO policy VALUES (2, 'ours', 1, '{}')" "INSERT INTO device (domain_id, name) VALUES (2, 'ours')" \
     'UPDATE audit_event SET reason = NULL' 'DELETE FROM audit_event' 'DELETE FROM device_event' "UPDATE domain SET name = 'x'" \
-    'DELETE FROM revocation' 'UPDATE proposal SET author = NULL' 'SELECT * FROM token_key'; do
+    'DELETE FROM revocation' 'UPDATE proposal SET author = NULL' 'SELECT * FROM token_key' \
+    'SELECT rollout_complete(1, 1, 1, 1, NULL)' "UPDATE rollout_device SET stage = 7" 'DELETE FROM rollout_device' 'UPDATE rollout_tally SET n = 0'; do
 	if as_admin 1 "$bad" 2>/dev/null; then die "tam_admin may: $bad"; fi
 done
 as_wire() { psql -X -q -A -t -h "$pg/socket" -U tam -d tam -v ON_ERROR_STOP=1 -c "SET ROLE tam_wire; $1"; }
 for bad in 'DELETE FROM device' "UPDATE device SET status = 'active'" "INSERT INTO policy VALUES (1, 'x', 1, '{}')" \
     'UPDATE audit_event SET reason = NULL' 'DELETE FROM audit_event' 'DELETE FROM device_event' 'DELETE FROM outstanding_update' \
     'DELETE FROM revocation' "UPDATE revocation SET lifted_us = 1" 'SELECT token_hash FROM principal' 'DELETE FROM proposal' \
-    "UPDATE domain SET two_persons = false" 'UPDATE trust_anchor SET name = name' 'UPDATE manifest SET envelope = NULL'; do
+    "UPDATE domain SET two_persons = false" "UPDATE rollout SET document = '{}'" "INSERT INTO rollout (domain_id) VALUES (1)" 'DELETE FROM rollout' 'UPDATE trust_anchor SET name = name' 'UPDATE manifest SET envelope = NULL'; do
 	if as_wire "$bad" 2>/dev/null; then die "tam_wire may: $bad"; fi
 done
 everything >after.txt

@@ -33,13 +33,14 @@ world() { # all that two persons guard
 	sql "SELECT md5(concat((SELECT string_agg(t::text, '' ORDER BY name) FROM trust_anchor t),
 		(SELECT string_agg(concat(label, lifted_us), '' ORDER BY revocation_id) FROM revocation),
 		(SELECT string_agg(v::text, '' ORDER BY name) FROM verifier v), (SELECT string_agg(c::text, '' ORDER BY name) FROM device_ca c),
-		(SELECT string_agg(e::text, '' ORDER BY thumbprint) FROM endorsement e), (SELECT two_persons || enrol || rekey FROM domain WHERE domain_id = 1)))"
+		(SELECT string_agg(e::text, '' ORDER BY thumbprint) FROM endorsement e),
+		(SELECT string_agg(concat(name, state, opened), '' ORDER BY name) FROM rollout), (SELECT two_persons || enrol || rekey FROM domain WHERE domain_id = 1)))"
 }
 
 # What is guarded is told by the API itself, and is this.
 guarded=$(get "$admin_1" /openapi.json | tr -d ' \n' | sed 's/"operationId":/\n/g' |
 	awk -F'"' '/"x-two-persons":true/ { print $2 }' | sort | tr '\n' ' ')
-[ "$guarded" = 'anchor_delete anchor_put device_ca_delete device_ca_put domain_patch endorsement_delete endorsement_put revocation_create revocation_lift verifier_delete verifier_put ' ] ||
+[ "$guarded" = 'anchor_delete anchor_put device_ca_delete device_ca_put domain_patch endorsement_delete endorsement_put revocation_create revocation_lift rollout_advance rollout_resume rollout_start verifier_delete verifier_put ' ] ||
 	die "guarded: $guarded"
 
 # Without the rule one person does; the rule itself is taken back by two.
@@ -47,6 +48,12 @@ guarded=$(get "$admin_1" /openapi.json | tr -d ' \n' | sed 's/"operationId":/\n/
 "$tamctl" device-ca put ca certificates=@ca.crt >/dev/null
 "$tamctl" endorsement put e public_key=@k.pub >/dev/null
 first=$("$tamctl" -o json revocation create component=vendor/x reason=test | json_number id)
+for i in 1 2 3; do
+	echo "{\"policy\": \"r$i\", \"document\": {\"components\": [{\"component\": \"vendor/r$i\", \"state\": \"absent\"}]}, \"stages\": [{}, {}]}" >r.json
+	"$tamctl" rollout create r$i r.json >/dev/null
+	[ $i = 1 ] || "$tamctl" rollout start r$i reason=test >/dev/null
+done
+"$tamctl" rollout pause r3 reason=test >/dev/null
 "$tamctl" domain set two_persons=true >/dev/null
 before=$(world)
 wanted=0
@@ -66,9 +73,12 @@ proposes device-ca delete ca
 proposes endorsement put e2 public_key=@k.pub
 proposes endorsement delete "$("$tamctl" -o name endorsement list | head -n 1)"
 proposes revocation lift "$first" reason=test
+proposes rollout start r1 reason=test
+proposes rollout advance r2 reason=test
+proposes rollout resume r3 reason=test
 proposes revocation create component=vendor/y reason=test
 [ "$(sql "SELECT count(*) FROM proposal WHERE state = 'pending'")" = $wanted ] || die "proposals are missing"
-[ $wanted = 11 ] || die "$wanted are guarded here"
+[ $wanted = 14 ] || die "$wanted are guarded here"
 # A dry run does nothing, and needs nobody; what is wrong is not even proposed.
 "$tamctl" -o json revocation create component=vendor/y reason=test dry_run=true | grep -q affected || die "a dry run waits"
 if "$tamctl" revocation create component=vendor/y 2>/dev/null; then die "without a reason"; fi
@@ -100,6 +110,8 @@ grep -q '"label" *: *"vendor/y"' answer.json || die "approved: $(cat answer.json
 [ "$(sql "SELECT string_agg(actor || ' ' || action, ',' ORDER BY seq) FROM audit_event WHERE seq > (SELECT max(seq) FROM audit_event) - 2")" = \
     'bob proposal_approve,admin revocation_create' ] || die "audit: $(sql 'SELECT actor, action FROM audit_event ORDER BY seq DESC LIMIT 3')"
 refused bob 'decided.*approved' "$last"
+as carol -o json proposal approve $((last - 1)) >answer.json || die "carol may not resume"
+[ "$(sql "SELECT state FROM rollout WHERE name = 'r3'")" = running ] || die "approved, and not resumed"
 # Refused, and too late.
 as bob proposal reject 1 reason=no >/dev/null
 [ "$(state 1)" = rejected ] || die "rejected"

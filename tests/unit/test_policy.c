@@ -598,10 +598,6 @@ START_TEST(paces_offers)
 }
 END_TEST
 
-#define LOOP(tc, test, table)                \
-	tcase_add_loop_test((tc), (test), 0, \
-	    (int)(sizeof(table) / sizeof((table)[0])))
-
 int
 main(void)
 {

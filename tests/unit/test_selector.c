@@ -299,10 +299,6 @@ START_TEST(values_are_parameters)
 }
 END_TEST
 
-#define LOOP(tc, test, table)              \
-	tcase_add_loop_test((tc), test, 0, \
-	    (int)(sizeof(table) / sizeof((table)[0])))
-
 int
 main(void)
 {

@@ -1,0 +1,379 @@
+#include "config.h"
+
+#include <stdlib.h>
+
+#include "admin/dry_run.h"
+#include "admin/learn.h"
+#include "admin/policy_cache.h"
+#include "admin/policy_rows.h"
+#include "lib/base/clock.h"
+#include "policy/rollout.h"
+#include "storage/rollout_statements.h"
+
+/*
+ * Rollouts: drafted, tried, started, and steered by hand.  What they do by
+ * themselves is the controller's (server/rollouts.h).
+ */
+
+static const char *
+number(struct api_request *r, int64_t v)
+{
+	return arena_printf(r->arena, "%lld", (long long)v);
+}
+
+static enum tam_err
+no_such(struct api_request *r)
+{
+	return api_problem(r, 404, "not_found", NULL,
+	    "there is no such rollout");
+}
+
+/* --- looking ------------------------------------------------------------------------ */
+
+enum tam_err
+api_rollout_list(struct api_request *r)
+{
+	return api_page(r, SQL_ROLLOUT_LIST, "");
+}
+
+enum tam_err
+api_rollout_get(struct api_request *r)
+{
+	struct sql_result *rows;
+	enum tam_err err = API_EXEC(r, &rows, SQL_ROLLOUT_GET, r->params[0],
+	    number(r, clock_wall_us()));
+
+	if (err != TAM_OK)
+		return err;
+	if (sql_rows(rows) == 0) {
+		err = no_such(r);
+	} else {
+		buf_clear(&r->response);
+		buf_add_str(&r->response, sql_text(rows, 0, 0));
+		r->etag = arena_printf(r->arena, "\"%lld\"",
+		    (long long)sql_int(rows, 0, 1));
+	}
+	sql_result_free(rows);
+	return err;
+}
+
+enum tam_err
+api_rollout_devices(struct api_request *r)
+{
+	int64_t limit;
+	const char *limit_text = api_limit(r, &limit), *there;
+	const char *state = api_query(r, "state");
+	enum tam_err err =
+	    API_TEXT(r, &there, SQL_ROLLOUT_EXISTS, r->params[0]);
+
+	if (err != TAM_OK)
+		return err;
+	if (there == NULL)
+		return no_such(r);
+	return API_LIST(r, limit, SQL_ROLLOUT_DEVICES, api_cursor(r, ""),
+	    limit_text, r->params[0], state == NULL ? "" : state);
+}
+
+/* --- what there is ---------------------------------------------------------------------- */
+
+struct old {
+	const char *id, *state, *document; /* id NULL: there is none */
+	int64_t opened, stages, version;
+	bool can_go_back;
+};
+
+/* Locks the row; RFC 9110, 13.1.1: If-Match names what is to be changed. */
+static enum tam_err
+read_old(struct api_request *r, struct old *o)
+{
+	struct sql_result *rows;
+	const char *etag = "none";
+	enum tam_err err = API_EXEC(r, &rows, SQL_ROLLOUT_OLD, r->params[0]);
+
+	*o = (struct old){.id = NULL};
+	if (err != TAM_OK)
+		return err;
+	if (sql_rows(rows) > 0) {
+		o->id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
+		o->state =
+		    arena_strdup(r->arena, slice_str(sql_text(rows, 0, 1)));
+		o->opened = sql_int(rows, 0, 2);
+		o->version = sql_int(rows, 0, 3);
+		o->document =
+		    arena_strdup(r->arena, slice_str(sql_text(rows, 0, 4)));
+		o->stages = sql_int(rows, 0, 5);
+		o->can_go_back = sql_int(rows, 0, 6) != 0;
+		etag =
+		    arena_printf(r->arena, "\"%lld\"", (long long)o->version);
+	}
+	sql_result_free(rows);
+	if (r->if_match != NULL && strcmp(r->if_match, "*") != 0 &&
+	    strcmp(r->if_match, etag) != 0)
+		return api_problem(r, 412, "changed_meanwhile", NULL,
+		    "the rollout is at version %s now", etag);
+	return TAM_OK;
+}
+
+/* --- what it would be ---------------------------------------------------------------------- */
+
+static enum tam_err
+check_zones(struct api_request *r, const char *document)
+{
+	const char *bad;
+	enum tam_err err = API_TEXT(r, &bad, SQL_NO_ZONE, document);
+
+	if (err != TAM_OK || bad == NULL)
+		return err;
+	return api_problem(r, 422, "invalid_rollout",
+	    arena_printf(r->arena, "/windows/%s/zone", bad),
+	    "no such time zone");
+}
+
+static enum tam_err
+check_set(struct api_request *r, const struct policy_set *set)
+{
+	char error[POLICY_ERROR_MAX];
+
+	if (policy_rollout_revoked(set, r->params[0]))
+		return api_problem(r, 409, "suit_revoked", NULL,
+		    "what this rollout would bring is revoked");
+	if (policy_rollout_conflicts(set, r->params[0], error))
+		return api_policy_problem(r, 409, "rollout_conflict", error);
+	return TAM_OK;
+}
+
+/* Everything as it is, and this rollout with all its stages open; judged by
+ * the loader of the device path. */
+static enum tam_err
+load_with(struct api_request *r, const char *document, struct policy_set **out)
+{
+	struct rollout_row row = {.name = r->params[0],
+	    .document = document,
+	    .at = {.phase = ROLLOUT_PHASE_running,
+	        .opened = ROLLOUT_STAGES_MAX,
+	        .window_open = true}};
+	struct policy_builder *b = NULL;
+	char error[POLICY_ERROR_MAX];
+	enum tam_err err = policy_rows_begin(r->sql, r->domain_text, NULL, &b);
+
+	if (err != TAM_OK)
+		return api_sql_problem(r, err);
+	if (!policy_add_rollout(b, &row, suit_component_parse, error)) {
+		policy_builder_free(b);
+		return api_policy_problem(r, 422, "invalid_rollout", error);
+	}
+	*out = policy_build(b);
+	err = check_set(r, *out);
+	if (err == TAM_OK)
+		err = check_zones(r, document);
+	if (err != TAM_OK)
+		policy_set_unref(*out);
+	return err;
+}
+
+static enum tam_err
+check_document(struct api_request *r, const char *document)
+{
+	struct policy_set *set;
+	enum tam_err err = load_with(r, document, &set);
+
+	if (err == TAM_OK)
+		policy_set_unref(set);
+	return err;
+}
+
+/* --- drafting ------------------------------------------------------------------------------ */
+
+enum tam_err
+api_rollout_put(struct api_request *r)
+{
+	const char *document = arena_strdup(r->arena, r->body);
+	struct old old;
+	enum tam_err err = read_old(r, &old);
+
+	if (err == TAM_OK && old.id != NULL && strcmp(old.state, "draft") != 0)
+		return api_problem(r, 409, "wrong_state", NULL,
+		    "this rollout is %s; make another", old.state);
+	if (err == TAM_OK)
+		err = check_document(r, document);
+	if (err == TAM_OK)
+		err = API_EXEC(r, NULL, SQL_ROLLOUT_PUT, r->domain_text,
+		    r->params[0], document, r->principal,
+		    number(r, clock_wall_us()));
+	if (err == TAM_OK)
+		err = api_audit(r, r->params[0], api_query(r, "reason"),
+		    old.document, document);
+	return err == TAM_OK ? api_rollout_get(r) : err;
+}
+
+enum tam_err
+api_rollout_delete(struct api_request *r)
+{
+	struct old old;
+	enum tam_err err = read_old(r, &old);
+
+	if (err != TAM_OK)
+		return err;
+	if (old.id == NULL)
+		return no_such(r);
+	if (strcmp(old.state, "draft") != 0)
+		return api_problem(r, 409, "wrong_state", NULL,
+		    "this rollout is %s: what was done stays on record",
+		    old.state);
+	err = API_EXEC(r, NULL, SQL_ROLLOUT_DELETE, r->params[0]);
+	if (err == TAM_OK)
+		err = api_audit(r, r->params[0], api_query(r, "reason"),
+		    old.document, NULL);
+	buf_add_str(&r->response, "{}");
+	return err;
+}
+
+/* --- trying ------------------------------------------------------------------------------------ */
+
+enum tam_err
+api_rollout_dry_run(struct api_request *r)
+{
+	const char *document = arena_strdup(r->arena, r->body);
+	struct device_query *q = arena_new(r->arena, struct device_query);
+	struct policy_set *now, *then;
+	enum tam_err err = load_with(r, document, &then);
+
+	if (err != TAM_OK)
+		return err;
+	err = policy_cache_get(r, &now);
+	if (err == TAM_OK) {
+		err = device_query_make(r, "", "/selector", DRY_RUN_PARAMS, q);
+		if (err == TAM_OK)
+			err = dry_run(r, now, then,
+			    policy_rollout_plan(then, r->params[0])->n_stages,
+			    q);
+		policy_set_unref(now);
+	}
+	policy_set_unref(then);
+	return err;
+}
+
+/* --- steering ------------------------------------------------------------------------------------ */
+
+/* One thing a person can do with a rollout that is in one of `from`. */
+struct act {
+	const char *from[4], *to;
+	bool opens; /* one stage more */
+};
+
+static bool
+may(const struct act *act, const struct old *old)
+{
+	for (size_t i = 0; i < 4 && act->from[i] != NULL; i++) {
+		if (strcmp(act->from[i], old->state) == 0)
+			return true;
+	}
+	return false;
+}
+
+static enum tam_err
+check_act(struct api_request *r, const struct act *act, const struct old *old)
+{
+	if (old->id == NULL)
+		return no_such(r);
+	if (api_string(r, "reason")[0] == '\0')
+		return api_problem(r, 422, "invalid_value", "/reason",
+		    "it needs a reason");
+	if (!may(act, old))
+		return api_problem(r, 409, "wrong_state", NULL,
+		    "this rollout is %s", old->state);
+	if (act->opens && old->opened == old->stages)
+		return api_problem(r, 409, "wrong_state", NULL,
+		    "its last stage is open");
+	if (strcmp(act->to, "rolling_back") == 0 && !old->can_go_back)
+		return api_problem(r, 409, "no_rollback", NULL,
+		    "its document does not say what a rollback brings");
+	return TAM_OK;
+}
+
+static enum tam_err
+finish(struct api_request *r, const char *before, const char *after)
+{
+	enum tam_err err = api_raise_epoch(r, NULL);
+
+	if (err == TAM_OK)
+		err = api_audit(r, r->params[0], api_string(r, "reason"),
+		    arena_printf(r->arena, "\"%s\"", before),
+		    arena_printf(r->arena, "\"%s\"", after));
+	return err == TAM_OK ? api_rollout_get(r) : err;
+}
+
+static enum tam_err
+do_act(struct api_request *r, const struct act *act)
+{
+	struct old old;
+	enum tam_err err = read_old(r, &old);
+
+	if (err == TAM_OK)
+		err = check_act(r, act, &old);
+	if (err == TAM_OK && strcmp(old.state, "draft") == 0)
+		err = check_document(r, old.document);
+	if (err == TAM_OK)
+		err = API_EXEC(r, NULL, SQL_ROLLOUT_SET, r->params[0], act->to,
+		    api_string(r, "reason"),
+		    number(r, old.opened + (act->opens ? 1 : 0)),
+		    number(r, clock_wall_us()));
+	return err == TAM_OK ? finish(r, old.state, act->to) : err;
+}
+
+enum tam_err
+api_rollout_start(struct api_request *r)
+{
+	return do_act(r,
+	    &(struct act){.from = {"draft"}, .to = "running", .opens = true});
+}
+
+enum tam_err
+api_rollout_pause(struct api_request *r)
+{
+	return do_act(r, &(struct act){.from = {"running"}, .to = "paused"});
+}
+
+enum tam_err
+api_rollout_resume(struct api_request *r)
+{
+	return do_act(r, &(struct act){.from = {"paused"}, .to = "running"});
+}
+
+enum tam_err
+api_rollout_advance(struct api_request *r)
+{
+	return do_act(r,
+	    &(struct act){.from = {"running"}, .to = "running", .opens = true});
+}
+
+enum tam_err
+api_rollout_rollback(struct api_request *r)
+{
+	return do_act(r,
+	    &(struct act){.from = {"running", "paused"}, .to = "rolling_back"});
+}
+
+enum tam_err
+api_rollout_abort(struct api_request *r)
+{
+	return do_act(r,
+	    &(struct act){.from = {"running", "paused", "rolling_back"},
+	        .to = "aborted"});
+}
+
+enum tam_err
+api_rollout_retry(struct api_request *r)
+{
+	static const struct act act = {.from = {"running", "paused"},
+	    .to = "retry"};
+	struct old old;
+	enum tam_err err = read_old(r, &old);
+
+	if (err == TAM_OK)
+		err = check_act(r, &act, &old);
+	if (err == TAM_OK)
+		err = API_EXEC(r, NULL, SQL_ROLLOUT_RETRY, r->domain_text,
+		    old.id, number(r, clock_wall_us()));
+	return err == TAM_OK ? finish(r, old.state, "retry") : err;
+}

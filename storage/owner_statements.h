@@ -1,0 +1,49 @@
+/*
+ * owner_statements.h - what tamctl says to the database itself, as its owner.
+ */
+#ifndef STORAGE_OWNER_STATEMENTS_H
+#define STORAGE_OWNER_STATEMENTS_H
+
+#define SQL_BOOTSTRAP_DOMAIN                                      \
+	"INSERT INTO domain (name, incarnation) VALUES ($1, $2) " \
+	"ON CONFLICT (name) DO NOTHING RETURNING domain_id"
+
+#define SQL_BOOTSTRAP_PROFILES                                                \
+	"INSERT INTO wire_profile (domain_id, name, is_default, wire_id, "    \
+	"numbering, algorithms) VALUES ($1::int, 'final', true, 0, 'final', " \
+	"'current'), ($1::int, 'legacy', false, 1, 'legacy', 'current')"
+
+#define SQL_BOOTSTRAP_PEERS "SELECT wire_profiles_of_peers($1::int)"
+
+#define SQL_BOOTSTRAP_KEY                                                      \
+	"INSERT INTO tam_key (domain_id, thumbprint, curve, public_key, uri, " \
+	"use) VALUES ($1::int, $2::bytea, $3, $4::bytea, $5, $6)"
+
+#define SQL_KEY_DOMAIN "SELECT domain_id FROM domain WHERE name = $1"
+
+/* The newest signs: from now on this one. */
+#define SQL_KEY_USE                                                         \
+	"UPDATE tam_key SET use = 'sign', created_at = clock_timestamp() "  \
+	"WHERE domain_id = $1::int AND encode(thumbprint, 'hex') = $2 AND " \
+	"use IN ('next', 'sign')"
+
+/* Never the last that signs on its curve. */
+#define SQL_KEY_RETIRE                                                 \
+	"DELETE FROM tam_key k WHERE domain_id = $1::int AND "         \
+	"encode(thumbprint, 'hex') = $2 AND (use <> 'sign' OR EXISTS " \
+	"(SELECT FROM tam_key o WHERE o.domain_id = k.domain_id AND "  \
+	"o.curve = k.curve AND o.use = 'sign' AND "                    \
+	"o.thumbprint <> k.thumbprint))"
+
+#define SQL_KEY_EPOCH \
+	"UPDATE domain SET epoch = epoch + 1 WHERE domain_id = $1::int"
+
+#define SQL_KEY_AUDIT \
+	"SELECT audit_append($1::int, 'tamctl', $2, $3, '', '', NULL, NULL)"
+
+#define SQL_BOOTSTRAP_PRINCIPAL                                                  \
+	"INSERT INTO principal (domain_id, name, role, token_hash, expires_at) " \
+	"VALUES ($1::int, $2, 'admin', $3::bytea, "                              \
+	"clock_timestamp() + interval '90 days')"
+
+#endif
