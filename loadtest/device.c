@@ -97,7 +97,7 @@ find_user(const struct agent_component *c, const struct manifest_blob *user)
 
 /* One user less; the last takes it along (E23). */
 static void
-drop_component(struct agent *a, struct slice id,
+drop_component(const struct fleet_world *w, struct agent *a, struct slice id,
     const struct manifest_blob *user)
 {
 	struct agent_component *c = agent_component(a, id);
@@ -108,15 +108,19 @@ drop_component(struct agent *a, struct slice id,
 	i = find_user(c, user);
 	if (i < c->n_users)
 		c->users[i] = c->users[--c->n_users];
-	if (c->n_users == 0)
-		*c = a->components[--a->n_components];
+	if (c->n_users > 0)
+		return;
+	*c = a->components[--a->n_components];
+	a->changed = true;
+	account_add(w->account, '-', SLICE_OF(a->thumbprint), id, slice_none());
 }
 
 /* `user` is the manifest of the Update, `owner` it or a dependency of it; a
  * newer manifest of the same id takes the place of the older. */
 static void
-add_component(struct agent *a, const struct manifest_blob *owner, size_t index,
-    const uint8_t digest[32], const struct manifest_blob *user)
+add_component(const struct fleet_world *w, struct agent *a,
+    const struct manifest_blob *owner, size_t index, const uint8_t digest[32],
+    const struct manifest_blob *user)
 {
 	struct agent_component *c =
 	    agent_component(a, owner->manifest.components[index]);
@@ -136,6 +140,18 @@ add_component(struct agent *a, const struct manifest_blob *owner, size_t index,
 	c->owner = owner;
 	c->index = (uint8_t)index;
 	memcpy(c->digest, digest, 32);
+	a->changed = true;
+	account_add(w->account, '+', SLICE_OF(a->thumbprint),
+	    agent_component_id(c), SLICE_OF(c->digest));
+}
+
+void
+agent_account(const struct fleet_world *w, const struct agent *a)
+{
+	for (size_t i = 0; i < a->n_components; i++)
+		account_add(w->account, '=', SLICE_OF(a->thumbprint),
+		    agent_component_id(&a->components[i]),
+		    SLICE_OF(a->components[i].digest));
 }
 
 /* A manifest every agent that installs it points to. */
@@ -199,10 +215,10 @@ apply_effects(struct fleet_world *w, struct agent *a,
 		if (owner == NULL)
 			continue;
 		if (e->unlinked)
-			drop_component(a, owner->manifest.components[e->index],
-			    root);
+			drop_component(w, a,
+			    owner->manifest.components[e->index], root);
 		else
-			add_component(a, owner, e->index, e->digest, root);
+			add_component(w, a, owner, e->index, e->digest, root);
 	}
 }
 

@@ -10,6 +10,7 @@
 #define LOADTEST_DEVICE_H
 
 #include "lib/codec/teep.h"
+#include "loadtest/account.h"
 #include "loadtest/attest.h"
 #include "loadtest/journal.h"
 #include "loadtest/suit_run.h"
@@ -43,7 +44,8 @@ struct agent {
 	uint32_t number;
 	enum cose_curve curve;
 	bool http2, busy;
-	uint8_t uri; /* which TAM URI it calls */
+	bool changed; /* since an answer of it was taken */
+	uint8_t uri;  /* which TAM URI it calls */
 	uint8_t secret[32], thumbprint[COSE_THUMBPRINT_SIZE];
 	uint8_t n_components;
 	struct agent_component *components;
@@ -93,6 +95,7 @@ struct fleet_world {
 	uint64_t have_sequence;
 	struct agent_play play;
 	struct journal *journal;
+	struct account *account;
 };
 
 /* Makes certificates for the agents' keys; NULL when the files are none. */
@@ -135,6 +138,8 @@ struct slice agent_unsolicited(struct fleet_world *, const struct agent *,
 void agent_handle(struct fleet_world *, struct agent *, enum teep_numbering,
     struct slice bytes, bool first, struct arena *, struct agent_reply *);
 
+/* Writes down what it holds. */
+void agent_account(const struct fleet_world *, const struct agent *);
 bool agent_holds(const struct agent *, struct slice component_id);
 
 /* Its keys and payloads are set before or after. */

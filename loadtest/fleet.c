@@ -187,6 +187,11 @@ over(struct slot *s)
 	if (s->acknowledged.n > 0 && w->journal != NULL)
 		journal_add(w->journal, 'S', SLICE_OF(s->agent->thumbprint),
 		    s->acknowledged);
+	if (s->acknowledged.n == 0 && !s->failed && s->agent->changed) {
+		account_add(w->account, '.', SLICE_OF(s->agent->thumbprint),
+		    slice_none(), slice_none());
+		s->agent->changed = false;
+	}
 	s->acknowledged = slice_none();
 	if (repeat_first(s))
 		return;
@@ -380,6 +385,8 @@ on_tick(evutil_socket_t fd, short events, void *arg)
 
 	(void)fd;
 	(void)events;
+	if (f->plan->mended != NULL && *f->plan->mended != 0)
+		f->world->play.fail_section = 0;
 	for (int i = 0; i < 2; i++) {
 		struct lane *lane = &f->lanes[i];
 
@@ -484,6 +491,7 @@ fleet_run(const struct fleet_plan *plan, struct fleet_world *world,
 	    .host = plan->host,
 	    .port = plan->port,
 	    .tries_max = plan->tries,
+	    .sources = plan->sources,
 	    .retries = &result->retries,
 	    .connects = &result->connects};
 	f->begun_us = clock_mono_us();

@@ -52,6 +52,8 @@ struct fleet_plan {
 	uint32_t rounds;   /* sessions of each agent; 0: until stopped */
 	double duration_s; /* 0: no limit */
 	unsigned tries;
+	unsigned sources; /* addresses calls come from; 0: the system's */
+	const volatile int *mended; /* not 0: manifests fail no more */
 	bool progress;
 	enum outcome wanted; /* of every session; OUTCOME_COUNT: a good one */
 };

@@ -193,6 +193,20 @@ wait_for(struct link *l, short events)
 	(void)event_add(l->event, NULL);
 }
 
+/* Each connection comes from another of them: 127.1.0.1, 127.1.0.2, ... */
+static bool
+take_source(const struct link *l)
+{
+	const struct link_options *o = l->options;
+	uint32_t n =
+	    o->sources == 0 ? 0 : (uint32_t)(*o->connects % o->sources);
+	struct sockaddr_in from = {.sin_family = AF_INET,
+	    .sin_addr.s_addr = htonl(0x7f010001u + n)};
+
+	return o->sources == 0 ||
+	    bind(l->fd, (struct sockaddr *)&from, sizeof(from)) == 0;
+}
+
 static void
 connect_now(struct link *l)
 {
@@ -209,8 +223,9 @@ connect_now(struct link *l)
 		return;
 	}
 	(void)setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	if (connect(l->fd, (struct sockaddr *)&to, sizeof(to)) != 0 &&
-	    errno != EINPROGRESS) {
+	if (!take_source(l) ||
+	    (connect(l->fd, (struct sockaddr *)&to, sizeof(to)) != 0 &&
+	        errno != EINPROGRESS)) {
 		lose(l);
 		return;
 	}

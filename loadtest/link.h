@@ -43,6 +43,7 @@ struct link_options {
 	const char *host;
 	int port;
 	unsigned tries_max;
+	unsigned sources; /* of 127.0.0.0/8, taken in turn; 0: the system's */
 	uint64_t *retries, *connects; /* counted there */
 };
 

@@ -19,7 +19,7 @@
  * tamfleet run:  the fleet calls the TAM.
  */
 
-static volatile int stop;
+static volatile int stop, mended;
 
 /* --- keys ------------------------------------------------------------------------------- */
 
@@ -67,8 +67,10 @@ print_keys(const struct options *o)
 static void
 on_signal(int sig)
 {
-	(void)sig;
-	stop = 1;
+	if (sig == SIGUSR1)
+		mended = 1;
+	else
+		stop = 1;
 }
 
 static SSL_CTX *
@@ -131,11 +133,16 @@ run(struct options *o)
 	}
 	(void)signal(SIGTERM, on_signal);
 	(void)signal(SIGINT, on_signal);
+	(void)signal(SIGUSR1, on_signal);
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (o->journal != NULL &&
 	    (o->world.journal = journal_open(o->journal)) == NULL)
 		err(2, "%s", o->journal);
+	if (o->account != NULL &&
+	    (o->world.account = account_open(o->account)) == NULL)
+		err(2, "%s", o->account);
 	o->plan.tls = tls;
+	o->plan.mended = &mended;
 	fleet_world_init(&o->world);
 	agents = fleet_agents(&o->plan);
 	fleet_run(&o->plan, &o->world, agents, &stop, result);
@@ -145,8 +152,12 @@ run(struct options *o)
 		report_text(&o->plan, result, stdout);
 	good = report_good(&o->plan, result);
 	good &= check_components(o, agents);
-	for (uint32_t i = 0; i < o->plan.agents; i++)
+	for (uint32_t i = 0; i < o->plan.agents; i++) {
+		agent_account(&o->world, &agents[i]);
 		agent_fini(&agents[i]);
+	}
+	if (!account_close(o->world.account))
+		err(EXIT_FAILURE, "%s", o->account);
 	free(agents);
 	free(result);
 	agent_ca_free(o->world.ca);

@@ -21,7 +21,8 @@ const char options_usage[] =
     "           [--payload URI=FILE]... [--vendor-id HEX] [--class-id HEX]\n"
     "           [--expect COMPONENT]... [--absent COMPONENT]...\n"
     "           [--request COMPONENT [--have-binary SEQUENCE]]\n"
-    "           [--journal FILE] [--deprecated-algs] [-o json]\n"
+    "           [--journal FILE] [--account FILE] [--sources N]\n"
+    "           [--deprecated-algs] [-o json]\n"
     "           [--attest eat|ear|ear-cwt|evidence --verifier-key PEM]\n"
     "           [--attest-fault nonce|key|expired|forged|worthless|absent]\n"
     "           [--encrypt-to PEM] [--encrypt ctr|gcm|chacha] [--whole-key]\n"
@@ -160,6 +161,8 @@ enum option_id {
 	O_EXPECT,
 	O_ABSENT,
 	O_JOURNAL,
+	O_ACCOUNT,
+	O_SOURCES,
 	O_DEPRECATED,
 	O_ATTEST,
 	O_VERIFIER_KEY,
@@ -205,6 +208,8 @@ static const struct option long_options[] = {{"agents", required_argument, NULL,
     {"expect", required_argument, NULL, O_EXPECT},
     {"absent", required_argument, NULL, O_ABSENT},
     {"journal", required_argument, NULL, O_JOURNAL},
+    {"account", required_argument, NULL, O_ACCOUNT},
+    {"sources", required_argument, NULL, O_SOURCES},
     {"deprecated-algs", no_argument, NULL, O_DEPRECATED},
     {"attest", required_argument, NULL, O_ATTEST},
     {"verifier-key", required_argument, NULL, O_VERIFIER_KEY},
@@ -450,6 +455,11 @@ set_plan(struct options *o, int c, char *arg)
 	case O_TRIES:
 		p->tries = (unsigned)number("tries", arg, 1);
 		break;
+	case O_SOURCES:
+		p->sources = (unsigned)number("sources", arg, 1);
+		if (p->sources > 65534)
+			errx(2, "--sources: at most 65534");
+		break;
 	default:
 		set_attest(o, c, arg);
 	}
@@ -495,6 +505,9 @@ set_option(struct options *o, int c, char *arg)
 		break;
 	case O_JOURNAL:
 		o->journal = arg;
+		break;
+	case O_ACCOUNT:
+		o->account = arg;
 		break;
 	case O_DEPRECATED:
 		w->deprecated_algs = true;

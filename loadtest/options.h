@@ -10,7 +10,7 @@
 struct options {
 	struct fleet_plan plan;
 	struct fleet_world world;
-	const char *command, *ca_file, *class_name, *journal, *prefix;
+	const char *command, *ca_file, *class_name, *journal, *account, *prefix;
 	bool json;
 	size_t n_expect, n_absent;
 	const char *expect[8], *absent[8];

@@ -46,4 +46,14 @@
 	"VALUES ($1::int, $2, 'admin', $3::bytea, "                              \
 	"clock_timestamp() + interval '90 days')"
 
+/* --- tamctl audit ------------------------------------------------------------- */
+
+#define SQL_AUDIT_HEADS                                                 \
+	"SELECT domain_id, name, audit_seq, encode(audit_hash, 'hex') " \
+	"FROM domain WHERE $1 = '' OR name = $1 ORDER BY domain_id"
+
+#define SQL_AUDIT_VERIFY                                            \
+	"SELECT seq, problem FROM audit_verify($1::int, $2::int8, " \
+	"decode($3, 'hex'))"
+
 #endif

@@ -14,8 +14,8 @@
 static const char *const local[][2] = {{"db",
                                            "status plan migrate verify "
                                            "accept-restore"},
-    {"bootstrap", ""}, {"key", "add use retire"}, {"suit", "create keygen"},
-    {"completion", "bash zsh"}, {"inspect", ""}};
+    {"audit", "verify"}, {"bootstrap", ""}, {"key", "add use retire"},
+    {"suit", "create keygen"}, {"completion", "bash zsh"}, {"inspect", ""}};
 
 enum {
 	LOCALS = sizeof(local) / sizeof(local[0])

@@ -47,6 +47,7 @@ print_commands(FILE *to)
 	          "  rollout       wait      Wait until it is completed, or "
 	          "ends otherwise; deadline=SECONDS\n"
 	          "\n  db            status|plan|migrate|verify|accept-restore"
+	          "\n  audit         verify: whether the record is whole"
 	          "\n  bootstrap     the first domain, its keys and an "
 	          "administrator"
 	          "\n  key           add|use|retire: the TAM's own keys"
@@ -293,6 +294,8 @@ read_token(struct ctl *ctl, const char *file)
 static int
 run_local(int argc, char **argv)
 {
+	if (argc > 0 && strcmp(argv[0], "audit") == 0)
+		return ctl_audit(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "db") == 0)
 		return ctl_db(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "bootstrap") == 0)

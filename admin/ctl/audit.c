@@ -1,0 +1,124 @@
+#include "config.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/ctl/ctl_sql.h"
+#include "storage/owner_statements.h"
+
+/*
+ * tamctl audit verify: whether what people and controllers did, and what
+ * happened to devices, is still all there, as it was written down.
+ */
+
+struct audit_options {
+	const char *database, *domain;
+	const char *seq, *hash; /* a head kept elsewhere */
+};
+
+static int
+audit_usage(void)
+{
+	(void)fputs("usage: tamctl audit verify --database CONNINFO "
+	            "[--domain NAME] [--head SEQ:HASH]\n",
+	    stderr);
+	return CTL_USAGE;
+}
+
+/* "SEQ:HASH" in two; the text is the caller's. */
+static bool
+split_head(char *text, struct audit_options *o)
+{
+	char *colon = strchr(text, ':');
+
+	if (colon == NULL || colon == text ||
+	    strspn(text, "0123456789") != (size_t)(colon - text) ||
+	    strlen(colon + 1) != 64 ||
+	    strspn(colon + 1, "0123456789abcdef") != 64)
+		return false;
+	*colon = '\0';
+	o->seq = text;
+	o->hash = colon + 1;
+	return true;
+}
+
+static size_t
+print_problems(const struct sql_result *rows, const char *domain)
+{
+	for (size_t r = 0; r < sql_rows(rows); r++)
+		(void)fprintf(stderr, "%s: event %s: %s\n", domain,
+		    sql_text(rows, r, 0), sql_text(rows, r, 1));
+	return sql_rows(rows);
+}
+
+/* One domain; how many problems it has. */
+static enum tam_err
+verify_domain(struct sql *sql, const struct audit_options *o, const char *id,
+    const char *name, size_t *problems)
+{
+	struct sql_result *rows;
+	enum tam_err err =
+	    SQL_EXEC(sql, &rows, SQL_AUDIT_VERIFY, id, o->seq, o->hash);
+
+	if (err != TAM_OK)
+		return err;
+	*problems += print_problems(rows, name);
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+static int
+verify(const struct audit_options *o)
+{
+	struct sql *sql = sql_new(o->database, NULL, CTL_SQL_TIMEOUT_MS, -1);
+	struct sql_result *heads;
+	size_t problems = 0, n = 0;
+	enum tam_err err = SQL_EXEC(sql, &heads, SQL_AUDIT_HEADS, o->domain);
+	int status;
+
+	if (err == TAM_OK) {
+		n = sql_rows(heads);
+		for (size_t r = 0; err == TAM_OK && r < n; r++) {
+			(void)printf("%s %s:%s\n", sql_text(heads, r, 1),
+			    sql_text(heads, r, 2), sql_text(heads, r, 3));
+			err = verify_domain(sql, o, sql_text(heads, r, 0),
+			    sql_text(heads, r, 1), &problems);
+		}
+		sql_result_free(heads);
+	}
+	if (err == TAM_OK && n == 0)
+		(void)fprintf(stderr, "tamctl: no domain %s\n", o->domain);
+	status = err != TAM_OK       ? ctl_sql_failed(sql, err)
+	    : n > 0 && problems == 0 ? CTL_OK
+	                             : CTL_FAILED;
+	sql_free(sql);
+	return status;
+}
+
+int
+ctl_audit(int argc, char **argv)
+{
+	static const struct option options[] = {{"database", required_argument,
+	                                            NULL, 'd'},
+	    {"domain", required_argument, NULL, 'n'},
+	    {"head", required_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	struct audit_options o = {getenv("TAMCTL_DATABASE"), "", "0", ""};
+	int c;
+
+	optind = 2;
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'd')
+			o.database = optarg;
+		else if (c == 'n')
+			o.domain = optarg;
+		else if (c != 'h' || !split_head(optarg, &o))
+			return audit_usage();
+	}
+	/* A head belongs to one domain. */
+	if (argc < 2 || strcmp(argv[1], "verify") != 0 || optind < argc ||
+	    o.database == NULL || (o.hash[0] != '\0' && o.domain[0] == '\0'))
+		return audit_usage();
+	return verify(&o);
+}

@@ -1,0 +1,99 @@
+#!/bin/bash
+# The record of what was done: whoever changes, removes, reorders or cuts it is
+# found out, and a reader misses nothing.
+set -euo pipefail
+work=$build/tests/work/test_audit
+# shellcheck source=tests/support/node.sh
+. "$top/tests/support/node.sh"
+trap end_world EXIT
+
+make_world
+start_node 1
+cd "$work"
+export TAMCTL_DATABASE=$db
+mkdir keys/other
+TAMCTL_DATABASE=$db "$tamctl" bootstrap --domain other --key-dir "$work/keys/other" --master-key "$work/keys/master.key" \
+    >keys/other.token 2>bootstrap2.out || die "a second domain: $(cat bootstrap2.out)"
+draft_policy
+enrol 4 --keys p256
+fleet --agents 4 --keys p256 --expect $draft_component >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
+sealed() { [ "$(sql "SELECT count(*) FROM device_event WHERE event_id > (SELECT coalesce(max(last_event), 0) FROM device_event_seal)")" = 0 ]; }
+try_for 60 sealed || die "device events are never sealed"
+stop_node 1
+
+"$tamctl" audit verify >heads.txt || die "verify: $(cat heads.txt)"
+[ "$(wc -l <heads.txt)" = 2 ] || die "heads: $(cat heads.txt)"
+head=$(awk '$1 == "default" { print $2 }' heads.txt)
+"$tamctl" audit verify --domain default --head "$head" >/dev/null || die "the head it just said"
+for bad in 'verify --head 1:00' 'verify --domain default --head 1' "verify --head $head" 'verify more' '' 'sign'; do
+	status=0
+	# shellcheck disable=SC2086  # fields
+	"$tamctl" audit $bad >/dev/null 2>&1 || status=$?
+	[ $status = 2 ] || die "audit $bad: $status"
+done
+if "$tamctl" audit verify --domain nobody 2>/dev/null; then die "a domain there is not"; fi
+
+# As the owner of the database, who can do anything but hide it.
+n=$(sql "SELECT audit_seq FROM domain WHERE domain_id = 1")
+seal=$(sql "SELECT min(audit_seq) FROM device_event_seal WHERE domain_id = 1")
+event=$(sql "SELECT min(event_id) FROM device_event WHERE domain_id = 1")
+tamper() { # TEXT SQL: is found, and says this
+	sql "SELECT 1" >/dev/null
+	psql -X -q -h "$pg/socket" -U tam -d postgres -c 'CREATE DATABASE tampered TEMPLATE tam' >/dev/null
+	psql -X -q -h "$pg/socket" -U tam -d tampered -v ON_ERROR_STOP=1 -c "$2" >/dev/null || die "tamper: $2"
+	if "$tamctl" audit verify --database "${db/dbname=tam/dbname=tampered}" ${3:+--domain default --head "$3"} >/dev/null 2>found.txt; then
+		die "not found: $2"
+	fi
+	grep -qF -- "default: event $1" found.txt || die "$2: $(cat found.txt)"
+	if grep -q '^other' found.txt; then die "the other domain: $(cat found.txt)"; fi
+	psql -X -q -h "$pg/socket" -U tam -d postgres -c 'DROP DATABASE tampered' >/dev/null
+}
+tamper '2: changed' "UPDATE audit_event SET actor = 'nobody' WHERE domain_id = 1 AND seq = 2"
+tamper '2: changed' "UPDATE audit_event SET at = at + interval '1 us' WHERE domain_id = 1 AND seq = 2"
+tamper '2: changed' "UPDATE audit_event SET reason = 'a better one' WHERE domain_id = 1 AND seq = 2"
+tamper '3: the events after 1 are missing' "DELETE FROM audit_event WHERE domain_id = 1 AND seq = 2"
+tamper '3: the events before it are missing' "DELETE FROM audit_event WHERE domain_id = 1 AND seq < 3"
+tamper '3: it does not follow' "UPDATE audit_event SET seq = -seq WHERE domain_id = 1 AND seq IN (3, 4);
+	UPDATE audit_event SET seq = 7 + seq WHERE domain_id = 1 AND seq IN (-3, -4)"
+tamper "$n: the end of the chain" "DELETE FROM audit_event WHERE domain_id = 1 AND seq = $n"
+# Who cuts it and moves the end along is found by who kept the head.
+tamper "$n: this event is not the one" "DELETE FROM audit_event WHERE domain_id = 1 AND seq = $n; DELETE FROM device_event_seal WHERE audit_seq = $n AND domain_id = 1;
+	UPDATE domain d SET audit_seq = e.seq, audit_hash = e.hash FROM audit_event e WHERE d.domain_id = 1 AND e.domain_id = 1 AND e.seq = $n - 1" "$head"
+# Who writes all of it again, too.
+tamper "$n: this event is not the one" "UPDATE audit_event SET actor = 'nobody' WHERE domain_id = 1 AND seq = 2;
+	DO \$\$ DECLARE e audit_event%ROWTYPE; h bytea := ''; BEGIN FOR e IN SELECT * FROM audit_event WHERE domain_id = 1 ORDER BY seq LOOP
+	UPDATE audit_event SET prev_hash = h, hash = audit_hash(h, e.seq, e.at, e.actor, e.action, e.object, e.reason, e.request_id, e.before, e.after)
+	WHERE domain_id = 1 AND seq = e.seq RETURNING hash INTO h; END LOOP; UPDATE domain SET audit_hash = h WHERE domain_id = 1; END \$\$" "$head"
+tamper "$seal: device events" "UPDATE device_event SET detail = 'x' WHERE event_id = $event"
+tamper "$seal: device events" "DELETE FROM device_event WHERE event_id = $event"
+tamper "$seal: its seal is missing" "DELETE FROM device_event_seal WHERE audit_seq = $seal AND domain_id = 1"
+tamper "$seal: device events" "UPDATE device_event_seal SET count = count + 1 WHERE audit_seq = $seal AND domain_id = 1"
+
+# Two changes that end in the other order than they began: a reader who asks
+# for what is after the newest it has seen misses none.
+start_node 1
+export TAMCTL_SERVER=localhost:$admin_1
+rm -f first.in
+mkfifo first.in
+psql -X -q -A -t -h "$pg/socket" -U tam -d tam <first.in >first.out 2>&1 &
+exec 7>first.in
+echo "BEGIN; INSERT INTO device_event (domain_id, device_id, at_us, kind) SELECT 1, device_id, 1, 'first' FROM device WHERE name = 'agent-000000';" >&7
+first() { [ "$(sql "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")" = 1 ]; }
+try_for 10 first || die "the first did not begin: $(cat first.out)"
+sql "INSERT INTO device_event (domain_id, device_id, at_us, kind) SELECT 1, device_id, 1, 'second' FROM device WHERE name = 'agent-000000'" >/dev/null
+kinds() { "$tamctl" device events agent-000000 limit=1000 | awk '{ print $2 }' | grep -e first -e second | tr '\n' ' '; }
+[ -z "$(kinds)" ] || die "the second is shown before the first can be: $(kinds)"
+(
+	echo "BEGIN; SELECT audit_append(1, 'a', 'first', '', '', '', NULL, NULL);"
+	sleep 1
+	echo "COMMIT;"
+) | psql -X -q -A -t -h "$pg/socket" -U tam -d tam >/dev/null &
+sleep 0.3
+sql "SELECT audit_append(1, 'b', 'second', '', '', '', NULL, NULL)" >/dev/null # waits for it
+[ "$(sql "SELECT string_agg(action, ' ' ORDER BY seq) FROM audit_event WHERE action IN ('first', 'second')")" = 'first second' ] || die "out of order"
+echo 'COMMIT;' >&7
+exec 7>&-
+both() { [ "$(kinds)" = 'first second ' ]; }
+try_for 10 both || die "not both, or not in their order: $(kinds)"
+"$tamctl" audit verify >/dev/null || die "at the end"
+stop_node 1
