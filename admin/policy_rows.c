@@ -146,7 +146,8 @@ add_rollouts(struct rows *l, struct policy_builder *b, const char *domain)
 		        .stage_us = sql_int(rows, r, 5),
 		        .met_us = sql_int(rows, r, 6),
 		        .window_open = sql_int(rows, r, 7) != 0,
-		        .window_us = sql_int(rows, r, 8)}};
+		        .window_us = sql_int(rows, r, 8),
+		        .settling = sql_int(rows, r, 9) != 0}};
 
 		if (!policy_add_rollout(b, &row, suit_component_parse, error))
 			log_error("rollout_left_out",

@@ -291,7 +291,8 @@ agent_install(struct fleet_world *w, struct agent *a, struct slice envelope,
 	if (is_occupied(a, b))
 		return false;
 	suit_run_update(&w->suit, &b->envelope, &b->manifest, arena, o);
-	if (o->ok && w->play.fail_section != 0)
+	if (o->ok && w->play.fail_section != 0 &&
+	    b->manifest.sequence >= w->play.fail_from)
 		*o = (struct suit_outcome){.section = (enum suit_section)
 		                                          w->play.fail_section,
 		    .reason = SUIT_REASON_CONDITION};

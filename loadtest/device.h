@@ -68,6 +68,7 @@ struct agent_play {
 	unsigned extra;        /* components it claims to hold besides */
 	unsigned slow_ms;      /* an Update takes so long */
 	unsigned fail_section; /* of a manifest; 0: none */
+	unsigned fail_from;    /* its least sequence number that fails */
 };
 
 struct fleet_world {

@@ -325,6 +325,8 @@ set_play(struct agent_play *p, char *text)
 		p->slow_ms = n;
 	else if (strcmp(text, "fail-section") == 0)
 		p->fail_section = n;
+	else if (strcmp(text, "fail-from") == 0)
+		p->fail_from = n;
 	else
 		errx(2, "--play does not know '%s'", text);
 }

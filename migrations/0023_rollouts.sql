@@ -14,6 +14,7 @@ CREATE TABLE rollout (
 	window_open boolean NOT NULL DEFAULT true,
 	window_us   bigint NOT NULL DEFAULT 0,   -- when that changes; 0: it does not
 	version     bigint NOT NULL DEFAULT 1,   -- of the row: a step compares and sets
+	settling    boolean NOT NULL DEFAULT false, -- ended, but some it reached are still on their way
 	author      text NOT NULL,
 	created_us  bigint NOT NULL,
 	started_us  bigint,
@@ -21,7 +22,7 @@ CREATE TABLE rollout (
 	PRIMARY KEY (domain_id, rollout_id),
 	UNIQUE (domain_id, name)
 );
-CREATE INDEX rollout_live ON rollout (domain_id) WHERE state IN ('running', 'paused', 'rolling_back');
+CREATE INDEX rollout_live ON rollout (domain_id) WHERE state IN ('running', 'paused', 'rolling_back') OR settling;
 
 -- The devices a rollout reached, and how far they are: forth, or on the way
 -- back.
@@ -41,7 +42,8 @@ CREATE TABLE rollout_device (
 	FOREIGN KEY (domain_id, device_id) REFERENCES device
 ) WITH (fillfactor = 80);
 CREATE INDEX rollout_device_device ON rollout_device (domain_id, device_id);
-CREATE INDEX rollout_device_waiting ON rollout_device (domain_id, rollout_id, offered_us) WHERE state = 'offered';
+CREATE INDEX rollout_device_waiting ON rollout_device (domain_id, rollout_id, changed_us)
+	WHERE state IN ('offered', 'acknowledged', 'retry');
 
 -- How many are in which state: what was counted, and what is still to be
 -- added.  Answers of devices only append, so that they never wait for each
@@ -292,7 +294,7 @@ DECLARE
 	n bigint;
 	who text;
 BEGIN
-	UPDATE rollout SET state = 'completed', reason = p_reason, ended_us = p_now_us, version = p_version + 1
+	UPDATE rollout SET state = 'completed', settling = true, reason = p_reason, ended_us = p_now_us, version = p_version + 1
 	WHERE domain_id = p_domain AND rollout_id = p_rollout AND version = p_version AND state = 'running'
 	RETURNING * INTO r;
 	IF NOT FOUND THEN
@@ -341,7 +343,7 @@ BEGIN
 END $$;
 
 GRANT SELECT ON rollout, rollout_device, rollout_tally, rollout_tally_delta, rollout_count TO tam_wire, tam_admin;
-GRANT UPDATE (state, reason, opened, stage_us, met_us, window_open, window_us, version, ended_us) ON rollout TO tam_wire;
+GRANT UPDATE (state, settling, reason, opened, stage_us, met_us, window_open, window_us, version, ended_us) ON rollout TO tam_wire;
 GRANT INSERT, UPDATE ON rollout_device, rollout_tally TO tam_wire;
 GRANT INSERT, DELETE ON rollout_tally_delta TO tam_wire;
 GRANT UPDATE (epoch) ON domain TO tam_wire;

@@ -64,6 +64,13 @@ contradicted(const struct rule *a, const struct rule *b)
 	return a->n;
 }
 
+/* Of a rollout that ended: it is no more than counted. */
+static bool
+is_past(const struct rule *r)
+{
+	return r->rollout != NULL && r->rollout->at.settling;
+}
+
 /* A policy may be several rules while it changes: none contradicts another of
  * them, as no device has two. */
 static bool
@@ -75,7 +82,7 @@ conflicts(const struct policy_set *set, const struct rule *rule,
 		size_t target;
 
 		if (strcmp(other->name, rule->name) == 0 ||
-		    other->priority != rule->priority)
+		    other->priority != rule->priority || is_past(other))
 			continue;
 		target = contradicted(rule, other);
 		if (target == rule->n || !can_both_match(rule, other))
@@ -145,7 +152,7 @@ is_about_the_same(const struct rule_target *a, const struct rule_target *b)
 static bool
 fights(const struct rule *a, const struct rule *b)
 {
-	if (b->side == RULE_NOW || a->rollout == b->rollout ||
+	if (b->side == RULE_NOW || is_past(b) || a->rollout == b->rollout ||
 	    !can_both_match(a, b))
 		return false;
 	for (size_t i = 0; i < a->n; i++) {
@@ -220,6 +227,38 @@ policy_names_revoked(const struct policy_set *set, const char *name)
 	return NULL;
 }
 
+/* Whether the policy wants it as it is. */
+static bool
+is_wanted_now(const struct policy_set *set, const struct rule *next,
+    const struct policy_manifest *m)
+{
+	for (size_t i = 0; i < set->n_rules; i++) {
+		const struct rule *now = &set->rules[i];
+
+		if (now->side != RULE_NOW || now->rollout != next->rollout ||
+		    strcmp(now->name, next->name) != 0)
+			continue;
+		for (size_t k = 0; k < now->n; k++) {
+			if (now->targets[k].manifest == m)
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool
+brings_revoked(const struct policy_set *set, const struct rule *next)
+{
+	for (size_t i = 0; i < next->n; i++) {
+		const struct policy_manifest *m = next->targets[i].manifest;
+
+		if (m != NULL && policy_is_revoked(set, m) &&
+		    !is_wanted_now(set, next, m))
+			return true;
+	}
+	return false;
+}
+
 bool
 policy_rollout_revoked(const struct policy_set *set, const char *name)
 {
@@ -228,7 +267,7 @@ policy_rollout_revoked(const struct policy_set *set, const char *name)
 	for (size_t i = 0; r != NULL && i < set->n_rules; i++) {
 		if (set->rules[i].rollout == r &&
 		    set->rules[i].side == RULE_NEXT &&
-		    revoked_of(set, &set->rules[i]) != NULL)
+		    brings_revoked(set, &set->rules[i]))
 			return true;
 	}
 	return false;

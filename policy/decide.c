@@ -536,10 +536,35 @@ apply_in_rollout(struct deciding *d, const struct rule *r)
 	}
 }
 
+static bool
+is_there(struct deciding *d, const struct rule_target *t)
+{
+	if (t->manifest == NULL)
+		return is_absent(d, t->absent);
+	return t->on_request || policy_is_revoked(d->set, t->manifest) ||
+	    satisfied(d->facts, t->manifest);
+}
+
+/* What a rollout brought that has ended: it says nothing, and is looked for. */
+static void
+account_for(struct deciding *d, const struct rule *r)
+{
+	struct place p = place_in(d->facts, &d->subject, r->rollout);
+	struct policy_standing *standing;
+
+	if (r->side != RULE_NEXT || !part_is_waiting(d->facts, r->rollout))
+		return;
+	standing = standing_in(d->out, r->rollout, &p);
+	for (size_t i = 0; standing != NULL && i < r->n; i++)
+		standing->held &= is_there(d, &r->targets[i]);
+}
+
 static void
 apply_rule(struct deciding *d, const struct rule *r)
 {
-	if (r->rollout != NULL)
+	if (r->rollout != NULL && r->rollout->at.settling)
+		account_for(d, r);
+	else if (r->rollout != NULL)
 		apply_in_rollout(d, r);
 	else if (selector_matches(r->selector, &d->subject))
 		apply_matching(d, r, NULL);

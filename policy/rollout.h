@@ -98,6 +98,7 @@ struct rollout_position {
 	int64_t met_us;   /* since when it is good enough; 0: it is not */
 	bool window_open;
 	int64_t window_us; /* when that changes; 0: it does not */
+	bool settling;     /* it ended; some it reached are on their way */
 };
 
 /* A rollout as its row has it. */
@@ -119,7 +120,7 @@ const struct rollout_plan *policy_rollout_plan(const struct policy_set *,
     const char *name);
 /* Those of the set; how many. */
 size_t policy_rollout_ids(const struct policy_set *, int64_t[ROLLOUT_LIVE_MAX]);
-/* Whether it would send what is revoked. */
+/* Whether it would send what is revoked, and is not wanted without it. */
 bool policy_rollout_revoked(const struct policy_set *, const char *name);
 /* Whether it contradicts a policy, or speaks about what another rollout does
  * for devices that could be in both; `error` says which. */
@@ -136,6 +137,7 @@ struct rollout_tally {
 
 struct rollout_counts {
 	struct rollout_tally stages[ROLLOUT_STAGES_MAX];
+	int64_t waiting;  /* devices of whom an answer is to come */
 	int64_t reached;  /* devices it ever came to */
 	int64_t returned; /* of them, verified to be back */
 };

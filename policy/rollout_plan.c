@@ -303,13 +303,22 @@ make_rule(struct loader *l, json_t *doc, const char *prefix,
 	return false;
 }
 
+/* What was changed is policy by now, or was left; it is only counted. */
+static bool
+has_ended(const struct live_rollout *r)
+{
+	return r->at.phase != ROLLOUT_PHASE_running &&
+	    r->at.phase != ROLLOUT_PHASE_paused &&
+	    r->at.phase != ROLLOUT_PHASE_rolling_back;
+}
+
 /* One change at a time. */
 static bool
 is_free(struct loader *l, const struct live_rollout *by, const char *pointer)
 {
 	char what[128];
 
-	if (by == NULL)
+	if (by == NULL || has_ended(by))
 		return true;
 	(void)snprintf(what, sizeof(what), "rollout %.63s is changing it",
 	    by->name);
@@ -322,7 +331,7 @@ make_policy(struct loader *l, json_t *doc, struct live_rollout *r)
 	json_t *back = json_object_get(doc, "rollback");
 	struct policy_set *set = l->builder->set;
 
-	for (size_t i = 0; i < set->n_rules; i++) {
+	for (size_t i = 0; !has_ended(r) && i < set->n_rules; i++) {
 		const struct rule *rule = &set->rules[i];
 
 		if (strcmp(rule->name, r->plan.policy) == 0 &&
@@ -333,7 +342,7 @@ make_policy(struct loader *l, json_t *doc, struct live_rollout *r)
 	        RULE_NEXT))
 		return false;
 	r->n_next = 1;
-	for (size_t i = 0; i < set->n_rules; i++) {
+	for (size_t i = 0; !has_ended(r) && i < set->n_rules; i++) {
 		struct rule *rule = &set->rules[i];
 
 		if (rule->side == RULE_NOW &&
@@ -407,9 +416,11 @@ make_channel(struct loader *l, json_t *doc, struct live_rollout *r)
 		if (b->set->rules[i].side != RULE_NOW ||
 		    !names_channel(&b->set->rules[i], r->plan.channel))
 			continue;
-		if (!is_free(l, b->set->rules[i].rollout, "/channel"))
-			return false;
-		b->set->rules[i].rollout = r;
+		if (!has_ended(r)) {
+			if (!is_free(l, b->set->rules[i].rollout, "/channel"))
+				return false;
+			b->set->rules[i].rollout = r;
+		}
 		make_twin(b, i, r, RULE_NEXT, next);
 		r->n_next++;
 		if (old != NULL)

@@ -15,6 +15,7 @@
  *	stop         more failed than may
  *	judge        the newest stage is good, has been long enough, is not
  *	go_on        the next stage, or the end
+ *	settle       behind the end: everybody it reached has answered
  */
 
 struct judging {
@@ -182,6 +183,14 @@ go_back(struct judging *j)
 	    (long long)j->counts->reached);
 }
 
+/* What was on its way at its end is still counted. */
+static bool
+settle(struct judging *j)
+{
+	j->step->to.settling = false;
+	return j->at->settling && j->counts->waiting == 0;
+}
+
 bool
 rollout_next(const struct rollout_plan *plan, const struct rollout_position *at,
     const struct rollout_counts *counts, bool revoked, bool window_open,
@@ -199,10 +208,11 @@ rollout_next(const struct rollout_plan *plan, const struct rollout_position *at,
 		return revoked ? cancel(&j) : turn(&j, window_open, window_us);
 	case ROLLOUT_PHASE_rolling_back:
 		return go_back(&j);
-	case ROLLOUT_PHASE_draft:
 	case ROLLOUT_PHASE_completed:
-	case ROLLOUT_PHASE_rolled_back:
 	case ROLLOUT_PHASE_aborted:
+		return settle(&j);
+	case ROLLOUT_PHASE_draft:
+	case ROLLOUT_PHASE_rolled_back:
 	case ROLLOUT_PHASE_cancelled:
 	case ROLLOUT_PHASE_COUNT:
 	default:

@@ -14,6 +14,14 @@ part_in(const struct policy_facts *f, const struct live_rollout *r)
 	return NULL;
 }
 
+bool
+part_is_waiting(const struct policy_facts *f, const struct live_rollout *r)
+{
+	const struct policy_part *part = part_in(f, r);
+
+	return part != NULL && !part->back && part->state != PART_VERIFIED;
+}
+
 /* The first stage a device is in; n_stages: none. */
 static size_t
 stage_of(const struct policy_facts *f, const struct selector_subject *subject,
@@ -92,8 +100,9 @@ standing_in(struct policy_decision *out, const struct live_rollout *r,
 void
 standing_note(struct policy_standing *s, const char *verdict)
 {
+	/* Nothing the rollout could still do about it. */
 	static const char *const settled[] = {"held", "absent", "not_requested",
-	    "outranked"};
+	    "outranked", "revoked", "newer_held"};
 	bool is_settled = false;
 
 	for (size_t i = 0; i < sizeof(settled) / sizeof(settled[0]); i++)

@@ -21,6 +21,9 @@ struct place place_in(const struct policy_facts *,
 struct policy_standing *standing_in(struct policy_decision *,
     const struct live_rollout *, const struct place *);
 
+/* A rollout that ended, of which an answer of the device is to come. */
+bool part_is_waiting(const struct policy_facts *, const struct live_rollout *);
+
 /* What a verdict about one target of the rollout's rules means for it. */
 void standing_note(struct policy_standing *, const char *verdict);
 

@@ -54,6 +54,7 @@ read_position(struct step *s, const struct sql_result *rows)
 	(void)number(s->version, sql_int(rows, 0, 7));
 	s->window_open = sql_int(rows, 0, 8) != 0;
 	s->window_us = sql_int(rows, 0, 9);
+	s->at.settling = sql_int(rows, 0, 10) != 0;
 	/* NULL: it was started after the snapshot was read. */
 	s->plan = policy_rollout_plan(s->policy, s->name);
 }
@@ -88,6 +89,9 @@ count(struct rollout_counts *c, const struct sql_result *rows, size_t r)
 		return;
 	t = &c->stages[stage];
 	c->reached += n;
+	if (strcmp(state, "offered") == 0 ||
+	    strcmp(state, "acknowledged") == 0 || strcmp(state, "retry") == 0)
+		c->waiting += n;
 	if (back) {
 		c->returned += strcmp(state, "verified") == 0 ? n : 0;
 		return;
@@ -126,10 +130,10 @@ add_up(struct step *s)
 	char late[NUMBER_MAX], now[NUMBER_MAX];
 	enum tam_err err = TAM_OK;
 
-	if (s->at.phase == ROLLOUT_PHASE_running)
+	if (s->at.phase == ROLLOUT_PHASE_running || s->at.settling)
 		err = SQL_EXEC(s->sql, NULL, SQL_ROLLOUT_NO_ANSWER, s->domain,
 		    s->id, number(late, s->now_us - s->plan->answer_within_us),
-		    number(now, s->now_us));
+		    number(now, s->now_us), s->at.settling ? "1" : "0");
 	if (err == TAM_OK)
 		err = SQL_EXEC(s->sql, NULL, SQL_ROLLOUT_ADD_UP, s->domain,
 		    s->id);
@@ -163,13 +167,14 @@ move(struct step *s, const struct rollout_step *step)
 	struct sql_result *rows;
 	enum tam_err err;
 
-	if (to->phase == ROLLOUT_PHASE_completed)
+	if (to->phase == ROLLOUT_PHASE_completed && to->phase != s->at.phase)
 		return complete(s, step);
 	err = SQL_EXEC(s->sql, &rows, SQL_ROLLOUT_MOVE, s->domain, s->id,
 	    s->version, rollout_phase_names[to->phase], step->reason,
 	    number(opened, (int64_t)to->opened), number(stage, to->stage_us),
 	    number(met, to->met_us), to->window_open ? "1" : "0",
-	    number(window, to->window_us), number(now, s->now_us));
+	    number(window, to->window_us), number(now, s->now_us),
+	    to->settling ? "1" : "0");
 	if (err != TAM_OK)
 		return err;
 	s->moved = sql_changed(rows) == 1;

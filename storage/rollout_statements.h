@@ -8,31 +8,36 @@
 
 /* --- the controller ---------------------------------------------------------- */
 
-#define SQL_ROLLOUT_IS_LIVE "state IN ('running', 'paused', 'rolling_back')"
+#define SQL_ROLLOUT_IS_LIVE  "state IN ('running', 'paused', 'rolling_back')"
+/* What nodes have to know of. */
+#define SQL_ROLLOUT_IS_KNOWN "(" SQL_ROLLOUT_IS_LIVE " OR settling)"
 
 #define SQL_ROLLOUTS                                                         \
 	"SELECT rollout_id, name, document::text, state, opened, stage_us, " \
-	"met_us, window_open::int, window_us FROM rollout "                  \
-	"WHERE domain_id = $1::int AND " SQL_ROLLOUT_IS_LIVE " "             \
+	"met_us, window_open::int, window_us, settling::int FROM rollout "   \
+	"WHERE domain_id = $1::int AND " SQL_ROLLOUT_IS_KNOWN " "            \
 	"ORDER BY rollout_id"
 
 /* Where it is, and whether a window is open now. */
 #define SQL_ROLLOUT_AT                                                 \
 	"SELECT r.name, r.state, r.opened, r.stage_us, r.met_us, "     \
 	"r.window_open::int, r.window_us, r.version, w.is_open::int, " \
-	"w.until_us FROM rollout r, "                                  \
+	"w.until_us, r.settling::int FROM rollout r, "                 \
 	"rollout_window(r.document->'windows', $3::int8) w "           \
-	"WHERE r.domain_id = $1::int AND r.rollout_id = $2::int8 AND " SQL_ROLLOUT_IS_LIVE
+	"WHERE r.domain_id = $1::int AND r.rollout_id = $2::int8 "     \
+	"AND " SQL_ROLLOUT_IS_KNOWN
 
 #define SQL_ROLLOUT_ADD_UP "SELECT rollout_tally_add($1::int, $2::int8)"
 
-/* Who did not answer in time; who answers just now is left for later. */
+/* Who did not answer, or did not show it, in time; of those to be offered it
+ * again if nobody will ($5).  Who answers just now is left for later. */
 #define SQL_ROLLOUT_NO_ANSWER                                               \
 	"UPDATE rollout_device d SET state = 'no_answer', "                 \
 	"changed_us = $4::int8 FROM (SELECT device_id FROM rollout_device " \
 	" WHERE domain_id = $1::int AND rollout_id = $2::int8 AND "         \
-	" state = 'offered' AND offered_us < $3::int8 "                     \
-	" ORDER BY offered_us LIMIT 10000 FOR UPDATE SKIP LOCKED) x "       \
+	" state IN ('offered', 'acknowledged', 'retry') AND "               \
+	" (state <> 'retry' OR $5 = '1') AND changed_us < $3::int8 "        \
+	" ORDER BY changed_us LIMIT 10000 FOR UPDATE SKIP LOCKED) x "       \
 	"WHERE d.domain_id = $1::int AND d.rollout_id = $2::int8 AND "      \
 	"d.device_id = x.device_id"
 
@@ -41,13 +46,14 @@
 	"WHERE domain_id = $1::int AND rollout_id = $2::int8"
 
 /* Compares the version and sets; no row: somebody was faster. */
-#define SQL_ROLLOUT_MOVE                                                   \
-	"UPDATE rollout SET state = $4, reason = CASE WHEN $5 = '' THEN "  \
-	"reason ELSE $5 END, opened = $6::int, stage_us = $7::int8, "      \
-	"met_us = $8::int8, window_open = $9::int <> 0, "                  \
-	"window_us = $10::int8, version = version + 1, ended_us = "        \
-	"CASE WHEN $4 IN ('rolled_back', 'cancelled') THEN $11::int8 END " \
-	"WHERE domain_id = $1::int AND rollout_id = $2::int8 AND "         \
+#define SQL_ROLLOUT_MOVE                                                  \
+	"UPDATE rollout SET state = $4, reason = CASE WHEN $5 = '' THEN " \
+	"reason ELSE $5 END, opened = $6::int, stage_us = $7::int8, "     \
+	"met_us = $8::int8, window_open = $9::int <> 0, "                 \
+	"window_us = $10::int8, version = version + 1, ended_us = "       \
+	"CASE WHEN $4 IN ('rolled_back', 'cancelled') THEN $11::int8 "    \
+	"ELSE ended_us END, settling = $12::int <> 0 "                    \
+	"WHERE domain_id = $1::int AND rollout_id = $2::int8 AND "        \
 	"version = $3::int8"
 
 #define SQL_ROLLOUT_COMPLETE \
@@ -128,15 +134,16 @@
 
 #define SQL_ROLLOUT_DELETE "DELETE FROM rollout WHERE name = $1"
 
-#define SQL_ROLLOUT_SET                                                    \
-	"UPDATE rollout r SET state = $2, reason = $3, opened = $4::int, " \
-	"stage_us = CASE WHEN $4::int > r.opened THEN $5::int8 ELSE "      \
-	"r.stage_us END, met_us = 0, version = r.version + 1, "            \
-	"started_us = CASE WHEN r.state = 'draft' THEN $5::int8 ELSE "     \
-	"r.started_us END, ended_us = CASE WHEN $2 = 'aborted' THEN "      \
-	"$5::int8 END, window_open = w.is_open, window_us = w.until_us "   \
-	"FROM (SELECT document->'windows' AS windows FROM rollout "        \
-	" WHERE name = $1) d, rollout_window(d.windows, $5::int8) w "      \
+#define SQL_ROLLOUT_SET                                                  \
+	"UPDATE rollout r SET state = $2, settling = $2 = 'aborted', "   \
+	"reason = $3, opened = $4::int, "                                \
+	"stage_us = CASE WHEN $4::int > r.opened THEN $5::int8 ELSE "    \
+	"r.stage_us END, met_us = 0, version = r.version + 1, "          \
+	"started_us = CASE WHEN r.state = 'draft' THEN $5::int8 ELSE "   \
+	"r.started_us END, ended_us = CASE WHEN $2 = 'aborted' THEN "    \
+	"$5::int8 END, window_open = w.is_open, window_us = w.until_us " \
+	"FROM (SELECT document->'windows' AS windows FROM rollout "      \
+	" WHERE name = $1) d, rollout_window(d.windows, $5::int8) w "    \
 	"WHERE r.name = $1"
 
 #define SQL_ROLLOUT_RETRY "SELECT rollout_retry($1::int, $2::int8, $3::int8)"

@@ -112,7 +112,7 @@ build_at(const char *document, struct rollout_position at)
 }
 
 static const struct rollout_position running = {ROLLOUT_PHASE_running, 1, 0, 0,
-    true, 0};
+    true, 0, false};
 
 static struct selector_label canary = {{(const uint8_t *)"ring", 4},
     {(const uint8_t *)"canary", 6}};
@@ -161,7 +161,7 @@ START_TEST(a_stage_is_reached_when_it_is_open)
 
 	for (at.opened = 1; at.opened <= 3; at.opened++) {
 		struct policy_set *set;
-		struct policy_facts in = camera(OLD, true, 9999, NULL);
+		struct policy_facts in;
 		struct policy_decision d;
 		int reached = 0;
 
@@ -170,6 +170,7 @@ START_TEST(a_stage_is_reached_when_it_is_open)
 			setup();
 		}
 		set = build_at(staged(""), at);
+		in = camera(OLD, true, 9999, NULL);
 		d = decide(set, &in);
 		ck_assert_int_eq(sent(&d), NEW);
 		ck_assert_uint_eq(d.n_standings, 1);
@@ -317,6 +318,50 @@ START_TEST(a_rollback_reaches_those_who_were_reached)
 }
 END_TEST
 
+START_TEST(behind_its_end_a_rollout_only_looks)
+{
+	struct policy_part part = {7, 1, false, PART_ACKNOWLEDGED};
+	struct rollout_position at = {ROLLOUT_PHASE_completed, 3, 0, 0, true, 0,
+	    true};
+	struct policy_facts f = camera(NEW, false, 1, &part);
+	struct policy_part_mark marks[POLICY_STANDINGS_MAX];
+	struct policy_set *set = build_at(staged(""), at);
+	struct policy_decision d = decide(set, &f);
+
+	/* The channel, here, says the old one: it is the policy. */
+	ck_assert_str_eq(d.reason, "newer_held");
+	ck_assert_uint_eq(policy_marks(&f, &d, false, marks), 1);
+	ck_assert_int_eq(marks[0].mark, MARK_HELD);
+	f = camera(0, false, 1, &part);
+	d = decide(set, &f);
+	ck_assert_int_eq(sent(&d), OLD);
+	ck_assert_uint_eq(policy_marks(&f, &d, true, marks), 0);
+	/* Who had shown it is asked no more. */
+	part.state = PART_VERIFIED;
+	d = decide(set, &f);
+	ck_assert_uint_eq(d.n_standings, 0);
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(what_was_on_its_way_at_the_end_is_counted)
+{
+	struct rollout_plan plan = {.n_stages = 1};
+	struct rollout_counts counts = {.waiting = 1};
+	struct rollout_position at = {ROLLOUT_PHASE_aborted, 1, 0, 0, true, 0,
+	    true};
+	struct rollout_step step;
+
+	ck_assert(!rollout_next(&plan, &at, &counts, true, true, 0, 9, &step));
+	counts.waiting = 0;
+	ck_assert(rollout_next(&plan, &at, &counts, true, true, 0, 9, &step));
+	ck_assert(!step.to.settling && !step.told && !step.seen);
+	ck_assert_int_eq((int)step.to.phase, ROLLOUT_PHASE_aborted);
+	at.settling = false;
+	ck_assert(!rollout_next(&plan, &at, &counts, true, true, 0, 9, &step));
+}
+END_TEST
+
 START_TEST(a_revocation_outranks_a_rollout)
 {
 	struct policy_revocation bad = {.id = 1,
@@ -331,6 +376,33 @@ START_TEST(a_revocation_outranks_a_rollout)
 	f = camera(OLD, true, 1, NULL);
 	d = decide(set, &f);
 	ck_assert_int_eq(sent(&d), 0);
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(what_is_revoked_beside_it_does_not_end_a_rollout)
+{
+	struct policy_revocation bad = {.id = 1,
+	    .manifest = SLICE_OF(digests[4])};
+	const char *document = arena_printf(arena,
+	    "{\"policy\": \"both\", \"document\": {\"components\": "
+	    "[{\"manifest\": \"%s\"}, {\"manifest\": \"%s\"}]}, "
+	    "\"stages\": [{}]}",
+	    hex(4), hex(NEW));
+	struct policy_set *set;
+	struct policy_facts f;
+	struct policy_decision d;
+
+	add_policy("both",
+	    arena_printf(arena, "{\"components\": [{\"manifest\": \"%s\"}]}",
+	        hex(_i == 0 ? 4 : OLD)));
+	policy_add_revocation(builder, &bad);
+	set = build_at(document, running);
+	ck_assert_int_eq(policy_rollout_revoked(set, "r"), _i != 0);
+	/* Nor is it waited for. */
+	f = camera(NEW, false, 1, NULL);
+	d = decide(set, &f);
+	ck_assert(d.standings[0].held);
 	policy_set_unref(set);
 }
 END_TEST
@@ -593,9 +665,9 @@ static const struct {
 	int64_t met_us;
 	const char *reason; /* begins like this; NULL: nobody is told */
 } steps[] = {
-#define AT(phase, opened, met)                                 \
-	{                                                      \
-		ROLLOUT_PHASE_##phase, opened, 0, met, true, 0 \
+#define AT(phase, opened, met)                                        \
+	{                                                             \
+		ROLLOUT_PHASE_##phase, opened, 0, met, true, 0, false \
 	}
     /* not enough devices yet, then enough, but not good enough */
     {AT(running, 1, 0), {.verified = 3}, {0}, 3, 0, false, false, 1, -1, 0, 0,
@@ -688,7 +760,8 @@ START_TEST(a_person_opens_what_is_gated)
 	    .any_limit = -1};
 	struct rollout_counts counts = {
 	    .stages = {{.verified = 9}, {.verified = 9}}};
-	struct rollout_position at = {ROLLOUT_PHASE_running, 1, 0, 1, true, 0};
+	struct rollout_position at = {ROLLOUT_PHASE_running, 1, 0, 1, true, 0,
+	    false};
 	struct rollout_step step;
 
 	plan.stages[0].manual = plan.stages[1].manual = true;
@@ -707,7 +780,8 @@ START_TEST(where_it_says_so_failures_roll_back)
 	    .goes_back = true};
 	struct rollout_counts counts = {
 	    .stages = {{.verified = 99, .failed = {0, 0, 0, 1}}}};
-	struct rollout_position at = {ROLLOUT_PHASE_running, 1, 0, 1, true, 0};
+	struct rollout_position at = {ROLLOUT_PHASE_running, 1, 0, 1, true, 0,
+	    false};
 	struct rollout_step step;
 
 	ck_assert(rollout_next(&plan, &at, &counts, false, true, 0, 9, &step));
@@ -731,7 +805,11 @@ main(void)
 	tcase_add_test(tc,
 	    outside_its_window_nothing_is_sent_even_if_nobody_shut_it);
 	tcase_add_test(tc, a_rollback_reaches_those_who_were_reached);
+	tcase_add_test(tc, behind_its_end_a_rollout_only_looks);
+	tcase_add_test(tc, what_was_on_its_way_at_the_end_is_counted);
 	tcase_add_test(tc, a_revocation_outranks_a_rollout);
+	tcase_add_loop_test(tc,
+	    what_is_revoked_beside_it_does_not_end_a_rollout, 0, 2);
 	tcase_add_test(tc, a_device_is_never_sent_something_older);
 	tcase_add_test(tc, a_policy_changes_whole);
 	LOOP(tc, what_is_noted_follows_what_was_known, marks);
