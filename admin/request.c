@@ -334,8 +334,8 @@ sign_in(struct api_request *r, const char *authorization)
 		return api_problem(r, 401, "unauthenticated", NULL,
 		    "a bearer token is needed");
 	crypto_sha256(slice_str(authorization + sizeof(scheme) - 1), hash);
-	err = API_EXEC(r, &rows, SQL_SIGN_IN,
-	    sql_bytea(r->arena, SLICE_OF(hash)));
+	r->token_hash = sql_bytea(r->arena, SLICE_OF(hash));
+	err = API_EXEC(r, &rows, SQL_SIGN_IN, r->token_hash);
 	if (err != TAM_OK)
 		return err;
 	if (sql_rows(rows) == 0) {
@@ -366,6 +366,8 @@ in_transaction(struct api_request *r)
 
 	if (err == TAM_OK)
 		err = SQL_EXEC(r->sql, NULL, SQL_BIND_DOMAIN, r->domain_text);
+	if (err == TAM_OK && strcmp(r->route->method, "GET") != 0)
+		err = SQL_EXEC(r->sql, NULL, SQL_BIND_ACTOR, r->token_hash);
 	if (err != TAM_OK)
 		return api_sql_problem(r, err);
 	err = proposal_stop(r, &done);

@@ -34,6 +34,7 @@ struct api_request {
 	int32_t domain_id;
 	char domain_text[16]; /* the same, as an SQL parameter */
 	char *principal, *domain;
+	const char *token_hash; /* an SQL parameter */
 	int role;
 	bool approved; /* by a second person */
 

@@ -10,6 +10,9 @@
 
 #define SQL_SIGN_IN     "SELECT domain_id, domain, name, role FROM sign_in($1)"
 
+/* Who acts in this transaction, by the hash of a token. */
+#define SQL_BIND_ACTOR  "SELECT actor_bind($1::bytea)"
+
 #define SQL_BIND_DOMAIN "SELECT set_config('tam.domain', $1, true)"
 
 #define SQL_AUDIT \

@@ -237,25 +237,6 @@
 	"UPDATE outstanding_update SET state = 'expired', closed_us = $1 " \
 	"WHERE state = 'committed' AND expires_us < $1::int8"
 
-/*
- * Seals the device events of one domain that no running transaction can still
- * add to: their count and hash go into the audit chain.
- */
-#define SQL_SEAL_EVENTS                                                          \
-	"WITH last AS (SELECT coalesce(max(last_event), 0) AS id "               \
-	" FROM device_event_seal WHERE domain_id = $1::int), "                   \
-	"bound AS (SELECT min(event_id) AS first_open FROM device_event "        \
-	" WHERE domain_id = $1::int AND txid >= "                                \
-	" pg_snapshot_xmin(pg_current_snapshot())), "                            \
-	"range AS (SELECT count(*) AS n, max(event_id) AS id, "                  \
-	" sha256(convert_to(string_agg(concat_ws('|', event_id, device_id, "     \
-	" at_us, kind, update_id, detail), E'\\n' ORDER BY event_id), 'UTF8')) " \
-	" AS hash FROM device_event, last, bound "                               \
-	" WHERE domain_id = $1::int AND event_id > last.id "                     \
-	" AND (bound.first_open IS NULL OR event_id < bound.first_open)) "       \
-	"INSERT INTO device_event_seal SELECT $1::int, id, n, hash, "            \
-	" audit_append($1::int, 'tamd', 'seal', 'device_event', '', '', "        \
-	"  NULL, jsonb_build_object('last_event', id, 'count', n, 'hash', "      \
-	"  encode(hash, 'hex'))) FROM range WHERE n > 0"
+#define SQL_SEAL_EVENTS "SELECT device_event_seal_step($1::int)"
 
 #endif

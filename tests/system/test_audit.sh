@@ -95,5 +95,25 @@ echo 'COMMIT;' >&7
 exec 7>&-
 both() { [ "$(kinds)" = 'first second ' ]; }
 try_for 10 both || die "not both, or not in their order: $(kinds)"
+
+# An event whose transaction began later but got its number first: what is
+# sealed does not end behind it.
+rm -f early.in late.in
+mkfifo early.in late.in
+psql -X -q -A -t -h "$pg/socket" -U tam -d tam <early.in >early.out 2>&1 &
+exec 7>early.in
+psql -X -q -A -t -h "$pg/socket" -U tam -d tam <late.in >late.out 2>&1 &
+exec 8>late.in
+add="INSERT INTO device_event (domain_id, device_id, at_us, kind) SELECT 1, device_id, 1, 'x' FROM device WHERE name = 'agent-000000' RETURNING event_id;"
+said() { [ -s "$1" ]; }
+echo 'BEGIN; SELECT pg_current_xact_id();' >&7
+try_for 10 said early.out || die "the early one did not begin"
+echo "BEGIN; $add" >&8
+try_for 10 said late.out || die "the late one did not begin"
+echo "$add COMMIT;" >&7
+sleep 25 # two turns of the chores
+echo 'COMMIT;' >&8
+exec 7>&- 8>&-
+try_for 60 sealed || die "device events are never sealed"
 "$tamctl" audit verify >/dev/null || die "at the end"
 stop_node 1

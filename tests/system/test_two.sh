@@ -125,6 +125,51 @@ sql "DELETE FROM device_ca WHERE name = 'ca'" >/dev/null
 if as bob proposal approve 7 2>bad.err; then die "what is not there was deleted"; fi
 [ "$(state 7)" = pending ] || die "what failed is $(state 7)"
 
+# The database holds to it, whoever speaks to it as the API does: it knows
+# persons by their tokens.
+below() { # SQL
+	psql -X -q -A -t -h "$pg/socket" -U tam -d tam -v ON_ERROR_STOP=1 -c "BEGIN; SET LOCAL ROLE tam_admin; SET LOCAL tam.domain = '1'; $1; COMMIT"
+}
+as_person() { echo "SELECT actor_bind(sha256('tam_$1'))"; }
+proposal="INSERT INTO proposal (domain_id, route, params, query, body, author, state, reason, created_us, expires_us)
+	VALUES (1, 'revocation_create', '{}', '', '', 'nobody'"
+approve="UPDATE proposal SET state = 'approved', decider = 'somebody', decided_us = 1 WHERE state = 'pending' AND author = 'bob'"
+lift='UPDATE revocation SET lifted_us = 1'
+below "$(as_person bob); $proposal, 'pending', '', 1, 4102444800000000)" || die "a proposal as bob"
+[ "$(sql "SELECT count(*) FROM proposal WHERE author = 'bob'")" = 1 ] || die "in whose name?"
+held() { # TEXT SQL
+	if below "$2" 2>held.err; then die "taken: $2"; fi
+	grep -q -- "$1" held.err || die "$2: $(cat held.err)"
+}
+held 'takes two persons' "$lift"
+held 'takes two persons' "$(as_person bob); $lift"
+held 'takes two persons' 'DELETE FROM trust_anchor'
+held 'takes two persons' "UPDATE verifier SET worst_tier = 'warning'"
+held 'takes two persons' "INSERT INTO device_ca (domain_id, name, pem, crl) VALUES (1, 'x', '', '')"
+held 'takes two persons' 'DELETE FROM endorsement'
+held 'takes two persons' "UPDATE rollout SET state = 'running' WHERE state = 'draft'"
+held 'takes two persons' 'UPDATE rollout SET opened = 2'
+held 'takes two persons' 'UPDATE domain SET two_persons = false'
+held 'takes two persons' "UPDATE domain SET enrol = 'ca'"
+held 'only a draft' "UPDATE rollout SET document = '{}'"
+held 'only a draft' "INSERT INTO rollout (domain_id, name, document, state, author, created_us) VALUES (1, 'x', '{}', 'running', 'x', 1)"
+held 'no person signed in' "$proposal, 'pending', '', 1, 2)"
+held 'no person signed in' "$(as_person bob); $proposal, 'approved', '', 1, 2)"
+held 'no person signed in' "$(as_person bob); $proposal, 'alone', '', 1, 2)"
+held 'no person signed in' "SELECT actor_bind(sha256('tam_who')); $approve; $lift"
+held 'no person signed in' "$approve; $lift"
+held 'check constraint' "$(as_person bob); $approve; $lift"
+held 'takes two persons' "$(as_person carol); $approve; DELETE FROM trust_anchor" # something else was approved
+for secret in 'SELECT token_hash FROM principal' "INSERT INTO principal VALUES (1, 'mallory', 'admin', sha256('x'))" 'TABLE request_actor' \
+    "INSERT INTO request_actor VALUES (pg_current_xact_id(), 1, 'carol')"; do
+	held 'permission denied' "$secret"
+done
+[ "$(sql 'SELECT count(*) FROM revocation WHERE lifted_us IS NOT NULL')" = 0 ] || die "something was lifted"
+below "$(as_person carol); $approve; $lift" || die "two persons"
+[ "$(sql "SELECT decider FROM proposal WHERE author = 'bob'")" = carol ] || die "by whom?"
+[ "$(sql 'SELECT count(*) FROM revocation WHERE lifted_us IS NULL')" = 0 ] || die "not lifted"
+held 'takes two persons' 'UPDATE revocation SET lifted_us = NULL' # what was approved is done once
+
 # Alone: at once, with a reason, seen by all, reviewed by another.
 if "$tamctl" -q alone= revocation create component=vendor/z reason=test 2>bad.err; then die "alone without a reason"; fi
 grep -q 'at /alone' bad.err || die "alone: $(cat bad.err)"
