@@ -110,7 +110,8 @@ revocation_of(const struct sql_result *rows, size_t r, struct arena *arena)
 	    .ranged = sql_text(rows, r, 3) != NULL,
 	    .first = (uint64_t)sql_int(rows, r, 3),
 	    .last = (uint64_t)sql_int(rows, r, 4),
-	    .signer = signer == NULL ? slice_none() : slice_str(signer)};
+	    .signer = signer == NULL ? slice_none() : slice_str(signer),
+	    .replacement = sql_bytes(rows, r, 6, arena)};
 }
 
 static enum tam_err

@@ -19,7 +19,7 @@ struct asked {
 	struct policy_revocation what;
 	const char *target, *label; /* its sort; how people write it */
 	const char *first, *last;   /* of a range, as SQL; else NULL */
-	const char *deadline;
+	const char *deadline, *replacement;
 	size_t n;
 	struct slice *ids, *digests; /* parallel; no digest: any image */
 };
@@ -102,6 +102,37 @@ read_rest(struct api_request *r, struct asked *a, int64_t now_us)
 	return TAM_OK;
 }
 
+static enum tam_err
+read_replacement(struct api_request *r, struct asked *a)
+{
+	const char *hex = api_string(r, "replacement");
+
+	if (hex != NULL &&
+	    !api_digest(r, hex, &a->replacement, &a->what.replacement))
+		return api_problem(r, 422, "invalid_value", "/replacement",
+		    "must be 64 hexadecimal digits");
+	return TAM_OK;
+}
+
+/* It is there, and neither revoked nor about to be. */
+static enum tam_err
+check_replacement(struct api_request *r, const struct asked *a,
+    const struct policy_set *set)
+{
+	const struct policy_manifest *m =
+	    policy_find_manifest(set, a->what.replacement);
+
+	if (a->replacement == NULL)
+		return TAM_OK;
+	if (m == NULL)
+		return api_problem(r, 422, "unknown_manifest", "/replacement",
+		    "no manifest with this digest was uploaded");
+	if (policy_is_revoked(set, m) || policy_would_revoke(&a->what, m))
+		return api_problem(r, 409, "suit_revoked", "/replacement",
+		    "this manifest, or a component it installs, is revoked");
+	return TAM_OK;
+}
+
 /* By the code that tells nodes what to take away. */
 static enum tam_err
 find_targets(struct api_request *r, struct asked *a)
@@ -121,7 +152,10 @@ find_targets(struct api_request *r, struct asked *a)
 		a->ids[i] = arena_dup(r->arena, targets[i].id);
 		a->digests[i] = arena_dup(r->arena, targets[i].digest);
 	}
+	err = check_replacement(r, a, set);
 	policy_set_unref(set);
+	if (err != TAM_OK)
+		return err;
 	if (named == 0 && a->what.manifest.n > 0)
 		return api_problem(r, 422, "unknown_manifest", "/manifest",
 		    "no manifest with this digest was uploaded");
@@ -138,6 +172,8 @@ read_asked(struct api_request *r, struct asked *a, int64_t now_us)
 		err = read_range(r, a);
 	if (err == TAM_OK)
 		err = read_rest(r, a, now_us);
+	if (err == TAM_OK)
+		err = read_replacement(r, a);
 	return err == TAM_OK ? find_targets(r, a) : err;
 }
 
@@ -172,7 +208,9 @@ insert(struct api_request *r, const struct asked *a, const char *now,
 		    or_empty(api_string(r, "advisory")), r->principal,
 		    arena_printf(r->arena, "%lld", (long long)epoch), now,
 		    api_bytea_array(r, a->digests, a->n), a->first, a->last,
-		    api_string(r, "signer"), a->deadline);
+		    api_string(r, "signer"), a->deadline, a->replacement,
+		    json_is_true(json_object_get(r->json, "suspend")) ? "1"
+		                                                      : "0");
 	if (err != TAM_OK)
 		return err;
 	*id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
@@ -180,14 +218,37 @@ insert(struct api_request *r, const struct asked *a, const char *now,
 	return TAM_OK;
 }
 
+static struct slice
+joined(struct arena *arena, struct slice a, struct slice b)
+{
+	uint8_t *p = arena_alloc(arena, a.n + b.n);
+
+	memcpy(p, a.p, a.n);
+	memcpy(p + a.n, b.p, b.n);
+	return (struct slice){p, a.n + b.n};
+}
+
 /* How far it would reach, as of what is known; it revokes nothing. */
 static enum tam_err
 radius(struct api_request *r, const struct asked *a, const char *now)
 {
-	return API_ONE(r, SQL_REVOCATION_RADIUS,
-	    api_bytea_array(r, a->ids, a->n),
-	    api_bytea_array(r, a->digests, a->n), now,
-	    or_empty(api_string(r, "label")));
+	struct slice *any = arena_new_n(r->arena, a->n, struct slice);
+	struct slice *pairs = arena_new_n(r->arena, a->n, struct slice);
+	size_t n_any = 0, n_pairs = 0;
+
+	for (size_t i = 0; i < a->n; i++) {
+		if (a->digests[i].n == 0)
+			any[n_any++] = a->ids[i];
+		else
+			pairs[n_pairs++] =
+			    joined(r->arena, a->ids[i], a->digests[i]);
+	}
+	return API_ONE(r,
+	    arena_printf(r->arena, SQL_REVOCATION_RADIUS,
+	        a->n == 1 ? "" : "DISTINCT"),
+	    api_bytea_array(r, a->ids, a->n), api_bytea_array(r, any, n_any),
+	    now, or_empty(api_string(r, "label")),
+	    api_bytea_array(r, pairs, n_pairs));
 }
 
 static enum tam_err

@@ -32,7 +32,7 @@ struct deciding {
 	const char *speakers[WANTED_MAX];
 	size_t n_spoken;
 	const char *speaker;
-	bool too_large, downgrades;
+	bool too_large, downgrades, insufficient;
 	const char *hold;  /* why what a rule wants is not sent now */
 	const char *waits; /* the same, of any rule */
 	int64_t until_us;
@@ -160,6 +160,8 @@ show(struct policy_decision *out, int64_t id)
 		out->shown[out->n_shown++] = id;
 }
 
+static const char *want(struct deciding *, const struct policy_manifest *);
+
 static bool
 show_one(struct deciding *d, const struct policy_component *c)
 {
@@ -172,6 +174,9 @@ show_one(struct deciding *d, const struct policy_component *c)
 		if (!revoked_hits(&set->revoked[i], c->digest))
 			continue;
 		show(d->out, set->revoked[i].id);
+		/* Before the unlinks: what is replaced is not unlinked. */
+		if (set->revoked[i].replacement != NULL)
+			(void)want(d, set->revoked[i].replacement);
 		any = true;
 	}
 	return any;
@@ -461,6 +466,33 @@ apply_targets(struct deciding *d, const struct rule *r,
 	}
 }
 
+/* It proved itself now, or not too long ago; and what was found will do. */
+static bool
+meets(struct deciding *d, const struct rule *r)
+{
+	const struct selector_appraisal *a = &d->subject.appraisal;
+	int64_t until_us = a->at_us + r->max_age_us;
+	bool now = d->facts->attestation == POLICY_ATTESTED;
+
+	if (!now &&
+	    (!slice_is(a->result, "affirmed") ||
+	        d->subject.now_us >= until_us)) {
+		wait_for_attestation(d, r);
+		return false;
+	}
+	if (!now &&
+	    (d->out->good_until_us == 0 || until_us < d->out->good_until_us))
+		d->out->good_until_us = until_us;
+	if (r->claims == NULL || selector_matches(r->claims, &d->subject))
+		return true;
+	d->insufficient = true;
+	for (size_t i = 0; i < r->n; i++)
+		note(d, r, &r->targets[i],
+		    speak(d, about(&r->targets[i])) ? "attestation_insufficient"
+		                                    : "outranked");
+	return false;
+}
+
 /* A rule that matches; what the device is in its rollout, if it is of one. */
 static void
 apply_matching(struct deciding *d, const struct rule *r,
@@ -478,9 +510,7 @@ apply_matching(struct deciding *d, const struct rule *r,
 		return;
 	}
 	d->speaker = r->name;
-	if (r->attestation == RULE_REQUIRED &&
-	    d->facts->attestation != POLICY_ATTESTED) {
-		wait_for_attestation(d, r);
+	if (r->attestation == RULE_REQUIRED && !meets(d, r)) {
 		if (standing != NULL)
 			standing->held = false;
 		return;
@@ -711,6 +741,8 @@ policy_explain(const struct policy_set *set, const struct policy_facts *facts,
 		out->reason = "attestation_required";
 	else if (d.too_large)
 		out->reason = "manifest_too_large_for_device";
+	else if (d.insufficient)
+		out->reason = "attestation_insufficient";
 	else if (d.waits != NULL)
 		out->reason = d.waits;
 	else if (d.downgrades)

@@ -8,6 +8,10 @@
 #include "lib/base/hex.h"
 #include "lib/base/mem.h"
 
+enum {
+	AGE_MAX_S = 31536000
+};
+
 /*
  * A policy document:
  *
@@ -198,6 +202,29 @@ load_selector(struct loader *l, json_t *text, const char *pointer)
 	return NULL;
 }
 
+/* What an appraisal has to say, and how old it may be. */
+static bool
+load_requirement(struct loader *l, json_t *doc, struct rule *rule)
+{
+	static const char *const members[] = {"max_age_s", "claims", NULL};
+	json_t *age = json_object_get(doc, "max_age_s");
+	json_t *claims = json_object_get(doc, "claims");
+
+	rule->attestation = RULE_REQUIRED;
+	if (!load_only_members(l, doc, "/attestation", members))
+		return false;
+	if (age != NULL &&
+	    (!json_is_integer(age) || json_integer_value(age) < 0 ||
+	        json_integer_value(age) > AGE_MAX_S))
+		return load_refuse(l, "/attestation/max_age_s",
+		    "must be from 0 to 31536000");
+	rule->max_age_us = json_integer_value(age) * 1000000;
+	if (claims == NULL)
+		return true;
+	rule->claims = load_selector(l, claims, "/attestation/claims");
+	return rule->claims != NULL;
+}
+
 static bool
 load_attestation(struct loader *l, json_t *doc, struct rule *rule)
 {
@@ -208,6 +235,8 @@ load_attestation(struct loader *l, json_t *doc, struct rule *rule)
 
 	if (value == NULL)
 		return true;
+	if (json_is_object(value))
+		return load_requirement(l, value, rule);
 	for (int i = RULE_ANY; json_is_string(value) && i <= RULE_REPAIR; i++) {
 		if (strcmp(json_string_value(value), names[i]) != 0)
 			continue;
@@ -215,7 +244,8 @@ load_attestation(struct loader *l, json_t *doc, struct rule *rule)
 		return true;
 	}
 	return load_refuse(l, "/attestation",
-	    "must be any, required or repair");
+	    "must be any, required, repair, or an object of max_age_s and "
+	    "claims");
 }
 
 static bool

@@ -72,7 +72,8 @@ struct policy_revocation {
 	int64_t id;
 	struct slice component, manifest, signer;
 	bool ranged;
-	uint64_t first, last; /* sequence numbers, both included */
+	uint64_t first, last;     /* sequence numbers, both included */
+	struct slice replacement; /* a manifest for who shows it; or empty */
 };
 
 /* Copies everything.  Manifests are added before. */
@@ -95,6 +96,10 @@ size_t policy_revocation_targets(const struct policy_set *,
 
 /* By its own id, or a component it installs. */
 bool policy_manifest_brings(const struct policy_manifest *, struct slice id);
+
+/* Whether a revocation alone would be about a manifest. */
+bool policy_would_revoke(const struct policy_revocation *,
+    const struct policy_manifest *);
 
 /* NULL when the set has no such manifest. */
 const struct policy_manifest *policy_find_manifest(const struct policy_set *,
@@ -181,8 +186,9 @@ enum {
 
 struct policy_decision {
 	const char *reason;
-	int64_t until_us; /* when that changes; 0: nobody knows */
-	bool verify;      /* ask again after this Update */
+	int64_t until_us;      /* when that changes; 0: nobody knows */
+	int64_t good_until_us; /* then it may be another; 0: facts decide */
+	bool verify;           /* ask again after this Update */
 	size_t n_standings;
 	struct policy_standing standings[POLICY_STANDINGS_MAX];
 	bool needs_attestation; /* a policy that matches asks for it */

@@ -168,6 +168,7 @@ policy_add_revocation(struct policy_builder *b,
 	to->component = arena_dup(arena, r->component);
 	to->manifest = arena_dup(arena, r->manifest);
 	to->signer = arena_dup(arena, r->signer);
+	to->replacement = arena_dup(arena, r->replacement);
 }
 
 bool
@@ -219,6 +220,14 @@ names(const struct policy_revocation *r, const struct policy_manifest *m)
 		return slice_eq(m->id, r->component);
 	return policy_manifest_brings(m, r->component) &&
 	    m->sequence >= r->first && m->sequence <= r->last;
+}
+
+bool
+policy_would_revoke(const struct policy_revocation *r,
+    const struct policy_manifest *m)
+{
+	return names(r, m) ||
+	    (is_plain(r) && policy_manifest_brings(m, r->component));
 }
 
 size_t
@@ -275,7 +284,8 @@ expand(struct policy_set *set, const struct policy_revocation *r)
 	    (set->n_revoked + n + 1) * sizeof(*set->revoked));
 	for (size_t i = 0; i < n; i++)
 		set->revoked[set->n_revoked++] =
-		    (struct revoked){targets[i].id, targets[i].digest, r->id};
+		    (struct revoked){targets[i].id, targets[i].digest, r->id,
+		        policy_find_manifest(set, r->replacement)};
 	if (r->manifest.n > 0)
 		revoke_manifest(set, r->manifest);
 	for (size_t i = 0;

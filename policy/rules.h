@@ -50,6 +50,8 @@ struct rule {
 	bool verify; /* ask again after an Update */
 	int64_t priority;
 	enum rule_attestation attestation;
+	int64_t max_age_us;      /* REQUIRED: of an earlier one that will do */
+	struct selector *claims; /* and what it has to say; NULL: anything */
 	struct selector *selector;
 	size_t n;
 	struct rule_target *targets;
@@ -60,6 +62,7 @@ struct revoked {
 	struct slice component;
 	struct slice digest; /* only this image; empty: any */
 	int64_t id;
+	const struct policy_manifest *replacement; /* or NULL */
 };
 
 struct policy_set {

@@ -538,33 +538,34 @@
 
 /* --- revocations ----------------------------------------------------------------------- */
 
-#define SQL_REVOCATION_LIST                                                                     \
-	"SELECT json_build_object('id', revocation_id, 'target', target, "                      \
-	"'label', label, 'reason', reason, 'advisory', advisory, 'author', "                    \
-	"author, 'epoch', epoch, 'created_at', " SQL_TIME(                                      \
-	    "created_us") ", "                                                                  \
-	                  "'in_force_at', " SQL_TIME("in_force_us") ", 'lifted_at', " SQL_TIME( \
-	                      "lifted_us") "), revocation_id FROM revocation "                  \
+#define SQL_REVOCATION_LIST                                                                        \
+	"SELECT json_build_object('id', revocation_id, 'suspended', suspended, 'target', target, " \
+	"'label', label, 'reason', reason, 'advisory', advisory, 'author', "                       \
+	"author, 'epoch', epoch, 'created_at', " SQL_TIME(                                         \
+	    "created_us") ", "                                                                     \
+	                  "'in_force_at', " SQL_TIME("in_force_us") ", 'lifted_at', " SQL_TIME(    \
+	                      "lifted_us") "), revocation_id FROM revocation "                     \
 	                                   "WHERE revocation_id > $1::bigint ORDER BY revocation_id LIMIT $2::int"
 
 /* Who is affected is found out by the nodes, afterwards. */
-#define SQL_REVOCATION_ADD                                                 \
-	"INSERT INTO revocation (domain_id, target, component, digest, "   \
-	"components, label, reason, advisory, author, epoch, created_us, " \
-	"digests, first_sequence, last_sequence, signer, deadline_us, "    \
-	"spread_done) VALUES ($1::int, $2, $3::bytea, $4::bytea, "         \
-	"$5::bytea[], $6, $7, $8, $9, $10, $11, $12::bytea[], $13::int8, " \
-	"$14::int8, $15, $16::int8, false) RETURNING revocation_id"
+#define SQL_REVOCATION_ADD                                                                 \
+	"INSERT INTO revocation (domain_id, target, component, digest, "                   \
+	"components, label, reason, advisory, author, epoch, created_us, "                 \
+	"digests, first_sequence, last_sequence, signer, deadline_us, "                    \
+	"spread_done, replacement, suspended) VALUES ($1::int, $2, $3::bytea, $4::bytea, " \
+	"$5::bytea[], $6, $7, $8, $9, $10, $11, $12::bytea[], $13::int8, "                 \
+	"$14::int8, $15, $16::int8, false, $17::bytea, $18::int <> 0) "                    \
+	"RETURNING revocation_id"
 
 /* The blast radius: who holds a target by the last inventory, who has an
- * Update under way that brings one, and how old that knowledge is.  $4 is a
- * label to count by, or ''. */
+ * Update under way that brings one, and how old that knowledge is.  $1 are all
+ * components, $2 those of which any image is meant, $5 the others with the
+ * image behind the id; $4 is a label to count by, or ''.  %s: DISTINCT, unless
+ * there is one component. */
 #define SQL_REVOCATION_RADIUS                                                                     \
-	"WITH t AS (SELECT * FROM unnest($1::bytea[], $2::bytea[]) AS "                           \
-	" t (component, digest)), "                                                               \
-	"h AS MATERIALIZED (SELECT DISTINCT c.device_id FROM t "                                  \
-	" JOIN device_component c ON c.component = t.component "                                  \
-	" AND (t.digest = '\\x' OR c.digest IS NULL OR c.digest = t.digest)), "                   \
+	"WITH h AS MATERIALIZED (SELECT %s c.device_id FROM device_component c "                  \
+	" WHERE c.component = ANY ($1::bytea[]) AND (c.component = ANY ($2::bytea[]) "            \
+	" OR c.digest IS NULL OR c.component || c.digest = ANY ($5::bytea[]))), "                 \
 	"u AS MATERIALIZED (SELECT DISTINCT o.device_id FROM "                                    \
 	" outstanding_update o WHERE o.state = 'committed' AND "                                  \
 	" o.adds && $1::bytea[]), "                                                               \
@@ -593,34 +594,34 @@
 /* How far it is; $2 is now.  What is verified was shown gone by an answer to
  * a question newer than all that was done to the device; attested, if it
  * proved itself then. */
-#define SQL_REVOCATION_GET                                                                                                             \
-	"SELECT json_build_object('id', r.revocation_id, 'target', r.target, "                                                         \
-	"'label', r.label, 'first_sequence', r.first_sequence, "                                                                       \
-	"'last_sequence', r.last_sequence, 'reason', r.reason, 'advisory', "                                                           \
-	"r.advisory, 'author', r.author, 'epoch', r.epoch, 'created_at', " SQL_TIME("r.created_us") ", 'in_force_at', " SQL_TIME(      \
-	    "r.in_force_us") ", 'in_force_ms', "                                                                                       \
-	                     "(r.in_force_us - r.created_us) / 1000, 'lifted_at', " SQL_TIME("r.lifted_us") ", 'deadline', " SQL_TIME( \
-	                         "r.deadline_us") ", "                                                                                 \
-	                                          "'counting', NOT r.spread_done, 'affected', count(d.device_id), "                    \
-	                                          "'offered', count(d.offered_us), 'acknowledged', "                                   \
-	                                          "count(d.acknowledged_us), 'verified', count(d.verified_us), "                       \
-	                                          "'attested', count(*) FILTER (WHERE d.verified_us IS NOT NULL AND "                  \
-	                                          " d.attested), 'reported', count(*) FILTER (WHERE d.verified_us IS "                 \
-	                                          " NOT NULL AND NOT d.attested), 'overdue', count(*) FILTER (WHERE "                  \
-	                                          " d.device_id IS NOT NULL AND d.verified_us IS NULL AND "                            \
-	                                          " r.deadline_us < $2::int8), "                                                       \
-	                                          "'unconfirmed', (SELECT count(*) FROM device_seen s JOIN device v "                  \
-	                                          " USING (domain_id, device_id) WHERE v.status = 'active' AND "                       \
-	                                          " s.stamp_epoch < r.epoch AND NOT EXISTS (SELECT FROM "                              \
-	                                          " revocation_device x WHERE x.domain_id = s.domain_id AND "                          \
-	                                          " x.revocation_id = r.revocation_id AND x.device_id = s.device_id)), "               \
-	                                          "'ttr_ms', json_build_object(" SQL_TTR(                                              \
-	                                              "p50",                                                                           \
-	                                              "0.5") ", " SQL_TTR("p90",                                                       \
-	                                              "0.9") ", " SQL_TTR("p99",                                                       \
-	                                              "0.99") ", 'max', max(d.verified_us - r.created_us) / 1000)) "                   \
-	                                                      "FROM revocation r LEFT JOIN revocation_device d "                       \
-	                                                      "USING (domain_id, revocation_id) WHERE r.revocation_id = $1::bigint "   \
+#define SQL_REVOCATION_GET                                                                                                                            \
+	"SELECT json_build_object('id', r.revocation_id, 'suspended', r.suspended, 'replacement', encode(r.replacement, 'hex'), 'target', r.target, " \
+	"'label', r.label, 'first_sequence', r.first_sequence, "                                                                                      \
+	"'last_sequence', r.last_sequence, 'reason', r.reason, 'advisory', "                                                                          \
+	"r.advisory, 'author', r.author, 'epoch', r.epoch, 'created_at', " SQL_TIME("r.created_us") ", 'in_force_at', " SQL_TIME(                     \
+	    "r.in_force_us") ", 'in_force_ms', "                                                                                                      \
+	                     "(r.in_force_us - r.created_us) / 1000, 'lifted_at', " SQL_TIME("r.lifted_us") ", 'deadline', " SQL_TIME(                \
+	                         "r.deadline_us") ", "                                                                                                \
+	                                          "'counting', NOT r.spread_done, 'affected', count(d.device_id), "                                   \
+	                                          "'offered', count(d.offered_us), 'acknowledged', "                                                  \
+	                                          "count(d.acknowledged_us), 'verified', count(d.verified_us), "                                      \
+	                                          "'attested', count(*) FILTER (WHERE d.verified_us IS NOT NULL AND "                                 \
+	                                          " d.attested), 'reported', count(*) FILTER (WHERE d.verified_us IS "                                \
+	                                          " NOT NULL AND NOT d.attested), 'overdue', count(*) FILTER (WHERE "                                 \
+	                                          " d.device_id IS NOT NULL AND d.verified_us IS NULL AND "                                           \
+	                                          " r.deadline_us < $2::int8), "                                                                      \
+	                                          "'unconfirmed', (SELECT count(*) FROM device_seen s JOIN device v "                                 \
+	                                          " USING (domain_id, device_id) WHERE v.status = 'active' AND "                                      \
+	                                          " s.stamp_epoch < r.epoch AND NOT EXISTS (SELECT FROM "                                             \
+	                                          " revocation_device x WHERE x.domain_id = s.domain_id AND "                                         \
+	                                          " x.revocation_id = r.revocation_id AND x.device_id = s.device_id)), "                              \
+	                                          "'ttr_ms', json_build_object(" SQL_TTR(                                                             \
+	                                              "p50",                                                                                          \
+	                                              "0.5") ", " SQL_TTR("p90",                                                                      \
+	                                              "0.9") ", " SQL_TTR("p99",                                                                      \
+	                                              "0.99") ", 'max', max(d.verified_us - r.created_us) / 1000)) "                                  \
+	                                                      "FROM revocation r LEFT JOIN revocation_device d "                                      \
+	                                                      "USING (domain_id, revocation_id) WHERE r.revocation_id = $1::bigint "                  \
 	                                                      "GROUP BY r.domain_id, r.revocation_id"
 
 #define SQL_TTR(name, part)                                   \

@@ -197,7 +197,7 @@
 
 #define SQL_REVOCATIONS                                               \
 	"SELECT revocation_id, component, digest, first_sequence, "   \
-	"last_sequence, signer "                                      \
+	"last_sequence, signer, replacement "                         \
 	"FROM revocation WHERE domain_id = $1 AND lifted_us IS NULL " \
 	"ORDER BY revocation_id"
 

@@ -32,6 +32,7 @@ static bool
 is_quiet(const struct session *s, const struct cached_device *d)
 {
 	return d != NULL && s->message.n_requested == 0 &&
+	    (d->quiet_until_us == 0 || s->now_us < d->quiet_until_us) &&
 	    s->message.n_unneeded == 0 && d->quiet_epoch == s->domain->epoch &&
 	    d->attestation == s->attestation &&
 	    memcmp(d->attest_hash, s->attest_hash, sizeof(s->attest_hash)) ==
@@ -173,6 +174,7 @@ remember_quiet(struct session *s, int64_t version)
 	    .key = s->key,
 	    .certified = s->certified,
 	    .quiet_epoch = s->domain->epoch,
+	    .quiet_until_us = s->decision.good_until_us,
 	    .attestation = s->attestation,
 	    .stamp = session_stamp(s)};
 
@@ -214,8 +216,7 @@ changes_nothing(const struct session *s)
 
 	return believed(s) && !policy_has_work(&s->decision) &&
 	    s->decision.n_shown == 0 && !d->open_work && d->has_hash &&
-	    s->withdraw == 0 && !is_marked(s) &&
-	    is_known_reason(s) &&
+	    s->withdraw == 0 && !is_marked(s) && is_known_reason(s) &&
 	    memcmp(d->inventory_hash, s->inventory.hash,
 	        sizeof(s->inventory.hash)) == 0;
 }

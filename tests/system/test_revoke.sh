@@ -136,6 +136,32 @@ grep -q '"target":"range"' status.json || die "range: $(cat status.json)"
 settle
 make_component vendor/app 6 four >/dev/null || die "lifted, and still refused"
 
+# One manifest, and what those who hold it get in its place.
+bad=$(make_component vendor/app 7 seven)
+good=$(make_component vendor/app 8 eight)
+put_policy base "$bad"
+fleet --agents 4 --keys p256 --expect vendor/app >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
+for wrong in 00 "$(printf '%064d' 1)" "$bad"; do
+	if "$tamctl" revocation create "manifest=$bad" "replacement=$wrong" reason=x 2>bad.err; then die "replaced by $wrong"; fi
+	grep -q ' at /replacement' bad.err || die "$wrong: $(cat bad.err)"
+done
+if "$tamctl" revocation create component=vendor/app "replacement=$good" reason=x 2>bad.err; then die "replaced by what is revoked"; fi
+grep -q '409 suit_revoked at /replacement' bad.err || die "replacement: $(cat bad.err)"
+fleet_exec --agents 4 --keys p256 --rounds 0 --interval 0.3 --expect vendor/app >fleet.out 2>&1 &
+fleet_pid=$!
+holders() { [ "$(sql "SELECT count(*) FROM device_component c JOIN manifest_component m ON m.component = c.component AND m.image = c.digest
+	WHERE m.digest = '\\x$1'")" = 4 ]; }
+try_for 90 holders "$bad" || die "nobody holds it"
+id=$("$tamctl" -o json revocation create "manifest=$bad" "replacement=$good" suspend=true reason=fixed | json_number id)
+try_for 60 gone || die "replaced: $(cat status.json)"
+try_for 30 holders "$good" || die "not all have the replacement"
+"$tamctl" -o json revocation list | tr -d ' \n' | grep -q "\"id\":$id,\"suspended\":true" || die "suspended: $("$tamctl" -o json revocation list)"
+kill -TERM $fleet_pid
+wait $fleet_pid || die "the fleet: $(tail -n 3 fleet.out)"
+"$tamctl" revocation lift "$id" reason=over >/dev/null
+put_policy base "$five"
+sql "UPDATE outstanding_update SET state = 'superseded' WHERE state <> 'superseded'" >/dev/null # no pause behind what came before
+
 # All that one signer published.
 "$tamctl" suit keygen --curve p256 --key stolen.pem --public stolen.pub
 "$tamctl" trust-anchor put stolen public_key=@stolen.pub >/dev/null

@@ -379,6 +379,44 @@ add_dependent(const char *id, int n, int on)
 	policy_add_manifest(builder, &m);
 }
 
+START_TEST(what_is_revoked_can_be_replaced)
+{
+	struct policy_revocation bad = {.id = 7,
+	    .manifest = SLICE_OF(digests[1]),
+	    .replacement = SLICE_OF(digests[2])};
+	struct policy_manifest m = {.digest = SLICE_OF(digests[1])};
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 10);
+	add_manifest("b", 2, 10);
+	add_manifest("a", 3, 10);
+	ck_assert(policy_would_revoke(&bad, &m));
+	policy_add_revocation(builder, &bad);
+	set = build();
+	d = decide(set, "cam", "a", 1);
+	ck_assert_uint_eq(d.n_unlinks, 1);
+	ck_assert_uint_eq(d.n_manifests, 1);
+	ck_assert(slice_eq(d.manifests[0]->id, SLICE_LIT("b/suit")));
+	/* Who does not hold the target does not get what replaces it. */
+	d = decide(set, "cam", "a", 3);
+	ck_assert_uint_eq(d.n_manifests, 0);
+	policy_set_unref(set);
+	/* By another image of the same: it is not unlinked. */
+	builder = policy_builder_new();
+	add_manifest("a", 1, 10);
+	add_manifest("a", 3, 10);
+	bad.replacement = SLICE_OF(digests[3]);
+	policy_add_revocation(builder, &bad);
+	set = build();
+	d = decide(set, "cam", "a", 1);
+	ck_assert_uint_eq(d.n_unlinks, 0);
+	ck_assert_uint_eq(d.n_manifests, 1);
+	ck_assert_uint_eq(d.n_shown, 1);
+	policy_set_unref(set);
+}
+END_TEST
+
 START_TEST(what_others_depend_on_is_sent_first)
 {
 	struct policy_facts facts = {.update_max = 1 << 20};
@@ -500,9 +538,76 @@ START_TEST(an_update_stays_within_the_devices_size)
 }
 END_TEST
 
+/* Attested never, now, or at 1000 s of 5000; what is required, and what comes. */
+static const struct {
+	const char *requirement;
+	enum policy_attestation now;
+	const char *hwversion; /* of the appraisal; NULL: there was none */
+	const char *reason;
+	int64_t good_until_s;
+} requirements[] = {
+    {"\"required\"", POLICY_UNATTESTED, "2.0", "attestation_required", 0},
+    {"\"required\"", POLICY_ATTESTED, "2.0", "policy", 0},
+    {"{}", POLICY_UNATTESTED, "2.0", "attestation_required", 0},
+    {"{\"max_age_s\": 4000}", POLICY_UNATTESTED, NULL, "attestation_required",
+        0},
+    {"{\"max_age_s\": 4000}", POLICY_UNATTESTED, "2.0", "attestation_required",
+        0},
+    {"{\"max_age_s\": 4001}", POLICY_UNATTESTED, "2.0", "policy", 5001},
+    {"{\"max_age_s\": 4001}", POLICY_ATTESTED, "2.0", "policy", 0},
+    {"{\"max_age_s\": 9000, \"claims\": \"hwversion >= \\\"2.1\\\"\"}",
+        POLICY_UNATTESTED, "2.10", "policy", 10000},
+    {"{\"max_age_s\": 9000, \"claims\": \"hwversion >= \\\"2.1\\\"\"}",
+        POLICY_UNATTESTED, "2.0", "attestation_insufficient", 10000},
+    {"{\"claims\": \"hwversion >= \\\"2.1\\\"\"}", POLICY_UNATTESTED, "2.2",
+        "attestation_required", 0},
+    {"{\"claims\": \"hwversion >= \\\"2.1\\\"\"}", POLICY_ATTESTED, "2.2",
+        "policy", 0},
+    {"{\"claims\": \"hwversion >= \\\"2.1\\\"\"}", POLICY_ATTESTED, "2.0",
+        "attestation_insufficient", 0},
+};
+
+START_TEST(an_attestation_may_have_to_be_young_and_to_say_something)
+{
+	struct policy_facts f = {.subject = {.class_name = SLICE_LIT("cam"),
+	                             .now_us = INT64_C(5000) * 1000000},
+	    .attestation = requirements[_i].now,
+	    .update_max = 1000};
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 10);
+	add_policy("p",
+	    arena_printf(arena,
+	        "{\"attestation\": %s, \"components\": [{\"manifest\": "
+	        "\"%s\"}]}",
+	        requirements[_i].requirement, digest_text(1)));
+	set = build();
+	if (requirements[_i].hwversion != NULL) {
+		f.subject.appraisal.result = SLICE_LIT("affirmed");
+		f.subject.appraisal.at_us = INT64_C(1000) * 1000000;
+		f.subject.appraisal.hwversion =
+		    slice_str(requirements[_i].hwversion);
+	}
+	policy_decide(set, &f, arena, &d);
+	ck_assert_str_eq(d.reason, requirements[_i].reason);
+	ck_assert_int_eq(d.good_until_us,
+	    requirements[_i].good_until_s * 1000000);
+	policy_set_unref(set);
+}
+END_TEST
+
 static const struct {
 	const char *document, *error;
 } bad_documents[] = {
+    {"{\"attestation\": 1}", "/attestation: must be any, required, repair"},
+    {"{\"attestation\": {\"age\": 1}}", "/attestation/age: no such member"},
+    {"{\"attestation\": {\"max_age_s\": -1}}",
+        "/attestation/max_age_s: must be from 0"},
+    {"{\"attestation\": {\"claims\": \"tier\"}}",
+        "/attestation/claims: column"},
+    {"{\"verify_after_update\": 1}",
+        "/verify_after_update: must be true or false"},
     {"[", "line 1, column 1"},
     {"[]", ": must be a JSON object"},
     {"{\"componets\": []}", "/componets: no such member"},
@@ -611,6 +716,7 @@ main(void)
 	tcase_add_test(tc, the_rule_of_higher_priority_speaks_first);
 	tcase_add_test(tc, a_revocation_outranks_every_rule);
 	tcase_add_test(tc, a_revoked_manifest_is_replaced_by_another_of_its_id);
+	tcase_add_test(tc, what_is_revoked_can_be_replaced);
 	tcase_add_test(tc, what_others_depend_on_is_sent_first);
 	tcase_add_test(tc, a_revocation_reaches_what_depends_on_its_target);
 	tcase_add_loop_test(tc, attestation_says_which_rules_count, 0, 3);
@@ -619,6 +725,8 @@ main(void)
 	tcase_add_test(tc, who_has_the_binary_gets_the_manifest_only);
 	tcase_add_test(tc,
 	    what_a_device_does_not_need_goes_unless_a_rule_keeps_it);
+	LOOP(tc, an_attestation_may_have_to_be_young_and_to_say_something,
+	    requirements);
 	LOOP(tc, a_documents_error_points_at_the_member, bad_documents);
 	LOOP(tc, paces_offers, paces);
 	return suite_main(tc);
