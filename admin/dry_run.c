@@ -98,18 +98,22 @@ end_list(struct walked *w)
 	w->rows = NULL;
 }
 
+static bool
+asks(const struct run *run, enum selector_asked what)
+{
+	return policy_asks(run->before, what) || policy_asks(run->after, what);
+}
+
 static enum tam_err
 read_lists(struct run *run, const char *first, const char *last)
 {
 	int64_t live[ROLLOUT_LIVE_MAX];
 	enum tam_err err =
-	    read_list(run, SQL_DRY_LABELS, first, last, &run->labels);
+	    read_list(run, SQL_DRY_COMPONENTS, first, last, &run->components);
 
-	if (err == TAM_OK)
-		err = read_list(run, SQL_DRY_COMPONENTS, first, last,
-		    &run->components);
-	if (err == TAM_OK &&
-	    (policy_asks_keys(run->before) || policy_asks_keys(run->after)))
+	if (err == TAM_OK && asks(run, SELECTOR_ASKS_LABELS))
+		err = read_list(run, SQL_DRY_LABELS, first, last, &run->labels);
+	if (err == TAM_OK && asks(run, SELECTOR_ASKS_KEYS))
 		err = read_list(run, SQL_DRY_KEYS, first, last, &run->keys);
 	if (err == TAM_OK && policy_rollout_ids(run->before, live) > 0)
 		err = read_list(run, SQL_DRY_PARTS, first, last, &run->parts);
@@ -455,6 +459,9 @@ dry_run(struct api_request *r, const struct policy_set *before,
 	    .classes = json_object(),
 	    .sample = json_array()};
 	const char *statement = arena_printf(r->arena, SQL_DRY_DEVICES,
+	    asks(&run, SELECTOR_ASKS_ENROLMENT) ? SQL_DRY_ENROLMENT : "0",
+	    asks(&run, SELECTOR_ASKS_APPRAISAL) ? SQL_DRY_APPRAISAL
+	                                        : SQL_DRY_NO_APPRAISAL,
 	    SQL_SELECTED, who->condition);
 	char last[32] = "-1";
 	enum tam_err err;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/learn.h"
 #include "admin/proposals.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
@@ -358,6 +359,22 @@ sign_in(struct api_request *r, const char *authorization)
 
 /* --- the whole ------------------------------------------------------------------------------ */
 
+/* Who acts is known to the database; in a domain that is suspended nobody
+ * does. */
+static enum tam_err
+bind_actor(struct api_request *r)
+{
+	const char *why;
+	enum tam_err err = API_EXEC(r, NULL, SQL_BIND_ACTOR, r->token_hash);
+
+	if (err == TAM_OK)
+		err = API_TEXT(r, &why, SQL_DOMAIN_SUSPENDED, r->domain_text);
+	if (err != TAM_OK || why == NULL)
+		return err;
+	return api_problem(r, 403, "domain_suspended", NULL,
+	    "this domain is suspended: %s", why);
+}
+
 static enum tam_err
 in_transaction(struct api_request *r)
 {
@@ -366,11 +383,12 @@ in_transaction(struct api_request *r)
 
 	if (err == TAM_OK)
 		err = SQL_EXEC(r->sql, NULL, SQL_BIND_DOMAIN, r->domain_text);
-	if (err == TAM_OK && strcmp(r->route->method, "GET") != 0)
-		err = SQL_EXEC(r->sql, NULL, SQL_BIND_ACTOR, r->token_hash);
 	if (err != TAM_OK)
 		return api_sql_problem(r, err);
-	err = proposal_stop(r, &done);
+	if (strcmp(r->route->method, "GET") != 0)
+		err = bind_actor(r);
+	if (err == TAM_OK)
+		err = proposal_stop(r, &done);
 	if (err == TAM_OK && !done)
 		err = api_handlers[r->route - api_routes](r);
 	if (err == TAM_OK) {

@@ -85,8 +85,8 @@ struct policy_set *policy_build(struct policy_builder *);
 struct policy_set *policy_set_ref(struct policy_set *);
 void policy_set_unref(struct policy_set *);
 
-/* Whether a policy asks for a device's keys. */
-bool policy_asks_keys(const struct policy_set *);
+/* Whether a rule, or a rollout's stage, asks for that of a device. */
+bool policy_asks(const struct policy_set *, enum selector_asked);
 
 /* What a revocation takes from devices: components, of any image or of one;
  * in the arena.  *named: how many manifests of the set it is about. */

@@ -110,12 +110,29 @@ policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
 	to->dependencies = dependencies;
 }
 
+static bool
+rule_asks(const struct rule *r, enum selector_asked what)
+{
+	return selector_asks(r->selector, what) ||
+	    (r->claims != NULL && selector_asks(r->claims, what)) ||
+	    (what == SELECTOR_ASKS_APPRAISAL && r->max_age_us > 0);
+}
+
 bool
-policy_asks_keys(const struct policy_set *set)
+policy_asks(const struct policy_set *set, enum selector_asked what)
 {
 	for (size_t i = 0; i < set->n_rules; i++) {
-		if (selector_asks_keys(set->rules[i].selector))
+		if (rule_asks(&set->rules[i], what))
 			return true;
+	}
+	for (size_t i = 0; i < set->n_rollouts; i++) {
+		const struct rollout_plan *plan = &set->rollouts[i]->plan;
+
+		for (size_t k = 0; k < plan->n_stages; k++) {
+			if (plan->stages[k].selector != NULL &&
+			    selector_asks(plan->stages[k].selector, what))
+				return true;
+		}
 	}
 	return false;
 }

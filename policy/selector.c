@@ -511,6 +511,39 @@ read_comparison(struct parser *ps, struct selector_test *t, bool *negated)
 	return read_ordering(ps, t);
 }
 
+static unsigned
+asked_by(enum selector_field field)
+{
+	switch (field) {
+	case FIELD_key:
+		return SELECTOR_ASKS_KEYS;
+	case FIELD_label:
+		return SELECTOR_ASKS_LABELS;
+	case FIELD_first_seen:
+		return SELECTOR_ASKS_ENROLMENT;
+	case FIELD_oemid:
+	case FIELD_ueid:
+	case FIELD_hwmodel:
+	case FIELD_hwversion:
+	case FIELD_verifier:
+	case FIELD_attestation:
+	case FIELD_tier:
+	case FIELD_attested:
+		return SELECTOR_ASKS_APPRAISAL;
+	case FIELD_class:
+	case FIELD_name:
+	case FIELD_domain:
+	case FIELD_status:
+	case FIELD_last_seen:
+	case FIELD_component:
+	case FIELD_component_digest:
+	case FIELD_component_sequence:
+	case FIELD_COUNT:
+	default:
+		return 0;
+	}
+}
+
 static const struct selector_node *
 read_test(struct parser *ps)
 {
@@ -534,7 +567,7 @@ read_test(struct parser *ps)
 	n->test = t;
 	ps->out->lasting =
 	    ps->out->lasting && fields[t->field].lasting && !t->relative;
-	ps->out->asks_keys = ps->out->asks_keys || t->field == FIELD_key;
+	ps->out->asks |= asked_by(t->field);
 	return negated ? make_node(ps, NODE_NOT, n, NULL) : n;
 }
 
@@ -661,9 +694,9 @@ selector_is_lasting(const struct selector *s)
 }
 
 bool
-selector_asks_keys(const struct selector *s)
+selector_asks(const struct selector *s, enum selector_asked what)
 {
-	return s->asks_keys;
+	return (s->asks & (unsigned)what) != 0;
 }
 
 bool

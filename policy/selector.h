@@ -90,8 +90,15 @@ bool selector_matches(const struct selector *, const struct selector_subject *);
 /* Whether it matches the same devices for as long as nobody changes them:
  * it asks for nothing that time alone changes. */
 bool selector_is_lasting(const struct selector *);
-/* Whether it asks for keys. */
-bool selector_asks_keys(const struct selector *);
+
+/* What of a device it needs to be told, beside what is always at hand. */
+enum selector_asked {
+	SELECTOR_ASKS_KEYS = 1,
+	SELECTOR_ASKS_LABELS = 2,
+	SELECTOR_ASKS_ENROLMENT = 4, /* when that was */
+	SELECTOR_ASKS_APPRAISAL = 8
+};
+bool selector_asks(const struct selector *, enum selector_asked);
 
 /*
  * What a device must have to match: a class or a label with one of the values.

@@ -88,7 +88,8 @@ struct selector {
 	struct arena *arena; /* of all of it */
 	const struct selector_node *root;
 	size_t n_tests;
-	bool lasting, asks_keys;
+	bool lasting;
+	unsigned asks; /* enum selector_asked */
 	size_t n_needs;
 	struct selector_need *needs;
 };

@@ -46,6 +46,7 @@ load_domains(struct loading *l)
 		(void)snprintf(d->teep_profile, sizeof(d->teep_profile), "%s",
 		    sql_text(rows, r, 5));
 		d->passport_s = sql_int(rows, r, 7);
+		d->suspended = sql_int(rows, r, 8) != 0;
 		d->enrols_certified = strcmp(sql_text(rows, r, 6), "ca") == 0;
 		d->enrols_attested =
 		    strcmp(sql_text(rows, r, 6), "attested") == 0;

@@ -239,10 +239,13 @@
 
 /* --- the domain ------------------------------------------------------------------------- */
 
-#define SQL_DOMAIN_JSON                                                                                                             \
-	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                                                          \
-	"'two_persons', two_persons, 'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
+#define SQL_DOMAIN_JSON                                                                                                                                     \
+	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                                                                                  \
+	"'suspended', suspended, 'two_persons', two_persons, 'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
 	"rekey, 'teep_profile', teep_profile)"
+
+#define SQL_DOMAIN_SUSPENDED \
+	"SELECT suspended FROM domain WHERE domain_id = $1::int"
 
 #define SQL_DOMAIN_GET \
 	"SELECT " SQL_DOMAIN_JSON " FROM domain WHERE domain_id = $1::int"
@@ -402,14 +405,18 @@
 	                    "'sample', (SELECT coalesce(json_agg(name), '[]') FROM "          \
 	                    " (SELECT name FROM m ORDER BY name LIMIT $2::int) x))"
 
-/* Parts of the fleet in the order of device ids, for a dry run. */
-#define SQL_DRY_DEVICES                                                       \
-	"SELECT d.device_id, d.name, d.class, d.status, "                     \
-	"(extract(epoch FROM d.enrolled_at) * 1000000)::int8, s.seen_us, "    \
-	"coalesce(d.update_bytes, (SELECT p.update_bytes FROM wire_profile "  \
-	" p WHERE p.is_default), 1048576), "                                  \
-	"a.result, a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, "     \
-	"a.tier, a.at_us, d.bucket FROM %s WHERE d.device_id > $1::int8 AND " \
+/* Parts of the fleet in the order of device ids, for a dry run: two lists of
+ * columns, if anybody asks for them, the rows and the condition. */
+#define SQL_DRY_ENROLMENT "(extract(epoch FROM d.enrolled_at) * 1000000)::int8"
+#define SQL_DRY_APPRAISAL \
+	"a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, a.tier, a.at_us"
+#define SQL_DRY_NO_APPRAISAL "NULL, NULL, NULL, NULL, NULL, 0, 0"
+
+#define SQL_DRY_DEVICES                                                      \
+	"SELECT d.device_id, d.name, d.class, d.status, %s, s.seen_us, "     \
+	"coalesce(d.update_bytes, (SELECT p.update_bytes FROM wire_profile " \
+	" p WHERE p.is_default), 1048576), "                                 \
+	"a.result, %s, d.bucket FROM %s WHERE d.device_id > $1::int8 AND "   \
 	"d.status = 'active' AND %s ORDER BY d.device_id LIMIT $2::int"
 
 #define SQL_DRY_LABELS                                    \

@@ -56,4 +56,12 @@
 	"SELECT seq, problem FROM audit_verify($1::int, $2::int8, " \
 	"decode($3, 'hex'))"
 
+/* --- tamctl suspend, resume ----------------------------------------------------- */
+
+#define SQL_DOMAIN_SUSPEND                                                \
+	"WITH d AS (UPDATE domain SET suspended = $2 WHERE name = $1 "    \
+	" RETURNING domain_id) SELECT epoch_raise(domain_id), "           \
+	"audit_append(domain_id, 'tamctl', 'domain_' || $3, $1, $4, '', " \
+	"NULL, NULL) FROM d"
+
 #endif

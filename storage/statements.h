@@ -143,7 +143,8 @@
 #define SQL_DOMAINS                                                              \
 	"SELECT domain_id, name, incarnation, epoch, "                           \
 	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key), teep_profile, " \
-	"enrol, passport_s FROM domain ORDER BY domain_id"
+	"enrol, passport_s, (suspended IS NOT NULL)::int FROM domain "           \
+	"ORDER BY domain_id"
 
 #define SQL_ENDORSEMENTS                                      \
 	"SELECT curve, public_key, hwmodel FROM endorsement " \

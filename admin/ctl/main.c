@@ -52,6 +52,7 @@ print_commands(FILE *to)
 	          "administrator"
 	          "\n  key           add|use|retire: the TAM's own keys"
 	          "\n  suit          create|keygen"
+	          "\n  suspend       a domain; resume: it goes on"
 	          "\n  completion    bash|zsh: a script for the shell"
 	          "\n  inspect       what a message, envelope, report or token "
 	          "says, and holds\n",
@@ -296,6 +297,9 @@ run_local(int argc, char **argv)
 {
 	if (argc > 0 && strcmp(argv[0], "audit") == 0)
 		return ctl_audit(argc, argv);
+	if (argc > 0 &&
+	    (strcmp(argv[0], "suspend") == 0 || strcmp(argv[0], "resume") == 0))
+		return ctl_suspend(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "db") == 0)
 		return ctl_db(argc, argv);
 	if (argc > 0 && strcmp(argv[0], "bootstrap") == 0)

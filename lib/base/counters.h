@@ -55,7 +55,8 @@
 	X(decided_again, "Decisions made again because the row had changed") \
 	X(hsm_calls, "Messages given to an HSM to sign")                     \
 	X(hsm_failures, "of them, those it did not sign in time")            \
-	X(no_lease, "Requests refused without a lease")
+	X(no_lease, "Requests refused without a lease")                      \
+	X(suspended, "Requests refused because their domain is suspended")
 
 /* name, help: gauges go up and down. */
 #define TAM_GAUGES(X)                                      \

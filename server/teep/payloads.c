@@ -344,6 +344,12 @@ payload_transport(struct http_exchange *x)
 		return;
 	}
 	domain = snapshot_find(w->snapshot, x->params[0]);
+	if (domain != NULL && domain->suspended) {
+		COUNT(&w->counters, suspended);
+		http_answer(x,
+		    &(struct http_response){.status = 503, .retry_after_s = 5});
+		return;
+	}
 	if (domain == NULL ||
 	    !hex_decode((const char *)x->params[1].p, x->params[1].n, digest,
 	        sizeof(digest), &n) ||

@@ -116,6 +116,11 @@ teep_transport(struct http_exchange *x)
 		http_answer_status(x, 404);
 		return;
 	}
+	if (domain->suspended) {
+		COUNT(&w->counters, suspended);
+		unavailable(x);
+		return;
+	}
 	if (x->body.n > 0 &&
 	    !same_type(http_header(x, "content-type"), TEEP_MEDIA_TYPE)) {
 		http_answer_status(x, 415);

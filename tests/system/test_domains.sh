@@ -49,7 +49,7 @@ there trust-anchor put late public_key=@k.pub >/dev/null
 proposal=$(there -o name proposal list | tail -n 1)
 everything() {
 	for t in $(sql "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'domain_id'
-		AND table_name NOT IN ('node_lease', 'device_event_horizon', 'audit_event', 'device_event', 'device_event_seal', 'domain', 'revocation') ORDER BY 1"); do
+		AND table_name NOT IN ('node_lease', 'device_event_horizon', 'request_actor', 'audit_event', 'device_event', 'device_event_seal', 'domain', 'revocation') ORDER BY 1"); do
 		sql "SELECT '$t', md5(string_agg(t::text, '' ORDER BY t::text)) FROM $t t WHERE domain_id = 2"
 	done
 	sql "SELECT label, lifted_us FROM revocation WHERE domain_id = 2"
@@ -179,6 +179,28 @@ for bad in 'DELETE FROM device' "UPDATE device SET status = 'active'" "INSERT IN
     "UPDATE domain SET two_persons = false" "UPDATE rollout SET document = '{}'" "INSERT INTO rollout (domain_id) VALUES (1)" 'DELETE FROM rollout' 'UPDATE trust_anchor SET name = name' 'UPDATE manifest SET envelope = NULL'; do
 	if as_wire "$bad" 2>/dev/null; then die "tam_wire may: $bad"; fi
 done
+# Suspended: its devices are told to come later, its people can only look, and
+# the other domain does not notice.
+TAMCTL_DATABASE=$db "$tamctl" suspend --domain other --reason 'not paid' || die "suspend"
+settle
+answer() { curl -sS -o /dev/null -w '%{http_code}' --cacert keys/tls.crt -X POST -H 'Accept: application/teep+cbor' "https://localhost:$port/tam/$1"; }
+[ "$(answer other) $(answer default)" = '503 200' ] || die "suspended: $(answer other) $(answer default)"
+[ "$(metric "$admin_1" tam_suspended_total)" -ge 1 ] || die "not counted"
+there device list >/dev/null || die "they cannot look"
+if there device set theirs-000000 class=x reason=x 2>bad.err; then die "they can change something"; fi
+grep -q '403 domain_suspended: .*not paid' bad.err || die "suspended: $(cat bad.err)"
+"$tamctl" wire-profile put ours ask=plain >/dev/null || die "we cannot"
+for bad in 'suspend --domain other' 'resume --domain other' 'suspend --reason x' 'suspend --domain other --reason x more'; do
+	status=0
+	# shellcheck disable=SC2086  # fields
+	TAMCTL_DATABASE=$db "$tamctl" $bad 2>/dev/null || status=$?
+	[ $status = 2 ] || die "$bad: $status"
+done
+if TAMCTL_DATABASE=$db "$tamctl" suspend --domain nobody --reason x 2>/dev/null; then die "nobody was suspended"; fi
+TAMCTL_DATABASE=$db "$tamctl" resume --domain other --reason paid || die "resume"
+settle
+[ "$(answer other)" = 200 ] || die "resumed: $(answer other)"
+
 everything >after.txt
 cmp -s before.txt after.txt || die "something of theirs changed below: $(diff before.txt after.txt | head -n 4)"
 echo "$n requests for what is theirs"
