@@ -57,9 +57,10 @@ load_percent(struct loader *l, json_t *of, const char *name, const char *where,
 
 	if (value == NULL)
 		return true;
-	*out = (int)(percent * 100 + 0.5);
-	if (json_is_number(value) && percent >= 0 && percent <= 100)
+	if (json_is_number(value) && percent >= 0 && percent <= 100) {
+		*out = (int)(percent * 100 + 0.5);
 		return true;
+	}
 	(void)snprintf(pointer, sizeof(pointer), "%s/%s", where, name);
 	return load_refuse(l, pointer, "must be a number from 0 to 100");
 }

@@ -177,6 +177,18 @@ draft_policy() {
 	put_policy base "$draft_digest"
 }
 
+# hold_clock: from now on programs that are started have a clock that
+# pass_time SECONDS moves.
+hold_clock() {
+	moved=0
+	export TAM_CLOCK=$work/clock
+	printf '%020d' 0 >"$TAM_CLOCK"
+}
+pass_time() {
+	moved=$((moved + $1))
+	printf '%020d' $moved | dd of="$TAM_CLOCK" conv=notrunc status=none
+}
+
 # Waits until every node says that it serves the newest epoch.
 is_settled() {
 	[ "$(sql "SELECT count(*) FROM node_lease l JOIN domain d USING (domain_id) WHERE l.epoch < d.epoch

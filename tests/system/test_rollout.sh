@@ -9,13 +9,7 @@ trap end_world EXIT
 
 make_world
 cd "$work"
-printf '%020d' 0 >clock
-export TAM_CLOCK=$work/clock
-moved=0
-pass_time() { # SECONDS
-	moved=$((moved + $1))
-	printf '%020d' $moved | dd of=clock conv=notrunc status=none
-}
+hold_clock
 start_node 1
 draft_policy
 # Thirty that work and ten that do not.

@@ -15,13 +15,7 @@ patience=${TAM_TEST_PATIENCE:-400} # seconds; nothing rests on how long it takes
 make_world
 cd "$work"
 rm -f ./*.account ./*.json
-printf '%020d' 0 >clock
-export TAM_CLOCK=$work/clock
-moved=0
-pass_time() { # SECONDS
-	moved=$((moved + $1))
-	printf '%020d' $moved | dd of=clock conv=notrunc status=none
-}
+hold_clock
 start_node 1
 start_node 2
 for d in b c; do

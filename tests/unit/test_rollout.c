@@ -503,6 +503,7 @@ static const struct {
     {"{\"stages\": [1]}", "/stages/0: must be an object"},
     {"{\"stages\": [{\"part\": 1}]}", "/stages/0/part: no such member"},
     {"{\"stages\": [{\"percent\": 101}]}", "/stages/0/percent: must be"},
+    {"{\"stages\": [{\"percent\": 9e11}]}", "/stages/0/percent: must be"},
     {"{\"stages\": [{\"percent\": \"1\"}]}", "/stages/0/percent: must be"},
     {"{\"stages\": [{}, {\"gate\": \"open\"}]}",
         "/stages/1/gate: must be auto or manual"},
