@@ -197,14 +197,21 @@ load_limits(struct loader *l, json_t *doc, struct rollout_plan *plan)
 
 /* --- windows: PostgreSQL knows when they are, which zones there are ----------------------- */
 
+/* Two digits. */
+static bool
+is_below(const char *text, int max)
+{
+	return strspn(text, "0123456789") == 2 &&
+	    10 * (text[0] - '0') + (text[1] - '0') < max;
+}
+
 static bool
 is_time(json_t *value)
 {
 	const char *t = json_string_value(value);
 
-	return t != NULL && strlen(t) == 5 && t[2] == ':' &&
-	    strspn(t, "0123456789") == 2 && strspn(t + 3, "0123456789") == 2 &&
-	    atoi(t) < 24 && atoi(t + 3) < 60;
+	return t != NULL && strlen(t) == 5 && t[2] == ':' && is_below(t, 24) &&
+	    is_below(t + 3, 60);
 }
 
 static bool

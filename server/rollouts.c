@@ -232,7 +232,7 @@ write_step(struct step *s, const struct rollout_step *step)
 static enum tam_err
 take_step(struct step *s)
 {
-	struct rollout_step step;
+	struct rollout_step step = {.seen = false};
 	bool there = false;
 	enum tam_err err = read_where(s, &there);
 

@@ -80,7 +80,7 @@ struct tam_domain {
 	char *hsm_uri[2]; /* where it is, if its private half is not here */
 	size_t n_agree;   /* keys to decrypt with */
 	struct ecdh_private agree[DOMAIN_AGREE_KEYS_MAX];
-	bool suspended; /* nothing is answered */
+	bool suspended;                    /* nothing is answered */
 	char teep_profile[DOMAIN_URL_MAX]; /* of attestation results */
 	bool enrols_attested; /* keys a Verifier vouches for become devices */
 	/* The Verifier of our own: keys that sign Evidence, by thumbprint, and

@@ -28,7 +28,7 @@ echo '{"components": [{"channel": "stable"}]}' >p.json
 "$tamctl" policy put app p.json >/dev/null
 settle
 
-good() { fleet_exec --agents 30 --keys p256 --rounds 0 --interval 0.5 --http mix --tries 100 "$@" >good.out 2>&1; }
+good() { fleet_exec --agents 30 --keys p256 --rounds 0 --interval 0.5 --http mix --tries 100 >good.out 2>&1; }
 bad() { fleet_exec --agents 10 --keys p256 --seed bad --rounds 0 --interval 0.5 --tries 100 "$@" >bad.out 2>&1; }
 end_fleet() { # PID
 	kill -TERM "$1"

@@ -95,7 +95,7 @@ comes() { # WHAT CONDITION...: sooner or later
 		[ $SECONDS -lt $until ] || die "not within $patience s: $what; $(sql "SELECT domain_id, reason, count(*) FROM device_seen GROUP BY 1, 2"
 			) $(sql "SELECT state, reason, success, count(*) FROM outstanding_update GROUP BY 1, 2, 3") $(sql 'TABLE rollout_count')"
 		for f in $everybody; do
-			eval "kill -0 \$pid_$f" 2>/dev/null || die "the fleet $f ended: $(tail -n 2 $f.err)"
+			eval "kill -0 \$pid_$f" 2>/dev/null || die "the fleet $f ended: $(tail -n 2 "$f.err")"
 		done
 		sleep 0.5
 	done
@@ -178,9 +178,9 @@ comes 'all is settled' settled
 # --- the devices' own account ------------------------------------------------------------------------
 for f in $everybody; do
 	eval "kill -TERM \$pid_$f; wait \$pid_$f || true" # failures were wanted; what they hold is asked below
-	if grep -q 'agents hold' $f.err; then grep 'agents hold' $f.err; fi
+	if grep -q 'agents hold' "$f.err"; then grep 'agents hold' "$f.err"; fi
 done
-for f in a bad; do grep -q "^0 of .* hold vendor/codec" $f.err || die "vendor/codec is on a device of $f: $(tail -n 3 $f.err)"; done
+for f in a bad; do grep -q "^0 of .* hold vendor/codec" "$f.err" || die "vendor/codec is on a device of $f: $(tail -n 3 "$f.err")"; done
 sql 'CREATE TABLE account (us bigint, kind text, thumbprint bytea, component bytea, digest bytea)' >/dev/null
 for f in $everybody; do
 	psql -X -q -h "$pg/socket" -U tam -d tam -v ON_ERROR_STOP=1 -c "\\copy account FROM '$work/$f.account'" || die "account of $f"
@@ -207,12 +207,12 @@ for part in 'p50 0.5' 'p90 0.9' 'p99 0.99' 'max 1'; do
 	tam=$(tr -d '\n' <revocation.json | sed "s/.*\"${part% *}\":\([0-9]*\).*/\1/")
 	bounds=$(sql "SELECT percentile_disc(${part#* }) WITHIN GROUP (ORDER BY lost_us - created_us) / 1000 || ' ' ||
 		percentile_disc(${part#* }) WITHIN GROUP (ORDER BY told_us - created_us) / 1000 FROM remedy, revocation")
-	[ "${bounds% *}" -le "$tam" ] && [ "$tam" -le "${bounds#* }" ] || die "time to remediation ${part% *}: $tam, not within $bounds"
+	if [ "$tam" -lt "${bounds% *}" ] || [ "$tam" -gt "${bounds#* }" ]; then die "time to remediation ${part% *}: $tam, not within $bounds"; fi
 	echo "time to remediation ${part% *}: $tam ms; by the devices from ${bounds% *} to ${bounds#* } ms"
 done
 # What they installed is what was acknowledged, once each.
 updates=0
-for f in $everybody; do updates=$((updates + $(tr -d '\n' <$f.json | sed 's/.*"updates": \([0-9]*\).*/\1/'))); done
+for f in $everybody; do updates=$((updates + $(tr -d '\n' <"$f.json" | sed 's/.*"updates": \([0-9]*\).*/\1/'))); done
 [ "$(count 'outstanding_update WHERE success')" = "$updates" ] || die "$updates installed, $(count 'outstanding_update WHERE success') acknowledged"
 # The counters are what they count; who the rollout reached, shows it.
 [ "$(sql "SELECT sum(n) FROM rollout_count WHERE state = 'verified'")" = "$(count rollout_device)" ] || die "counted: $(sql 'TABLE rollout_count')"
