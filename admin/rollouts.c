@@ -90,7 +90,7 @@ read_old(struct api_request *r, struct old *o)
 	const char *etag = "none";
 	enum tam_err err = API_EXEC(r, &rows, SQL_ROLLOUT_OLD, r->params[0]);
 
-	*o = (struct old){.id = NULL};
+	*o = (struct old){.state = ""};
 	if (err != TAM_OK)
 		return err;
 	if (sql_rows(rows) > 0) {
@@ -174,7 +174,7 @@ load_with(struct api_request *r, const char *document, struct policy_set **out)
 static enum tam_err
 check_document(struct api_request *r, const char *document)
 {
-	struct policy_set *set;
+	struct policy_set *set = NULL;
 	enum tam_err err = load_with(r, document, &set);
 
 	if (err == TAM_OK)
@@ -235,7 +235,7 @@ api_rollout_dry_run(struct api_request *r)
 {
 	const char *document = arena_strdup(r->arena, r->body);
 	struct device_query *q = arena_new(r->arena, struct device_query);
-	struct policy_set *now, *then;
+	struct policy_set *now, *then = NULL;
 	enum tam_err err = load_with(r, document, &then);
 
 	if (err != TAM_OK)

@@ -310,9 +310,12 @@ policy_add_policy(struct policy_builder *b, const char *name,
 {
 	struct loader l = {b, parse_id, error, ""};
 	struct rule rule = {.name = mem_strdup(name)};
-	json_t *doc = load_json(&l, document);
-	bool ok = doc != NULL && load_rule(&l, doc, &rule);
+	json_t *doc;
+	bool ok;
 
+	error[0] = '\0';
+	doc = load_json(&l, document);
+	ok = doc != NULL && load_rule(&l, doc, &rule);
 	json_decref(doc);
 	if (ok) {
 		load_keep_rule(b, &rule);

@@ -521,6 +521,7 @@ policy_add_rollout(struct policy_builder *b, const struct rollout_row *row,
 	json_t *doc;
 	bool ok;
 
+	error[0] = '\0';
 	if (set->n_rollouts == ROLLOUT_LIVE_MAX)
 		return load_refuse(&l, "", "too many rollouts are under way");
 	r->id = row->id;
