@@ -582,8 +582,9 @@ account_for(struct deciding *d, const struct rule *r)
 	struct place p = place_in(d->facts, &d->subject, r->rollout);
 	struct policy_standing *standing;
 
-	if (r->side != RULE_NEXT || !part_is_waiting(d->facts, r->rollout))
-		return;
+	if (r->side != RULE_NEXT || !part_is_waiting(d->facts, r->rollout) ||
+	    d->facts->attestation == POLICY_ATTEST_FAILED)
+		return; /* what it shows is not believed */
 	standing = standing_in(d->out, r->rollout, &p);
 	for (size_t i = 0; standing != NULL && i < r->n; i++)
 		standing->held &= is_there(d, &r->targets[i]);

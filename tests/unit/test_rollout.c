@@ -336,6 +336,11 @@ START_TEST(behind_its_end_a_rollout_only_looks)
 	d = decide(set, &f);
 	ck_assert_int_eq(sent(&d), OLD);
 	ck_assert_uint_eq(policy_marks(&f, &d, true, marks), 0);
+	/* Nor is what it shows believed when its attestation failed. */
+	f.attestation = POLICY_ATTEST_FAILED;
+	d = decide(set, &f);
+	ck_assert_uint_eq(d.n_standings, 0);
+	f.attestation = POLICY_UNATTESTED;
 	/* Who had shown it is asked no more. */
 	part.state = PART_VERIFIED;
 	d = decide(set, &f);
