@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/ctl/bulk.h"
 #include "admin/ctl/client.h"
 #include "admin/ctl/ctl.h"
 #include "admin/ctl/output.h"
@@ -225,22 +226,6 @@ make_body(const struct api_route *r, int argc, char **argv, struct buf *body)
 
 /* --- the request, sent ------------------------------------------------------------ */
 
-static void
-print_problem(struct client_answer *a)
-{
-	json_t *doc = json_loadb((const char *)a->body.p, a->body.n, 0, NULL);
-	const char *detail = json_string_value(json_object_get(doc, "detail"));
-	const char *code = json_string_value(json_object_get(doc, "code"));
-	const char *pointer = json_string_value(
-	    json_object_get(json_array_get(json_object_get(doc, "errors"), 0),
-	        "pointer"));
-
-	(void)fprintf(stderr, "tamctl: %d %s%s%s: %s\n", a->status,
-	    code == NULL ? "" : code, pointer == NULL ? "" : " at ",
-	    pointer == NULL ? "" : pointer, detail == NULL ? "" : detail);
-	json_decref(doc);
-}
-
 static int
 call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 {
@@ -257,7 +242,13 @@ call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 	buf_init(&path, 65536);
 	buf_init(&body, 64 << 20);
 	used = make_path(ctl, r, argc, argv, &path);
-	if (used < 0 || !make_body(r, argc - used, argv + used, &body)) {
+	if (used == argc && bulk_is_wanted(buf_cstr(&path))) {
+		status =
+		    bulk_list(&ctl->client, r, ctl->output, buf_cstr(&path));
+	} else if (used >= 0 && argc - used == 1 && r->body == BODY_NDJSON) {
+		status = bulk_send(&ctl->client, r, ctl->output,
+		    buf_cstr(&path), argv[used]);
+	} else if (used < 0 || !make_body(r, argc - used, argv + used, &body)) {
 		print_fields(r);
 	} else if (!client_request(&ctl->client, r->method, buf_cstr(&path),
 	               types[r->body], buf_slice(&body), &answer)) {
@@ -268,7 +259,7 @@ call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 		if (status == CTL_OK)
 			output_answer(ctl->output, r, buf_slice(&answer.body));
 		else
-			print_problem(&answer);
+			bulk_problem(&answer);
 		client_answer_fini(&answer);
 	}
 	buf_fini(&path);

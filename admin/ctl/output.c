@@ -94,17 +94,6 @@ print_row(enum format format, const char *columns, const json_t *row)
 }
 
 static void
-print_items(enum format format, const struct api_route *r, json_t *items)
-{
-	size_t i;
-	json_t *item;
-
-	if (format != FORMAT_NAME)
-		print_row(format, r->columns, NULL);
-	json_array_foreach(items, i, item) print_row(format, r->columns, item);
-}
-
-static void
 print_object(enum format format, json_t *doc)
 {
 	const char *key;
@@ -119,20 +108,47 @@ print_object(enum format format, json_t *doc)
 	}
 }
 
+static enum format
+format_of(const char *name)
+{
+	return strcmp(name, "csv") == 0 ? FORMAT_CSV
+	    : strcmp(name, "name") == 0 ? FORMAT_NAME
+	                                : FORMAT_TABLE;
+}
+
+void
+output_items(const char *format, const struct api_route *r, json_t *items,
+    bool head)
+{
+	size_t i;
+	json_t *item;
+
+	if (head && strcmp(format, "json") != 0 &&
+	    format_of(format) != FORMAT_NAME)
+		print_row(format_of(format), r->columns, NULL);
+	json_array_foreach(items, i, item)
+	{
+		if (strcmp(format, "json") == 0) {
+			(void)json_dumpf(item, stdout, JSON_COMPACT);
+			(void)fputc('\n', stdout);
+		} else {
+			print_row(format_of(format), r->columns, item);
+		}
+	}
+}
+
 void
 output_answer(const char *format_name, const struct api_route *r,
     struct slice body)
 {
-	enum format format = strcmp(format_name, "csv") == 0 ? FORMAT_CSV
-	    : strcmp(format_name, "name") == 0               ? FORMAT_NAME
-	                                                     : FORMAT_TABLE;
+	enum format format = format_of(format_name);
 	json_t *doc = NULL, *items;
 
 	if (strcmp(format_name, "json") != 0)
 		doc = json_loadb((const char *)body.p, body.n, 0, NULL);
 	items = json_object_get(doc, "items");
 	if (items != NULL)
-		print_items(format, r, items);
+		output_items(format_name, r, items, true);
 	else if (doc != NULL && r->columns[0] != '\0')
 		print_row(format, r->columns, doc);
 	else if (doc != NULL)

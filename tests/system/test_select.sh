@@ -131,4 +131,21 @@ sql "INSERT INTO device_attestation SELECT domain_id, device_id, 1, 1, 1, 'affir
 	FROM device WHERE name = '$first'" >/dev/null
 is 'hwversion >= "2.1-rc1" and tier == "affirming"' 1
 is 'attestation == "none"' 39
+
+# More than one request: a file in parts, whose lines keep their numbers, and a
+# list to its end.
+"$tamfleet" keys --agents 4500 --seed many --prefix many --class bulk >many.ndjson
+sed -i '2500s/.*/{"name": "wrong"}/' many.ndjson
+"$tamctl" -o json device import many.ndjson >many.out || die "import"
+[ "$(wc -l <many.out)" = 4500 ] || die "$(wc -l <many.out) results of 4500"
+[ "$(grep -v '"created"' many.out | tr -d ' ' | cut -d, -f1-2)" = '{"line":2500,"status":"error"' ] || die "results: $(grep -v '"created"' many.out)"
+"$tamctl" -o csv device import - <many.ndjson | tr -d '\r' >many.csv
+[ "$(wc -l <many.csv) $(head -n 1 many.csv) $(tail -n 1 many.csv | cut -d, -f1-2)" = '4501 line,status,name,detail 4500,updated' ] ||
+	die "csv: $(head -n 2 many.csv)"
+[ "$("$tamctl" -o name device list 'selector=class == "bulk"' limit=all | sort -u | wc -l)" = 4499 ] || die "not all are listed"
+[ "$("$tamctl" -o json device list limit=all 'selector=class == "bulk"' | grep -c '^{"name":"many-')" = 4499 ] || die "not all are listed as json"
+[ "$("$tamctl" -o csv device list limit=all class=bulk | tr -d '\r' | sort | uniq -d | wc -l)" = 0 ] || die "something is listed twice"
+if "$tamctl" device import nowhere.ndjson 2>/dev/null; then die "a file there is not"; fi
+if "$tamctl" device list limit=all 'selector=class ==' 2>bad.err; then die "a bad selector"; fi
+grep -q '422 bad_selector' bad.err || die "a bad selector: $(cat bad.err)"
 stop_node 1

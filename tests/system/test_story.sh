@@ -54,9 +54,8 @@ echo tam_bob >keys/bob.token
 domain a domain set two_persons=true >/dev/null
 enrol_in() { # DOMAIN AGENTS SEED PREFIX
 	"$tamfleet" keys --agents "$2" --seed "$3" --prefix "$4" --keys mix >"$4.ndjson"
-	split -l 5000 "$4.ndjson" "$4.part."
-	for part in "$4".part.*; do domain "$1" -o json device import "$part" | grep -v -e '"created"' && die "import $4"; done
-	rm -f "$4".part.*
+	domain "$1" -o json device import "$4.ndjson" >imported.txt || die "import $4"
+	[ "$(grep -c '"created"' imported.txt)" = "$2" ] || die "import $4: $(grep -v '"created"' imported.txt | head -n 3)"
 }
 enrol_in a "$a" a a
 enrol_in a "$bad" bad bad

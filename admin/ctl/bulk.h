@@ -1,0 +1,28 @@
+/*
+ * bulk.h - what is larger than one request: a file of documents, a line each,
+ * and lists to their end.  Neither is held in memory whole.
+ */
+#ifndef ADMIN_CTL_BULK_H
+#define ADMIN_CTL_BULK_H
+
+#include "admin/ctl/client.h"
+#include "admin/ctl/ctl.h"
+#include "admin/table.h"
+
+/* Sends the file in parts; a result for each of its lines.  The exit status:
+ * 1 when a part was refused, of which nothing was done. */
+int bulk_send(const struct client_options *, const struct api_route *,
+    const char *output, const char *path, const char *file);
+
+/* The route's list from its first page to its last; `path` asks for
+ * limit=all.  With json a line for each item. */
+int bulk_list(const struct client_options *, const struct api_route *,
+    const char *output, const char *path);
+
+/* Whether it does. */
+bool bulk_is_wanted(const char *path);
+
+/* Says what a refused request came to. */
+void bulk_problem(const struct client_answer *);
+
+#endif
