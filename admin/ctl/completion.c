@@ -14,9 +14,9 @@
 static const char *const local[][2] = {{"db",
                                            "status plan migrate verify "
                                            "accept-restore"},
-    {"audit", "verify"}, {"suspend", ""}, {"resume", ""}, {"bootstrap", ""},
-    {"key", "add use retire"}, {"suit", "create keygen"},
-    {"completion", "bash zsh"}, {"inspect", ""}};
+    {"audit", "verify"}, {"revocation-list", "publish show"}, {"suspend", ""},
+    {"resume", ""}, {"bootstrap", ""}, {"key", "add use retire"},
+    {"suit", "create keygen"}, {"completion", "bash zsh"}, {"inspect", ""}};
 
 enum {
 	LOCALS = sizeof(local) / sizeof(local[0])

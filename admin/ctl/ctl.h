@@ -27,6 +27,7 @@ int ctl_suit(int argc, char **argv);
 int ctl_inspect(int argc, char **argv);
 int ctl_completion(int argc, char **argv);
 int ctl_audit(int argc, char **argv);
+int ctl_revocation_list(int argc, char **argv);
 /* With its own name, which says what is done. */
 int ctl_suspend(int argc, char **argv);
 /* What waits for a noun ("revocation", "rollout"), NULL when nothing does.  It

@@ -53,6 +53,7 @@ print_commands(FILE *to)
 	          "administrator"
 	          "\n  key           add|use|retire: the TAM's own keys"
 	          "\n  suit          create|keygen"
+	          "\n  revocation-list publish|show: what is revoked, signed"
 	          "\n  suspend       a domain; resume: it goes on"
 	          "\n  completion    bash|zsh: a script for the shell"
 	          "\n  inspect       what a message, envelope, report or token "
@@ -288,6 +289,8 @@ run_local(int argc, char **argv)
 {
 	if (argc > 0 && strcmp(argv[0], "audit") == 0)
 		return ctl_audit(argc, argv);
+	if (argc > 0 && strcmp(argv[0], "revocation-list") == 0)
+		return ctl_revocation_list(argc, argv);
 	if (argc > 0 &&
 	    (strcmp(argv[0], "suspend") == 0 || strcmp(argv[0], "resume") == 0))
 		return ctl_suspend(argc, argv);

@@ -140,7 +140,6 @@ make_component vendor/app 6 four >/dev/null || die "lifted, and still refused"
 bad=$(make_component vendor/app 7 seven)
 good=$(make_component vendor/app 8 eight)
 put_policy base "$bad"
-fleet --agents 4 --keys p256 --expect vendor/app >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
 for wrong in 00 "$(printf '%064d' 1)" "$bad"; do
 	if "$tamctl" revocation create "manifest=$bad" "replacement=$wrong" reason=x 2>bad.err; then die "replaced by $wrong"; fi
 	grep -q ' at /replacement' bad.err || die "$wrong: $(cat bad.err)"
@@ -184,13 +183,35 @@ grep -q suit_revoked bad.err || die "stolen: $(cat bad.err)"
 "$tamctl" revocation wait "$id" deadline=20 2>wait.err || die "wait: $(cat wait.err)"
 gone || die "signer: $(cat status.json)"
 
+# What is revoked, signed, for others: what was lifted is not in it.
+export TAMCTL_DATABASE=$db
+"$tamctl" suit keygen --curve ed25519 --key list.pem --public list.pub
+"$tamctl" revocation create component=vendor/gone first_sequence=3 last_sequence=4 reason=why advisory=https://example.com/1 suspend=true >/dev/null
+for key in list.pem keys/signer.pem; do
+	"$tamctl" revocation-list publish --key $key --out list.cbor || die "publish with $key"
+	"$tamctl" revocation-list show --key ${key%.pem}.pub list.cbor | tr -d ' \n' >list.txt || die "show"
+	grep -q '^{1:"default",2:[0-9]*,3:[0-9]*,4:[0-9]*,5:\[{1:[0-9]*,2:"signer",3:"stolen",8:"stolen",9:"",10:false,11:[0-9]*},' list.txt || die "list: $(cat list.txt)"
+	grep -q '2:"range",3:"vendor/gone",4:.*,6:3,7:4,8:"why",9:"https://example.com/1",10:true,11:[0-9]*}\]}$' list.txt || die "list: $(cat list.txt)"
+	if grep -q vendor/app list.txt; then die "what was lifted is listed"; fi
+done
+if "$tamctl" revocation-list show --key list.pub list.cbor >/dev/null 2>&1; then die "signed by another key"; fi
+printf x | dd of=list.cbor bs=1 seek=60 conv=notrunc status=none
+if "$tamctl" revocation-list show --key keys/signer.pub list.cbor >/dev/null 2>&1; then die "changed, and shown"; fi
+if "$tamctl" revocation-list publish --domain nobody --key list.pem --out nobody.cbor 2>/dev/null || [ -e nobody.cbor ]; then die "a list of nobody"; fi
+for bad in 'publish --key list.pem' 'show list.cbor' 'publish --key list.pem --out x --life 0' 'list --key list.pem' ''; do
+	status=0
+	# shellcheck disable=SC2086  # fields
+	"$tamctl" revocation-list $bad >/dev/null 2>&1 || status=$?
+	[ $status = 2 ] || die "revocation-list $bad: $status"
+done
+
 # The shell completes what the table has.
 "$tamctl" completion bash >completion.bash
 complete_() { # WORD... -> what may follow
 	# shellcheck source=/dev/null
 	(. ./completion.bash && COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) && _tamctl && echo "${COMPREPLY[*]}")
 }
-[ "$(complete_ tamctl revo)" = revocation ] || die "completion: $(complete_ tamctl revo)"
+[ "$(complete_ tamctl revo)" = "revocation revocation-list" ] || die "completion: $(complete_ tamctl revo)"
 [ "$(complete_ tamctl revocation w)" = wait ] || die "completion: $(complete_ tamctl revocation w)"
 [ "$(complete_ tamctl device set update)" = update_bytes= ] || die "completion: $(complete_ tamctl device set update)"
 [ "$(complete_ tamctl key r)" = retire ] || die "completion: $(complete_ tamctl key r)"
