@@ -253,7 +253,7 @@ show(const struct list_options *o, const char *file)
 
 	buf_init(&list, LIST_MAX);
 	buf_init(&pem, 8192);
-	buf_init(&text, 8 * LIST_MAX);
+	buf_init(&text, (size_t)8 * LIST_MAX);
 	if (!ctl_read_file(file, &list) || !ctl_read_file(o->key, &pem)) {
 		status = CTL_USAGE;
 	} else if (!verify(buf_slice(&list), buf_slice(&pem), arena,
