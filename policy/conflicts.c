@@ -40,15 +40,21 @@ can_both_match(const struct rule *a, const struct rule *b)
 }
 
 static bool
-contradict(const struct rule_target *a, const struct rule_target *b)
+is_about_the_same(const struct rule_target *a, const struct rule_target *b)
 {
 	if (a->manifest != NULL && b->manifest != NULL)
-		return a->manifest != b->manifest &&
-		    slice_eq(a->manifest->id, b->manifest->id);
+		return slice_eq(a->manifest->id, b->manifest->id);
 	if (a->manifest != NULL)
 		return policy_manifest_brings(a->manifest, b->absent);
-	return b->manifest != NULL &&
-	    policy_manifest_brings(b->manifest, a->absent);
+	return b->manifest != NULL
+	    ? policy_manifest_brings(b->manifest, a->absent)
+	    : slice_eq(a->absent, b->absent);
+}
+
+static bool
+contradict(const struct rule_target *a, const struct rule_target *b)
+{
+	return a->manifest != b->manifest && is_about_the_same(a, b);
 }
 
 /* The first target of `a` that one of `b` contradicts; a->n: none. */
@@ -62,6 +68,18 @@ contradicted(const struct rule *a, const struct rule *b)
 		}
 	}
 	return a->n;
+}
+
+/* As it is now; NULL when there is no such policy. */
+static const struct rule *
+rule_named(const struct policy_set *set, const char *name)
+{
+	for (size_t i = 0; i < set->n_rules; i++) {
+		if (set->rules[i].side == RULE_NOW &&
+		    strcmp(set->rules[i].name, name) == 0)
+			return &set->rules[i];
+	}
+	return NULL;
 }
 
 /* Of a rollout that ended: it is no more than counted. */
@@ -100,12 +118,9 @@ bool
 policy_conflicts(const struct policy_set *set, const char *name,
     char error[POLICY_ERROR_MAX])
 {
-	for (size_t i = 0; i < set->n_rules; i++) {
-		if (set->rules[i].side == RULE_NOW &&
-		    strcmp(set->rules[i].name, name) == 0)
-			return conflicts(set, &set->rules[i], "", error);
-	}
-	return false;
+	const struct rule *rule = rule_named(set, name);
+
+	return rule != NULL && conflicts(set, rule, "", error);
 }
 
 /* --- rollouts ------------------------------------------------------------------------ */
@@ -134,18 +149,6 @@ policy_rollout_ids(const struct policy_set *set, int64_t ids[ROLLOUT_LIVE_MAX])
 	for (size_t i = 0; i < set->n_rollouts; i++)
 		ids[i] = set->rollouts[i]->id;
 	return set->n_rollouts;
-}
-
-static bool
-is_about_the_same(const struct rule_target *a, const struct rule_target *b)
-{
-	if (a->manifest != NULL && b->manifest != NULL)
-		return slice_eq(a->manifest->id, b->manifest->id);
-	if (a->manifest != NULL)
-		return policy_manifest_brings(a->manifest, b->absent);
-	return b->manifest != NULL
-	    ? policy_manifest_brings(b->manifest, a->absent)
-	    : slice_eq(a->absent, b->absent);
 }
 
 /* Whether two rollouts would both say what becomes of one thing. */
@@ -219,12 +222,9 @@ revoked_of(const struct policy_set *set, const struct rule *rule)
 const struct policy_manifest *
 policy_names_revoked(const struct policy_set *set, const char *name)
 {
-	for (size_t i = 0; i < set->n_rules; i++) {
-		if (set->rules[i].side == RULE_NOW &&
-		    strcmp(set->rules[i].name, name) == 0)
-			return revoked_of(set, &set->rules[i]);
-	}
-	return NULL;
+	const struct rule *rule = rule_named(set, name);
+
+	return rule == NULL ? NULL : revoked_of(set, rule);
 }
 
 /* Whether the policy wants it as it is. */
@@ -232,16 +232,13 @@ static bool
 is_wanted_now(const struct policy_set *set, const struct rule *next,
     const struct policy_manifest *m)
 {
-	for (size_t i = 0; i < set->n_rules; i++) {
-		const struct rule *now = &set->rules[i];
+	const struct rule *now = rule_named(set, next->name);
 
-		if (now->side != RULE_NOW || now->rollout != next->rollout ||
-		    strcmp(now->name, next->name) != 0)
-			continue;
-		for (size_t k = 0; k < now->n; k++) {
-			if (now->targets[k].manifest == m)
-				return true;
-		}
+	if (now == NULL || now->rollout != next->rollout)
+		return false;
+	for (size_t k = 0; k < now->n; k++) {
+		if (now->targets[k].manifest == m)
+			return true;
 	}
 	return false;
 }

@@ -429,15 +429,13 @@ note_all(struct deciding *d, const struct rule *r, const char *verdict)
 /* --- rules -------------------------------------------------------------------- */
 
 /* Nothing else is decided about what a rule would speak of, were the device
- * attested. */
+ * attested, or did its appraisal say more. */
 static void
-wait_for_attestation(struct deciding *d, const struct rule *r)
+withhold(struct deciding *d, const struct rule *r, const char *verdict)
 {
-	d->out->needs_attestation = true;
 	for (size_t i = 0; i < r->n; i++)
 		note(d, r, &r->targets[i],
-		    speak(d, about(&r->targets[i])) ? "needs_attestation"
-		                                    : "outranked");
+		    speak(d, about(&r->targets[i])) ? verdict : "outranked");
 }
 
 static const char *
@@ -477,7 +475,8 @@ meets(struct deciding *d, const struct rule *r)
 	if (!now &&
 	    (!slice_is(a->result, "affirmed") ||
 	        d->subject.now_us >= until_us)) {
-		wait_for_attestation(d, r);
+		d->out->needs_attestation = true;
+		withhold(d, r, "needs_attestation");
 		return false;
 	}
 	if (!now &&
@@ -486,10 +485,7 @@ meets(struct deciding *d, const struct rule *r)
 	if (r->claims == NULL || selector_matches(r->claims, &d->subject))
 		return true;
 	d->insufficient = true;
-	for (size_t i = 0; i < r->n; i++)
-		note(d, r, &r->targets[i],
-		    speak(d, about(&r->targets[i])) ? "attestation_insufficient"
-		                                    : "outranked");
+	withhold(d, r, "attestation_insufficient");
 	return false;
 }
 

@@ -22,8 +22,8 @@ struct cached_device {
 	struct cose_key key;
 	bool certified;
 	/* Under this epoch nothing was to do for this inventory; 0: not known. */
-	int64_t quiet_until_us; /* and no longer; 0: that does not end */
 	int64_t quiet_epoch;
+	int64_t quiet_until_us; /* and no longer; 0: that does not end */
 	struct stamp stamp; /* the newest this worker has seen */
 	uint8_t inventory_hash[STORE_DIGEST_SIZE];
 	enum policy_attestation attestation; /* which that was true for */
