@@ -33,6 +33,12 @@ learn_check_revoked(struct api_request *r, struct slice digest,
 	return err;
 }
 
+const char *
+api_number(struct api_request *r, int64_t v)
+{
+	return arena_printf(r->arena, "%lld", (long long)v);
+}
+
 enum tam_err
 api_text(struct api_request *r, const char **out, const char *statement,
     size_t n, const char *const *params)

@@ -26,6 +26,9 @@ enum tam_err api_policy_problem(struct api_request *, int status,
 enum tam_err learn_check_rollout(struct api_request *, const char *what,
     const char *name);
 
+/* A whole number as an SQL parameter. */
+const char *api_number(struct api_request *, int64_t);
+
 /* Where a list goes on; `initial` on its first page. */
 const char *api_cursor(struct api_request *, const char *initial);
 /* How many items of a list are asked for, as a number and as text. */

@@ -11,12 +11,6 @@ enum {
 	LIFE_S = 7 * 86400
 };
 
-static const char *
-number(struct api_request *r, int64_t v)
-{
-	return arena_printf(r->arena, "%lld", (long long)v);
-}
-
 /* --- stopping ----------------------------------------------------------------------- */
 
 static enum tam_err
@@ -55,7 +49,8 @@ keep(struct api_request *r, const char *state, const char *reason,
 	enum tam_err err = API_EXEC(r, &rows, SQL_PROPOSAL_ADD, r->domain_text,
 	    r->route->name, path_params(r), arena_strdup(r->arena, r->query),
 	    sql_bytea(r->arena, r->body), r->principal, state, reason,
-	    number(r, now_us), number(r, now_us + LIFE_S * CLOCK_SECOND));
+	    api_number(r, now_us),
+	    api_number(r, now_us + LIFE_S * CLOCK_SECOND));
 
 	if (err != TAM_OK)
 		return err;
@@ -151,7 +146,7 @@ read_kept(struct api_request *r, struct kept *k)
 		return api_problem(r, 404, "not_found", NULL,
 		    "there is no such proposal");
 	err = API_EXEC(r, &rows, SQL_PROPOSAL_TAKE, id,
-	    number(r, clock_wall_us()));
+	    api_number(r, clock_wall_us()));
 	if (err != TAM_OK)
 		return err;
 	if (sql_rows(rows) == 0) {
@@ -200,7 +195,7 @@ decide(struct api_request *r, const struct kept *k, const char *state,
     const char *reason)
 {
 	enum tam_err err = API_EXEC(r, NULL, SQL_PROPOSAL_DECIDE, k->id, state,
-	    r->principal, number(r, clock_wall_us()), reason);
+	    r->principal, api_number(r, clock_wall_us()), reason);
 
 	return err == TAM_OK
 	    ? api_audit(r, arena_printf(r->arena, "proposal %s", k->id), reason,

@@ -15,12 +15,6 @@
  * themselves is the controller's (server/rollouts.h).
  */
 
-static const char *
-number(struct api_request *r, int64_t v)
-{
-	return arena_printf(r->arena, "%lld", (long long)v);
-}
-
 static enum tam_err
 no_such(struct api_request *r)
 {
@@ -41,7 +35,7 @@ api_rollout_get(struct api_request *r)
 {
 	struct sql_result *rows;
 	enum tam_err err = API_EXEC(r, &rows, SQL_ROLLOUT_GET, r->params[0],
-	    number(r, clock_wall_us()));
+	    api_number(r, clock_wall_us()));
 
 	if (err != TAM_OK)
 		return err;
@@ -199,7 +193,7 @@ api_rollout_put(struct api_request *r)
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ROLLOUT_PUT, r->domain_text,
 		    r->params[0], document, r->principal,
-		    number(r, clock_wall_us()));
+		    api_number(r, clock_wall_us()));
 	if (err == TAM_OK)
 		err = api_audit(r, r->params[0], api_query(r, "reason"),
 		    old.document, document);
@@ -316,8 +310,8 @@ do_act(struct api_request *r, const struct act *act)
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ROLLOUT_SET, r->params[0], act->to,
 		    api_string(r, "reason"),
-		    number(r, old.opened + (act->opens ? 1 : 0)),
-		    number(r, clock_wall_us()));
+		    api_number(r, old.opened + (act->opens ? 1 : 0)),
+		    api_number(r, clock_wall_us()));
 	return err == TAM_OK ? finish(r, old.state, act->to) : err;
 }
 
@@ -374,6 +368,6 @@ api_rollout_retry(struct api_request *r)
 		err = check_act(r, &act, &old);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ROLLOUT_RETRY, r->domain_text,
-		    old.id, number(r, clock_wall_us()));
+		    old.id, api_number(r, clock_wall_us()));
 	return err == TAM_OK ? finish(r, old.state, "retry") : err;
 }

@@ -10,6 +10,7 @@
 #include "lib/base/buf.h"
 
 struct client_options;
+struct cose_private;
 
 enum {
 	CTL_OK = 0,
@@ -38,6 +39,8 @@ ctl_wait ctl_wait_for(const char *noun);
 
 /* A whole file, "-" being standard input; false after complaining. */
 bool ctl_read_file(const char *path, struct buf *);
+/* A private key in PEM, whose text is wiped; the caller wipes the key. */
+bool ctl_read_private(const char *path, struct cose_private *);
 /* Created anew, readable by its owner alone; false after complaining. */
 bool ctl_write_secret(const char *path, struct slice);
 

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include "admin/ctl/ctl.h"
+#include "lib/codec/cose.h"
+#include "lib/codec/crypto.h"
 
 bool
 ctl_read_file(const char *path, struct buf *out)
@@ -44,5 +46,23 @@ ctl_write_secret(const char *path, struct slice bytes)
 		    strerror(errno));
 	if (fd >= 0)
 		(void)close(fd);
+	return ok;
+}
+
+bool
+ctl_read_private(const char *path, struct cose_private *key)
+{
+	struct buf pem;
+	bool ok;
+
+	buf_init(&pem, 8192);
+	ok = ctl_read_file(path, &pem);
+	if (ok && cose_private_from_pem(buf_slice(&pem), key) != TAM_OK) {
+		(void)fprintf(stderr, "tamctl: %s: not a private key in PEM\n",
+		    path);
+		ok = false;
+	}
+	crypto_zero(pem.p, pem.n);
+	buf_fini(&pem);
 	return ok;
 }

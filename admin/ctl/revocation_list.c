@@ -151,24 +151,6 @@ read_list(struct sql *sql, const struct list_options *o, struct arena *arena,
 }
 
 static bool
-read_private(const char *path, struct cose_private *key)
-{
-	struct buf pem;
-	bool ok;
-
-	buf_init(&pem, 8192);
-	ok = ctl_read_file(path, &pem);
-	if (ok && cose_private_from_pem(buf_slice(&pem), key) != TAM_OK) {
-		(void)fprintf(stderr, "tamctl: %s: not a private key in PEM\n",
-		    path);
-		ok = false;
-	}
-	crypto_zero(pem.p, pem.n);
-	buf_fini(&pem);
-	return ok;
-}
-
-static bool
 write_signed(const struct list_options *o, const struct cose_private *key,
     struct slice payload)
 {
@@ -212,7 +194,7 @@ publish(const struct list_options *o)
 		status = ctl_sql_failed(sql, err);
 	else if (!found)
 		(void)fprintf(stderr, "tamctl: no domain %s\n", o->domain);
-	else if (read_private(o->key, &key)) {
+	else if (ctl_read_private(o->key, &key)) {
 		if (write_signed(o, &key, buf_slice(&payload)))
 			status = CTL_OK;
 		crypto_zero(&key, sizeof(key));

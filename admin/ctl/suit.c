@@ -408,21 +408,10 @@ prepare(struct recipe *r)
 {
 	static const uint8_t dns[16] = {0x6b, 0xa7, 0xb8, 0x10, 0x9d, 0xad,
 	    0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8};
-	struct buf pem;
-	bool ok;
 
-	buf_init(&pem, 8192);
 	buf_init(&r->payload, FILE_MAX_BYTES);
-	ok = ctl_read_file(r->key_file, &pem) &&
-	    ctl_read_file(r->payload_file, &r->payload);
-	if (ok && cose_private_from_pem(buf_slice(&pem), &r->key) != TAM_OK) {
-		(void)fprintf(stderr, "tamctl: %s: not a private key in PEM\n",
-		    r->key_file);
-		ok = false;
-	}
-	crypto_zero(pem.p, pem.n);
-	buf_fini(&pem);
-	if (!ok)
+	if (!ctl_read_private(r->key_file, &r->key) ||
+	    !ctl_read_file(r->payload_file, &r->payload))
 		return false;
 	if (!suit_component_parse(r->arena, r->component, &r->component_id) ||
 	    !suit_component_parse(r->arena,
