@@ -132,9 +132,10 @@ grep -q 'invalid_rollout at /channel.*app2 is changing it' create.out || die "tw
 
 # The canaries, who soak; the others wait, and say for what.
 becomes app2 '"waits_for":"soak"'
+all_have "$two" "$canaries" # it soaks from the second on
+others() { [ "$(sql "SELECT count(*) FROM device_seen WHERE reason = 'awaiting_rollout_stage'")" = $((40 - canaries)) ]; }
+try_for 60 others || die "reasons: $(sql 'SELECT reason, count(*) FROM device_seen GROUP BY 1')"
 have "$two" "$canaries" || die "$(hold "$two") canaries"
-[ "$(sql "SELECT count(*) FROM device_seen WHERE reason = 'awaiting_rollout_stage'")" = $((40 - canaries)) ] ||
-	die "reasons: $(sql 'SELECT reason, count(*) FROM device_seen GROUP BY 1')"
 "$tamctl" -o json device explain agent-000001 | tr -d ' \n' >explain.json
 grep -q '"rollout":"app2"' explain.json || die "explain: $(cat explain.json)"
 grep -q '"now":{"offer":false,"reason":"awaiting_rollout_stage"}' explain.json || die "explain: $(cat explain.json)"
@@ -197,7 +198,7 @@ sums_up
 end_fleet $bad_pid
 bad --play fail-section=20 &
 bad_pid=$!
-draft app5 "\"manifest\": \"$five\", \"rollback\": \"$six\", \"on_failure\": \"rollback\", \"stages\": [{\"percent\": 100}], \"minimum\": 35,
+draft app5 "\"manifest\": \"$five\", \"rollback\": \"$six\", \"on_failure\": \"rollback\", \"stages\": [{\"percent\": 100}], \"minimum\": 40,
 	\"limits\": {\"any\": 5}" || die "draft: $(cat create.out)"
 "$tamctl" rollout start app5 reason=go >/dev/null
 becomes app5 '"state":"rolling_back"'
