@@ -4,14 +4,16 @@
 
 #include <stdlib.h>
 
+#include "admin/holdings.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "policy/rollout.h"
 #include "storage/admin_statements.h"
 
 /*
- * The fleet goes by in parts, each three lists in the order of device ids
- * (devices, labels, components) that are walked side by side:
+ * The fleet goes by in parts, each some lists in the order of device ids
+ * (devices, labels, keys, parts) that are walked side by side, and what they
+ * hold:
  *
  *	next_part   reads the lists of the next devices
  *	take_rows   what of a list is this device's
@@ -54,7 +56,8 @@ struct run {
 	int64_t now_us;
 	struct arena_pool pool;
 
-	struct walked labels, components, keys, parts;
+	struct walked labels, keys, parts;
+	struct holdings *holdings;
 	int64_t stages[ROLLOUT_STAGES_MAX]; /* of the rollout tried */
 	size_t n_stages;
 	int64_t devices, changed, kinds[CHANGES], bytes;
@@ -80,7 +83,8 @@ enum dry_column {
 	C_HWVERSION,
 	C_TIER,
 	C_ATTESTED,
-	C_BUCKET
+	C_BUCKET,
+	C_INVENTORY
 };
 
 static enum tam_err
@@ -108,10 +112,9 @@ static enum tam_err
 read_lists(struct run *run, const char *first, const char *last)
 {
 	int64_t live[ROLLOUT_LIVE_MAX];
-	enum tam_err err =
-	    read_list(run, SQL_DRY_COMPONENTS, first, last, &run->components);
+	enum tam_err err = TAM_OK;
 
-	if (err == TAM_OK && asks(run, SELECTOR_ASKS_LABELS))
+	if (asks(run, SELECTOR_ASKS_LABELS))
 		err = read_list(run, SQL_DRY_LABELS, first, last, &run->labels);
 	if (err == TAM_OK && asks(run, SELECTOR_ASKS_KEYS))
 		err = read_list(run, SQL_DRY_KEYS, first, last, &run->keys);
@@ -169,23 +172,6 @@ take_keys(struct run *run, int64_t id, struct arena *arena,
 		keys[i] = sql_bytes(run->keys.rows, first + i, 1, arena);
 	d->n_keys = n;
 	d->keys = keys;
-}
-
-static void
-take_components(struct run *run, int64_t id, struct arena *arena,
-    struct policy_facts *f)
-{
-	size_t first, n = take_rows(&run->components, id, &first);
-	struct policy_component *components =
-	    arena_new_n(arena, n, struct policy_component);
-
-	for (size_t i = 0; i < n; i++)
-		components[i] =
-		    (struct policy_component){sql_bytes(run->components.rows,
-		                                  first + i, 1, arena),
-		        sql_bytes(run->components.rows, first + i, 2, arena)};
-	f->n_components = n;
-	f->components = components;
 }
 
 /* Rollouts under way that reached it. */
@@ -246,7 +232,7 @@ take_facts(struct run *run, const struct sql_result *rows, size_t row,
 	take_appraisal(rows, row, arena, f);
 	take_labels(run, id, arena, d);
 	take_keys(run, id, arena, d);
-	take_components(run, id, arena, f);
+	f->n_components = holdings_of(run->holdings, row, &f->components);
 	take_parts(run, id, arena, f);
 }
 
@@ -404,9 +390,11 @@ next_part(struct run *run, const char *statement, char last[32])
 		(void)snprintf(last, 32, "%s", sql_text(rows, n - 1, C_ID));
 		err = read_lists(run, sql_text(rows, 0, C_ID), last);
 		if (err == TAM_OK)
+			err = holdings_read(run->holdings, rows, C_ID,
+			    C_INVENTORY);
+		if (err == TAM_OK)
 			walk(run, rows);
 		end_list(&run->labels);
-		end_list(&run->components);
 		end_list(&run->keys);
 		end_list(&run->parts);
 	}
@@ -456,6 +444,7 @@ dry_run(struct api_request *r, const struct policy_set *before,
 	    .n_stages = n_stages,
 	    .domain = slice_str(r->domain),
 	    .now_us = clock_wall_us(),
+	    .holdings = holdings_new(r),
 	    .classes = json_object(),
 	    .sample = json_array()};
 	const char *statement = arena_printf(r->arena, SQL_DRY_DEVICES,
@@ -474,6 +463,7 @@ dry_run(struct api_request *r, const struct policy_set *before,
 	if (err == TAM_OK)
 		err = answer(&run);
 	arena_pool_fini(&run.pool);
+	holdings_free(run.holdings);
 	json_decref(run.classes);
 	json_decref(run.sample);
 	return err;

@@ -103,6 +103,7 @@ static struct policy_revocation
 revocation_of(const struct sql_result *rows, size_t r, struct arena *arena)
 {
 	const char *signer = sql_text(rows, r, 5);
+	const char *class_name = sql_text(rows, r, 7);
 
 	return (struct policy_revocation){.id = sql_int(rows, r, 0),
 	    .component = sql_bytes(rows, r, 1, arena),
@@ -111,7 +112,10 @@ revocation_of(const struct sql_result *rows, size_t r, struct arena *arena)
 	    .first = (uint64_t)sql_int(rows, r, 3),
 	    .last = (uint64_t)sql_int(rows, r, 4),
 	    .signer = signer == NULL ? slice_none() : slice_str(signer),
-	    .replacement = sql_bytes(rows, r, 6, arena)};
+	    .replacement = sql_bytes(rows, r, 6, arena),
+	    .class_name =
+	        class_name == NULL ? slice_none() : slice_str(class_name),
+	    .quarantine = sql_int(rows, r, 8) != 0};
 }
 
 static enum tam_err

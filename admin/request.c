@@ -112,6 +112,12 @@ api_sql_problem(struct api_request *r, enum tam_err err)
 	return err;
 }
 
+const api_handler api_handlers[API_ROUTE_COUNT] = {
+#define X(id, ...) [API_##id] = api_##id,
+    API_ROUTES(X)
+#undef X
+};
+
 enum tam_err
 api_exec(struct api_request *r, struct sql_result **out, const char *statement,
     size_t n, const char *const *params)

@@ -7,6 +7,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "storage/admin_statements.h"
+#include "storage/revocation_statements.h"
 
 /* Revocations: what must leave every device, and how far that is. */
 
@@ -26,33 +27,49 @@ struct asked {
 
 /* --- what is asked for --------------------------------------------------------------- */
 
-/* One of three; a range belongs to a component. */
+/* One of four; a range belongs to a component. */
 static enum tam_err
-read_names(struct api_request *r, struct asked *a)
+read_target(struct api_request *r, struct asked *a)
 {
-	const char *component = api_string(r, "component");
-	const char *manifest = api_string(r, "manifest"), *ignored;
-	const char *signer = api_string(r, "signer");
+	static const char *const sorts[] = {"component", "manifest", "signer",
+	    "class", NULL};
+	size_t n = 0;
 
-	if ((component != NULL) + (manifest != NULL) + (signer != NULL) != 1)
+	for (const char *const *sort = sorts; *sort != NULL; sort++) {
+		const char *label = api_string(r, *sort);
+
+		if (label == NULL)
+			continue;
+		n++;
+		a->target = *sort;
+		a->label = label;
+	}
+	if (n != 1)
 		return api_problem(r, 422, "missing_field", "/component",
-		    "name one of component, manifest and signer");
-	if (component != NULL &&
-	    !suit_component_parse(r->arena, component, &a->what.component))
+		    "name one of component, manifest, signer and class");
+	return TAM_OK;
+}
+
+static enum tam_err
+read_label(struct api_request *r, struct asked *a)
+{
+	const char *ignored;
+
+	if (a->label[0] == '\0')
+		return api_problem(r, 422, "invalid_value",
+		    arena_printf(r->arena, "/%s", a->target), "is empty");
+	if (strcmp(a->target, "component") == 0 &&
+	    !suit_component_parse(r->arena, a->label, &a->what.component))
 		return api_problem(r, 422, "invalid_value", "/component",
 		    "not a component id: segments joined by /");
-	if (manifest != NULL &&
-	    !api_digest(r, manifest, &ignored, &a->what.manifest))
+	if (strcmp(a->target, "manifest") == 0 &&
+	    !api_digest(r, a->label, &ignored, &a->what.manifest))
 		return api_problem(r, 422, "invalid_value", "/manifest",
 		    "must be 64 hexadecimal digits");
-	if (signer != NULL)
-		a->what.signer = slice_str(signer);
-	a->target = component != NULL ? "component"
-	    : manifest != NULL        ? "manifest"
-	                              : "signer";
-	a->label = component != NULL ? component
-	    : manifest != NULL       ? manifest
-	                             : signer;
+	if (strcmp(a->target, "signer") == 0)
+		a->what.signer = slice_str(a->label);
+	if (strcmp(a->target, "class") == 0)
+		a->what.class_name = slice_str(a->label);
 	return TAM_OK;
 }
 
@@ -102,11 +119,21 @@ read_rest(struct api_request *r, struct asked *a, int64_t now_us)
 	return TAM_OK;
 }
 
+/* Instead of what is taken; or nothing is. */
 static enum tam_err
-read_replacement(struct api_request *r, struct asked *a)
+read_action(struct api_request *r, struct asked *a)
 {
 	const char *hex = api_string(r, "replacement");
+	json_t *quarantine = json_object_get(r->json, "quarantine");
+	bool whole = a->what.class_name.n > 0;
 
+	a->what.quarantine = whole || json_is_true(quarantine);
+	if (whole && json_is_false(quarantine))
+		return api_problem(r, 422, "invalid_value", "/quarantine",
+		    "devices of a class can only be put in quarantine");
+	if (hex != NULL && a->what.quarantine)
+		return api_problem(r, 422, "invalid_value", "/replacement",
+		    "nothing is sent to a device in quarantine");
 	if (hex != NULL &&
 	    !api_digest(r, hex, &a->replacement, &a->what.replacement))
 		return api_problem(r, 422, "invalid_value", "/replacement",
@@ -166,14 +193,16 @@ find_targets(struct api_request *r, struct asked *a)
 static enum tam_err
 read_asked(struct api_request *r, struct asked *a, int64_t now_us)
 {
-	enum tam_err err = read_names(r, a);
+	enum tam_err err = read_target(r, a);
 
+	if (err == TAM_OK)
+		err = read_label(r, a);
 	if (err == TAM_OK)
 		err = read_range(r, a);
 	if (err == TAM_OK)
 		err = read_rest(r, a, now_us);
 	if (err == TAM_OK)
-		err = read_replacement(r, a);
+		err = read_action(r, a);
 	return err == TAM_OK ? find_targets(r, a) : err;
 }
 
@@ -189,6 +218,12 @@ static const char *
 bytea_or_null(struct api_request *r, struct slice v)
 {
 	return v.n > 0 ? sql_bytea(r->arena, v) : NULL;
+}
+
+static const char *
+bit(bool set)
+{
+	return set ? "1" : "0";
 }
 
 static enum tam_err
@@ -209,8 +244,8 @@ insert(struct api_request *r, const struct asked *a, const char *now,
 		    arena_printf(r->arena, "%lld", (long long)epoch), now,
 		    api_bytea_array(r, a->digests, a->n), a->first, a->last,
 		    api_string(r, "signer"), a->deadline, a->replacement,
-		    json_is_true(json_object_get(r->json, "suspend")) ? "1"
-		                                                      : "0");
+		    bit(json_is_true(json_object_get(r->json, "suspend"))),
+		    api_string(r, "class"), bit(a->what.quarantine));
 	if (err != TAM_OK)
 		return err;
 	*id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
@@ -228,9 +263,9 @@ joined(struct arena *arena, struct slice a, struct slice b)
 	return (struct slice){p, a.n + b.n};
 }
 
-/* How far it would reach, as of what is known; it revokes nothing. */
 static enum tam_err
-radius(struct api_request *r, const struct asked *a, const char *now)
+radius_of_many(struct api_request *r, const struct asked *a, const char *now,
+    const char *label)
 {
 	struct slice *any = arena_new_n(r->arena, a->n, struct slice);
 	struct slice *pairs = arena_new_n(r->arena, a->n, struct slice);
@@ -244,11 +279,32 @@ radius(struct api_request *r, const struct asked *a, const char *now)
 			    joined(r->arena, a->ids[i], a->digests[i]);
 	}
 	return API_ONE(r,
-	    arena_printf(r->arena, SQL_REVOCATION_RADIUS,
-	        a->n == 1 ? "" : "DISTINCT"),
-	    api_bytea_array(r, a->ids, a->n), api_bytea_array(r, any, n_any),
-	    now, or_empty(api_string(r, "label")),
-	    api_bytea_array(r, pairs, n_pairs));
+	    arena_printf(r->arena, SQL_REVOCATION_RADIUS, SQL_RADIUS_HOLDS,
+	        SQL_RADIUS_BRINGS),
+	    now, label, api_bytea_array(r, a->ids, a->n),
+	    api_bytea_array(r, any, n_any), api_bytea_array(r, pairs, n_pairs));
+}
+
+/* How far it would reach, as of what is known; it revokes nothing. */
+static enum tam_err
+radius(struct api_request *r, const struct asked *a, const char *now)
+{
+	const char *label = or_empty(api_string(r, "label"));
+	enum tam_err err = api_exec(r, NULL, SQL_RADIUS_PLAN, 0, NULL);
+
+	if (err != TAM_OK)
+		return err;
+	if (a->what.class_name.n > 0)
+		return API_ONE(r,
+		    arena_printf(r->arena, SQL_REVOCATION_RADIUS,
+		        SQL_RADIUS_IN_CLASS, SQL_RADIUS_BRINGS_CLASS),
+		    now, label, a->label);
+	if (a->n == 1 && a->digests[0].n == 0)
+		return API_ONE(r,
+		    arena_printf(r->arena, SQL_REVOCATION_RADIUS,
+		        SQL_RADIUS_HOLDS_ONE, SQL_RADIUS_BRINGS_ONE),
+		    now, label, sql_bytea(r->arena, a->ids[0]));
+	return radius_of_many(r, a, now, label);
 }
 
 static enum tam_err
@@ -348,18 +404,3 @@ api_revocation_lift(struct api_request *r)
 		    NULL);
 	return err == TAM_OK ? show(r, r->params[0]) : err;
 }
-
-enum tam_err
-api_event_list(struct api_request *r)
-{
-	int64_t after = api_query_int(r, "after", 0, 0, INT64_MAX);
-
-	return api_page(r, SQL_EVENT_LIST,
-	    arena_printf(r->arena, "%lld", (long long)after));
-}
-
-const api_handler api_handlers[API_ROUTE_COUNT] = {
-#define X(id, ...) [API_##id] = api_##id,
-    API_ROUTES(X)
-#undef X
-};

@@ -9,7 +9,8 @@
 /*
  * The decision, in the order its parts outrank each other:
  *
- *	show_revocations   what the device holds that is revoked: unlink it
+ *	show_revocations   what the device holds that is revoked: unlink it, or
+ *	                   keep the device as it is
  *	apply_rules        the rules that match, best first; the first that
  *	                   speaks about something decides it
  *	want / unwant      compare with what the device holds
@@ -162,6 +163,7 @@ show(struct policy_decision *out, int64_t id)
 
 static const char *want(struct deciding *, const struct policy_manifest *);
 
+/* Whether it is to be unlinked. */
 static bool
 show_one(struct deciding *d, const struct policy_component *c)
 {
@@ -174,6 +176,10 @@ show_one(struct deciding *d, const struct policy_component *c)
 		if (!revoked_hits(&set->revoked[i], c->digest))
 			continue;
 		show(d->out, set->revoked[i].id);
+		if (set->revoked[i].quarantine) {
+			d->out->quarantined = true;
+			continue;
+		}
 		/* Before the unlinks: what is replaced is not unlinked. */
 		if (set->revoked[i].replacement != NULL)
 			(void)want(d, set->revoked[i].replacement);
@@ -183,8 +189,24 @@ show_one(struct deciding *d, const struct policy_component *c)
 }
 
 static void
+show_class(struct deciding *d)
+{
+	const struct policy_set *set = d->set;
+	struct slice name = d->subject.class_name;
+
+	for (size_t i = revoked_class_first(set, name);
+	     i < set->n_revoked_classes &&
+	     slice_eq(set->revoked_classes[i].name, name);
+	     i++) {
+		show(d->out, set->revoked_classes[i].id);
+		d->out->quarantined = true;
+	}
+}
+
+static void
 show_revocations(struct deciding *d)
 {
+	show_class(d);
 	for (size_t i = 0; i < d->facts->n_components; i++) {
 		const struct policy_component *c = &d->facts->components[i];
 
@@ -697,6 +719,44 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 	policy_explain(set, facts, arena, out, NULL);
 }
 
+static void
+make_lists(struct policy_decision *out, struct arena *arena)
+{
+	*out = (struct policy_decision){.reason = "up_to_date"};
+	out->manifests = (const struct policy_manifest **)arena_alloc(arena,
+	    WANTED_MAX * sizeof(struct policy_manifest *));
+	out->envelopes =
+	    arena_alloc(arena, WANTED_MAX * sizeof(*out->envelopes));
+	out->unlinks = arena_alloc(arena, WANTED_MAX * sizeof(*out->unlinks));
+	out->shown = arena_alloc(arena, WANTED_MAX * sizeof(*out->shown));
+	out->adds = arena_alloc(arena, WANTED_MAX * sizeof(*out->adds));
+	out->removes = arena_alloc(arena, WANTED_MAX * sizeof(*out->removes));
+}
+
+static const char *
+reason_of(const struct deciding *d)
+{
+	const struct policy_decision *out = d->out;
+
+	if (out->quarantined && !policy_has_work(out))
+		return "quarantined";
+	if (out->n_shown > 0)
+		return policy_has_work(out)
+		    ? "revocation"
+		    : "revoked_but_no_manifest_to_unlink";
+	if (policy_has_work(out))
+		return "policy";
+	if (out->needs_attestation)
+		return "attestation_required";
+	if (d->too_large)
+		return "manifest_too_large_for_device";
+	if (d->insufficient)
+		return "attestation_insufficient";
+	if (d->waits != NULL)
+		return d->waits;
+	return d->downgrades ? "newer_held" : "up_to_date";
+}
+
 void
 policy_explain(const struct policy_set *set, const struct policy_facts *facts,
     struct arena *arena, struct policy_decision *out,
@@ -704,45 +764,24 @@ policy_explain(const struct policy_set *set, const struct policy_facts *facts,
 {
 	struct deciding d = {.set = set,
 	    .facts = facts,
+	    .subject = facts->subject,
 	    .out = out,
 	    .speaker = "revocation",
 	    .trace = trace};
-	struct arena *a = arena;
 
-	d.subject = facts->subject;
 	d.subject.n_components = facts->n_components;
 	d.subject.components = facts->components;
 	d.subject.n_images = set->n_images;
 	d.subject.images = set->images;
-	*out = (struct policy_decision){.reason = "up_to_date"};
-	out->manifests = (const struct policy_manifest **)arena_alloc(a,
-	    WANTED_MAX * sizeof(struct policy_manifest *));
-	out->envelopes = arena_alloc(a, WANTED_MAX * sizeof(*out->envelopes));
-	out->unlinks = arena_alloc(a, WANTED_MAX * sizeof(*out->unlinks));
-	out->shown = arena_alloc(a, WANTED_MAX * sizeof(*out->shown));
-	out->adds = arena_alloc(a, WANTED_MAX * sizeof(*out->adds));
-	out->removes = arena_alloc(a, WANTED_MAX * sizeof(*out->removes));
+	make_lists(out, arena);
 	show_revocations(&d);
-	apply_rules(&d, arena);
-	grant_unneeded(&d);
+	if (!out->quarantined) {
+		apply_rules(&d, arena);
+		grant_unneeded(&d);
+	}
 	settle_removes(out);
 	order_manifests(out);
 	choose_forms(&d);
-	if (out->n_shown > 0)
-		out->reason = out->n_unlinks + out->n_manifests > 0
-		    ? "revocation"
-		    : "revoked_but_no_manifest_to_unlink";
-	else if (policy_has_work(out))
-		out->reason = "policy";
-	else if (out->needs_attestation)
-		out->reason = "attestation_required";
-	else if (d.too_large)
-		out->reason = "manifest_too_large_for_device";
-	else if (d.insufficient)
-		out->reason = "attestation_insufficient";
-	else if (d.waits != NULL)
-		out->reason = d.waits;
-	else if (d.downgrades)
-		out->reason = "newer_held";
+	out->reason = reason_of(&d);
 	out->until_us = out->reason == d.waits ? d.until_us : 0;
 }

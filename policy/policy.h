@@ -66,11 +66,15 @@ bool policy_add_policy(struct policy_builder *, const char *name,
 /*
  * What a revocation is about: a component id (a component's or a manifest's),
  * of which only the sequence numbers of a range where one is given; or a
- * manifest's digest; or all that one signer published.
+ * manifest's digest; or all that one signer published; or a class of devices.
+ * Who holds the target loses it, unless it is put in quarantine, as devices
+ * of a class always are: nothing is taken for this one, and policies and
+ * rollouts say nothing until it is lifted or the target is gone.
  */
 struct policy_revocation {
 	int64_t id;
-	struct slice component, manifest, signer;
+	struct slice component, manifest, signer, class_name;
+	bool quarantine;
 	bool ranged;
 	uint64_t first, last;     /* sequence numbers, both included */
 	struct slice replacement; /* a manifest for who shows it; or empty */
@@ -189,6 +193,7 @@ struct policy_decision {
 	int64_t until_us;      /* when that changes; 0: nobody knows */
 	int64_t good_until_us; /* then it may be another; 0: facts decide */
 	bool verify;           /* ask again after this Update */
+	bool quarantined;      /* a revocation keeps it from getting anything */
 	size_t n_standings;
 	struct policy_standing standings[POLICY_STANDINGS_MAX];
 	bool needs_attestation; /* a policy that matches asks for it */

@@ -20,6 +20,22 @@ revoked_first(const struct policy_set *set, struct slice component)
 	return lo;
 }
 
+size_t
+revoked_class_first(const struct policy_set *set, struct slice name)
+{
+	size_t lo = 0, hi = set->n_revoked_classes;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (slice_cmp(set->revoked_classes[mid].name, name) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
 bool
 revoked_hits(const struct revoked *r, struct slice digest)
 {

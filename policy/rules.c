@@ -52,6 +52,7 @@ policy_set_unref(struct policy_set *set)
 	free(set->manifests);
 	free(set->revoked);
 	free(set->revoked_manifests);
+	free(set->revoked_classes);
 	arena_free(set->arena);
 	free(set);
 }
@@ -185,6 +186,7 @@ policy_add_revocation(struct policy_builder *b,
 	to->component = arena_dup(arena, r->component);
 	to->manifest = arena_dup(arena, r->manifest);
 	to->signer = arena_dup(arena, r->signer);
+	to->class_name = arena_dup(arena, r->class_name);
 	to->replacement = arena_dup(arena, r->replacement);
 }
 
@@ -209,6 +211,14 @@ by_component(const void *a, const void *b)
 }
 
 static int
+by_class(const void *a, const void *b)
+{
+	const struct revoked_class *x = a, *y = b;
+
+	return slice_cmp(x->name, y->name);
+}
+
+static int
 by_slice(const void *a, const void *b)
 {
 	const struct slice *x = a, *y = b;
@@ -222,7 +232,7 @@ by_slice(const void *a, const void *b)
 static bool
 is_plain(const struct policy_revocation *r)
 {
-	return r->manifest.n == 0 && r->signer.n == 0 && !r->ranged;
+	return r->component.n > 0 && !r->ranged;
 }
 
 /* A plain target may be a manifest's id: then it is what that installs. */
@@ -233,6 +243,8 @@ names(const struct policy_revocation *r, const struct policy_manifest *m)
 		return slice_eq(r->manifest, m->digest);
 	if (r->signer.n > 0)
 		return slice_eq(r->signer, m->signer);
+	if (r->class_name.n > 0)
+		return false;
 	if (!r->ranged)
 		return slice_eq(m->id, r->component);
 	return policy_manifest_brings(m, r->component) &&
@@ -288,6 +300,15 @@ revoke_manifest(struct policy_set *set, struct slice digest)
 	set->revoked_manifests[set->n_revoked_manifests++] = digest;
 }
 
+static void
+revoke_class(struct policy_set *set, const struct policy_revocation *r)
+{
+	set->revoked_classes = mem_realloc(set->revoked_classes,
+	    (set->n_revoked_classes + 1) * sizeof(*set->revoked_classes));
+	set->revoked_classes[set->n_revoked_classes++] =
+	    (struct revoked_class){r->class_name, r->id};
+}
+
 /* Of a range or a signer: the manifests there are; one that is uploaded later
  * comes with another epoch. */
 static void
@@ -300,9 +321,11 @@ expand(struct policy_set *set, const struct policy_revocation *r)
 	set->revoked = mem_realloc(set->revoked,
 	    (set->n_revoked + n + 1) * sizeof(*set->revoked));
 	for (size_t i = 0; i < n; i++)
-		set->revoked[set->n_revoked++] =
-		    (struct revoked){targets[i].id, targets[i].digest, r->id,
-		        policy_find_manifest(set, r->replacement)};
+		set->revoked[set->n_revoked++] = (struct revoked){targets[i].id,
+		    targets[i].digest, r->id,
+		    policy_find_manifest(set, r->replacement), r->quarantine};
+	if (r->class_name.n > 0)
+		revoke_class(set, r);
 	if (r->manifest.n > 0)
 		revoke_manifest(set, r->manifest);
 	for (size_t i = 0;
@@ -377,6 +400,9 @@ policy_build(struct policy_builder *b)
 	if (set->n_revoked_manifests > 0)
 		qsort(set->revoked_manifests, set->n_revoked_manifests,
 		    sizeof(struct slice), by_slice);
+	if (set->n_revoked_classes > 0)
+		qsort(set->revoked_classes, set->n_revoked_classes,
+		    sizeof(set->revoked_classes[0]), by_class);
 	b->set = NULL;
 	policy_builder_free(b);
 	return set;

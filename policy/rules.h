@@ -63,25 +63,35 @@ struct revoked {
 	struct slice digest; /* only this image; empty: any */
 	int64_t id;
 	const struct policy_manifest *replacement; /* or NULL */
+	bool quarantine; /* who holds it keeps it, and gets nothing else */
+};
+
+/* A class of devices that get nothing. */
+struct revoked_class {
+	struct slice name;
+	int64_t id;
 };
 
 struct policy_set {
 	atomic_int refs;
 	struct arena *arena; /* of what is below, unless it is sorted */
-	size_t n_manifests, n_rules, n_revoked, n_revoked_manifests;
+	size_t n_manifests, n_rules;
+	size_t n_revoked, n_revoked_manifests, n_revoked_classes;
 	struct policy_manifest *manifests; /* by digest */
 	struct rule *rules; /* best first: by priority, then name */
 	struct rule_index *index;
 	size_t n_images;
-	struct policy_image *images;     /* sorted */
-	struct revoked *revoked;         /* by component */
-	struct slice *revoked_manifests; /* digests, sorted */
+	struct policy_image *images;           /* sorted */
+	struct revoked *revoked;               /* by component */
+	struct slice *revoked_manifests;       /* digests, sorted */
+	struct revoked_class *revoked_classes; /* by name */
 	size_t n_rollouts;
 	struct live_rollout *rollouts[ROLLOUT_LIVE_MAX];
 };
 
-/* The first entry for a component; the others of it follow. */
+/* The first entry for a component, or a class; the others of it follow. */
 size_t revoked_first(const struct policy_set *, struct slice component);
+size_t revoked_class_first(const struct policy_set *, struct slice name);
 /* A device that does not tell the digest is taken to hold the revoked one. */
 bool revoked_hits(const struct revoked *, struct slice digest);
 

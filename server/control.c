@@ -30,6 +30,7 @@
  *	renew       the lease, with the epochs the workers serve
  *	changes     devices an administrator touched: forget them
  *	rollouts    a step of each, if it is time for one
+ *	tally       how far revocations are, summed
  *	chores      cluster-wide, each a transaction under an advisory lock
  *
  * Any failure skips the rest of the turn: without a renewal the lease ends.
@@ -40,6 +41,7 @@ enum {
 	LEASE_EVERY_MS = 1000,
 	CHORES_EVERY_MS = 10000,
 	ROLLOUTS_EVERY_MS = 1000,
+	TALLY_EVERY_MS = 1000,
 	STATEMENT_TIMEOUT_MS = 2000,
 	SERVE_WAIT_MS = 1000,
 	CLOCK_OFF_MAX_US = 1000000
@@ -66,7 +68,7 @@ struct control {
 	uint64_t snapshot_no;
 	int64_t token_key_us; /* the newest key's first minute of minting */
 	int64_t last_change;
-	int64_t leased_us, chores_us, rollouts_us;
+	int64_t leased_us, chores_us, rollouts_us, tally_us;
 	bool spreading; /* a revocation may have devices to look at */
 	bool opened;    /* the workers were told to listen */
 };
@@ -429,6 +431,7 @@ start_changes(struct control *c)
 /* --- chores ------------------------------------------------------------------------------- */
 
 /* One node at a time: who does not get the lock knows that another works.
+ * `param` NULL: the statement has none.
  * *result, if not NULL: the statement's first value; 0 when another works. */
 static enum tam_err
 chore(struct control *c, const char *lock, const char *statement,
@@ -441,7 +444,8 @@ chore(struct control *c, const char *lock, const char *statement,
 		err = SQL_EXEC(c->sql, &rows, SQL_CHORE_LOCK, lock);
 	if (err == TAM_OK) {
 		if (sql_int(rows, 0, 0) == 1)
-			err = SQL_EXEC(c->sql, &done, statement, param);
+			err = sql_exec(c->sql, statement, param != NULL, &param,
+			    &done);
 		sql_result_free(rows);
 	}
 	if (result != NULL)
@@ -483,6 +487,17 @@ rollouts(struct control *c)
 		return TAM_OK;
 	c->rollouts_us = now;
 	return rollouts_step(c->sql, c->snapshot, clock_wall_us());
+}
+
+static enum tam_err
+tally(struct control *c)
+{
+	int64_t now = clock_mono_us();
+
+	if (now - c->tally_us < TALLY_EVERY_MS * INT64_C(1000))
+		return TAM_OK;
+	c->tally_us = now;
+	return chore(c, "4", SQL_TALLY_REVOCATIONS, NULL, NULL);
 }
 
 static enum tam_err
@@ -551,6 +566,8 @@ turn(struct control *c)
 		err = spread(c);
 	if (err == TAM_OK)
 		err = rollouts(c);
+	if (err == TAM_OK)
+		err = tally(c);
 	if (err == TAM_OK)
 		err = chores(c);
 	if (err == TAM_NO_DATABASE || err == TAM_TIMED_OUT ||

@@ -1,5 +1,6 @@
 /*
- * admin_statements.h - every SQL text of the admin API, but for rollouts.
+ * admin_statements.h - every SQL text of the admin API, but for rollouts and
+ * revocations.
  *
  * They run as tam_admin with tam.domain set: row-level security sees to it
  * that no other domain's row is touched, whatever the text says.  Column 0 is
@@ -375,15 +376,12 @@
 
 /* --- devices ------------------------------------------------------------------------ */
 
-#define SQL_TIME(us) "CASE WHEN " us " > 0 THEN to_timestamp(" us " / 1e6) END"
-
 /* Between these: the rows, and the condition of a selector (%s each). */
-#define SQL_DEVICE_LIST                                                   \
-	"SELECT json_build_object('name', d.name, 'class', d.class, "     \
-	"'status', d.status, 'reason', s.reason, 'last_seen', " SQL_TIME( \
-	    "s.seen_us") "), d.name FROM %s WHERE d.name > $1 "           \
-	                 "AND ($3 = '' OR d.class = $3) "                 \
-	                 "AND ($4 = '' OR d.status = $4) AND "
+#define SQL_DEVICE_LIST                                                                                               \
+	"SELECT json_build_object('name', d.name, 'class', d.class, "                                                 \
+	"'status', d.status, 'reason', s.reason, 'last_seen', us_time(s.seen_us)), d.name FROM %s WHERE d.name > $1 " \
+	"AND ($3 = '' OR d.class = $3) "                                                                              \
+	"AND ($4 = '' OR d.status = $4) AND "
 
 #define SQL_DEVICE_LIST_END " ORDER BY d.name LIMIT $2::int"
 
@@ -399,11 +397,10 @@
 	"'never_seen', (SELECT count(*) FROM m WHERE seen_us = 0), "                          \
 	"'not_seen_for_7d', (SELECT count(*) FROM m WHERE seen_us > 0 AND "                   \
 	" seen_us < $1::int8 - 604800000000), "                                               \
-	"'oldest_contact', (SELECT " SQL_TIME(                                                \
-	    "min(seen_us)") " FROM m "                                                        \
-	                    " WHERE seen_us > 0), "                                           \
-	                    "'sample', (SELECT coalesce(json_agg(name), '[]') FROM "          \
-	                    " (SELECT name FROM m ORDER BY name LIMIT $2::int) x))"
+	"'oldest_contact', (SELECT us_time(min(seen_us)) FROM m "                             \
+	" WHERE seen_us > 0), "                                                               \
+	"'sample', (SELECT coalesce(json_agg(name), '[]') FROM "                              \
+	" (SELECT name FROM m ORDER BY name LIMIT $2::int) x))"
 
 /* Parts of the fleet in the order of device ids, for a dry run: two lists of
  * columns, if anybody asks for them, the rows and the condition. */
@@ -412,11 +409,11 @@
 	"a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, a.tier, a.at_us"
 #define SQL_DRY_NO_APPRAISAL "NULL, NULL, NULL, NULL, NULL, 0, 0"
 
-#define SQL_DRY_DEVICES                                                      \
-	"SELECT d.device_id, d.name, d.class, d.status, %s, s.seen_us, "     \
-	"coalesce(d.update_bytes, (SELECT p.update_bytes FROM wire_profile " \
-	" p WHERE p.is_default), 1048576), "                                 \
-	"a.result, %s, d.bucket FROM %s WHERE d.device_id > $1::int8 AND "   \
+#define SQL_DRY_DEVICES                                                                      \
+	"SELECT d.device_id, d.name, d.class, d.status, %s, s.seen_us, "                     \
+	"coalesce(d.update_bytes, (SELECT p.update_bytes FROM wire_profile "                 \
+	" p WHERE p.is_default), 1048576), "                                                 \
+	"a.result, %s, d.bucket, s.inventory_hash FROM %s WHERE d.device_id > $1::int8 AND " \
 	"d.status = 'active' AND %s ORDER BY d.device_id LIMIT $2::int"
 
 #define SQL_DRY_LABELS                                    \
@@ -425,8 +422,8 @@
 
 #define SQL_DRY_COMPONENTS                                        \
 	"SELECT device_id, component, coalesce(digest, '') FROM " \
-	"device_component WHERE device_id BETWEEN $1::int8 AND "  \
-	"$2::int8 ORDER BY 1, 2"
+	"device_component WHERE device_id = ANY ($1::int8[]) "    \
+	"ORDER BY 1, 2"
 
 /* policy.h, PART_* */
 #define SQL_PART_STATE(d)                                             \
@@ -452,28 +449,25 @@
 	"SELECT device_change_many($1::int, $2::bigint[], $3, $4, " \
 	"$5::int, $6::jsonb)"
 
-#define SQL_DEVICE_GET                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
-	"SELECT json_build_object('name', d.name, 'class', d.class, "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                  \
-	"'status', d.status, 'update_bytes', d.update_bytes, 'enrolled_at', d.enrolled_at, 'labels', "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
-	"(SELECT coalesce(json_object_agg(key, value), '{}') FROM "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    \
-	" device_label l WHERE l.domain_id = d.domain_id AND "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                         \
-	" l.device_id = d.device_id), 'keys', (SELECT json_agg( "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                      \
-	" json_build_object('thumbprint', encode(thumbprint, 'hex'), 'curve', "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        \
-	" curve)) FROM device_key k WHERE k.domain_id = d.domain_id AND "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                              \
-	" k.device_id = d.device_id), 'last_seen', " SQL_TIME(                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                         \
-	    "s.seen_us") ", "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                          \
-	                 "'decision', json_build_object('reason', s.reason, 'at', " SQL_TIME(                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                          \
-	                     "s.decided_us") "), 'numbering', CASE s.numbering "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                       \
-	                                     "WHEN 0 THEN 'legacy' WHEN 1 THEN 'final' END, 'stamp', "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
-	                                     "json_build_object('epoch', s.stamp_epoch, 'us', s.stamp_us), "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                           \
-	                                     "'pending_keys', (SELECT coalesce(json_agg(encode(thumbprint, 'hex')), '[]') FROM device_rekey r WHERE r.domain_id = d.domain_id AND r.device_id = d.device_id), 'attestation', (SELECT json_build_object('result', result, 'reason', reason, 'verifier', verifier, 'tier', tier, 'ueid', encode(ueid, 'hex'), 'oemid', encode(oemid, 'hex'), 'hwmodel', encode(hwmodel, 'hex'), 'hwversion', hwversion, 'at', to_timestamp(at_us / 1e6)) FROM device_attestation a WHERE a.domain_id = d.domain_id AND a.device_id = d.device_id), 'update', (SELECT json_build_object('id', update_id::text, 'state', " \
-	                                     " state, 'attempt', attempt, 'reason', reason, 'success', success, "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                      \
-	                                     " 'err_code', err_code, 'detail', err_detail, 'offered_at', " SQL_TIME(                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                   \
-	                                         "offered_us") ") FROM outstanding_update o WHERE "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    \
-	                                                       " o.domain_id = d.domain_id AND o.device_id = d.device_id "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                             \
-	                                                       " ORDER BY committed_us DESC LIMIT 1)), d.device_id "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                   \
-	                                                       "FROM device d JOIN device_seen s USING (domain_id, device_id) "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        \
-	                                                       "WHERE d.name = $1"
+#define SQL_DEVICE_GET                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                            \
+	"SELECT json_build_object('name', d.name, 'class', d.class, "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                             \
+	"'status', d.status, 'update_bytes', d.update_bytes, 'enrolled_at', d.enrolled_at, 'labels', "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                            \
+	"(SELECT coalesce(json_object_agg(key, value), '{}') FROM "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               \
+	" device_label l WHERE l.domain_id = d.domain_id AND "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    \
+	" l.device_id = d.device_id), 'keys', (SELECT json_agg( "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
+	" json_build_object('thumbprint', encode(thumbprint, 'hex'), 'curve', "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                   \
+	" curve)) FROM device_key k WHERE k.domain_id = d.domain_id AND "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                         \
+	" k.device_id = d.device_id), 'last_seen', us_time(s.seen_us), "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                          \
+	"'decision', json_build_object('reason', s.reason, 'at', us_time(s.decided_us)), 'numbering', CASE s.numbering "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                          \
+	"WHEN 0 THEN 'legacy' WHEN 1 THEN 'final' END, 'stamp', "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                 \
+	"json_build_object('epoch', s.stamp_epoch, 'us', s.stamp_us), "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                           \
+	"'pending_keys', (SELECT coalesce(json_agg(encode(thumbprint, 'hex')), '[]') FROM device_rekey r WHERE r.domain_id = d.domain_id AND r.device_id = d.device_id), 'attestation', (SELECT json_build_object('result', result, 'reason', reason, 'verifier', verifier, 'tier', tier, 'ueid', encode(ueid, 'hex'), 'oemid', encode(oemid, 'hex'), 'hwmodel', encode(hwmodel, 'hex'), 'hwversion', hwversion, 'at', to_timestamp(at_us / 1e6)) FROM device_attestation a WHERE a.domain_id = d.domain_id AND a.device_id = d.device_id), 'update', (SELECT json_build_object('id', update_id::text, 'state', " \
+	" state, 'attempt', attempt, 'reason', reason, 'success', success, "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                      \
+	" 'err_code', err_code, 'detail', err_detail, 'offered_at', us_time(offered_us)) FROM outstanding_update o WHERE "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                        \
+	" o.domain_id = d.domain_id AND o.device_id = d.device_id "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               \
+	" ORDER BY committed_us DESC LIMIT 1)), d.device_id "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                     \
+	"FROM device d JOIN device_seen s USING (domain_id, device_id) "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                          \
+	"WHERE d.name = $1"
 
 #define SQL_EXPLAIN_DEVICE                                                     \
 	"SELECT d.device_id, d.name, d.status, d.class, "                      \
@@ -512,10 +506,9 @@
 
 #define SQL_EPOCH "SELECT epoch FROM domain WHERE domain_id = $1::int"
 
-#define SQL_DEVICE_COMPONENTS                                         \
-	"SELECT component, encode(digest, 'hex'), source, " SQL_TIME( \
-	    "since_us") " FROM device_component "                     \
-	                "WHERE device_id = $1::bigint ORDER BY component"
+#define SQL_DEVICE_COMPONENTS                                                                       \
+	"SELECT component, encode(digest, 'hex'), source, us_time(since_us) FROM device_component " \
+	"WHERE device_id = $1::bigint ORDER BY component"
 
 #define SQL_DEVICE_IMPORT \
 	"SELECT n, status, detail FROM device_import($1::int, $2::jsonb)"
@@ -525,14 +518,13 @@
 	"status, 'update_bytes', update_bytes)::text FROM device "       \
 	"WHERE name = $1 FOR UPDATE"
 
-#define SQL_DEVICE_EVENTS                                                               \
-	"SELECT json_build_object('id', event_id, 'at', " SQL_TIME(                     \
-	    "at_us") ", 'kind', kind, 'update_id', update_id::text, "                   \
-	             "'detail', detail), event_id FROM device_event WHERE device_id = " \
-	             "(SELECT device_id FROM device WHERE name = $1) "                  \
-	             "AND event_id > $2::bigint AND txid < "                            \
-	             "pg_snapshot_xmin(pg_current_snapshot()) "                         \
-	             "ORDER BY event_id LIMIT $3::int"
+#define SQL_DEVICE_EVENTS                                                                                             \
+	"SELECT json_build_object('id', event_id, 'at', us_time(at_us), 'kind', kind, 'update_id', update_id::text, " \
+	"'detail', detail), event_id FROM device_event WHERE device_id = "                                            \
+	"(SELECT device_id FROM device WHERE name = $1) "                                                             \
+	"AND event_id > $2::bigint AND txid < "                                                                       \
+	"pg_snapshot_xmin(pg_current_snapshot()) "                                                                    \
+	"ORDER BY event_id LIMIT $3::int"
 
 #define SQL_FLEET                                                               \
 	"SELECT json_build_object('devices', count(*), 'by_status', "           \
@@ -542,114 +534,6 @@
 	" reason, count(*) AS n FROM device_seen GROUP BY reason) x), "         \
 	"'seen', (SELECT count(*) FROM device_seen WHERE seen_us > 0)) "        \
 	"FROM device"
-
-/* --- revocations ----------------------------------------------------------------------- */
-
-#define SQL_REVOCATION_LIST                                                                        \
-	"SELECT json_build_object('id', revocation_id, 'suspended', suspended, 'target', target, " \
-	"'label', label, 'reason', reason, 'advisory', advisory, 'author', "                       \
-	"author, 'epoch', epoch, 'created_at', " SQL_TIME(                                         \
-	    "created_us") ", "                                                                     \
-	                  "'in_force_at', " SQL_TIME("in_force_us") ", 'lifted_at', " SQL_TIME(    \
-	                      "lifted_us") "), revocation_id FROM revocation "                     \
-	                                   "WHERE revocation_id > $1::bigint ORDER BY revocation_id LIMIT $2::int"
-
-/* Who is affected is found out by the nodes, afterwards. */
-#define SQL_REVOCATION_ADD                                                                 \
-	"INSERT INTO revocation (domain_id, target, component, digest, "                   \
-	"components, label, reason, advisory, author, epoch, created_us, "                 \
-	"digests, first_sequence, last_sequence, signer, deadline_us, "                    \
-	"spread_done, replacement, suspended) VALUES ($1::int, $2, $3::bytea, $4::bytea, " \
-	"$5::bytea[], $6, $7, $8, $9, $10, $11, $12::bytea[], $13::int8, "                 \
-	"$14::int8, $15, $16::int8, false, $17::bytea, $18::int <> 0) "                    \
-	"RETURNING revocation_id"
-
-/* The blast radius: who holds a target by the last inventory, who has an
- * Update under way that brings one, and how old that knowledge is.  $1 are all
- * components, $2 those of which any image is meant, $5 the others with the
- * image behind the id; $4 is a label to count by, or ''.  %s: DISTINCT, unless
- * there is one component. */
-#define SQL_REVOCATION_RADIUS                                                                     \
-	"WITH h AS MATERIALIZED (SELECT %s c.device_id FROM device_component c "                  \
-	" WHERE c.component = ANY ($1::bytea[]) AND (c.component = ANY ($2::bytea[]) "            \
-	" OR c.digest IS NULL OR c.component || c.digest = ANY ($5::bytea[]))), "                 \
-	"u AS MATERIALIZED (SELECT DISTINCT o.device_id FROM "                                    \
-	" outstanding_update o WHERE o.state = 'committed' AND "                                  \
-	" o.adds && $1::bytea[]), "                                                               \
-	"k AS MATERIALIZED (SELECT d.class, count(*) AS n, "                                      \
-	" count(*) FILTER (WHERE s.seen_us = 0) AS never, "                                       \
-	" count(*) FILTER (WHERE s.seen_us > 0 AND s.seen_us < "                                  \
-	"  $3::int8 - 604800000000) AS old, "                                                     \
-	" min(nullif(s.seen_us, 0)) AS oldest FROM h "                                            \
-	" JOIN device d USING (device_id) "                                                       \
-	" JOIN device_seen s USING (domain_id, device_id) GROUP BY d.class), "                    \
-	"l AS (SELECT v.value, count(*) AS n FROM h JOIN device_label v "                         \
-	" ON v.device_id = h.device_id AND v.key = $4 WHERE $4 <> '' "                            \
-	" GROUP BY v.value ORDER BY n DESC LIMIT 100) "                                           \
-	"SELECT json_build_object("                                                               \
-	"'affected', (SELECT coalesce(sum(n), 0) FROM k), "                                       \
-	"'update_under_way', (SELECT count(*) FROM u), "                                          \
-	"'by_class', (SELECT coalesce(json_object_agg(class, n ORDER BY n DESC), '{}') FROM k), " \
-	"'by_label', (SELECT coalesce(json_object_agg(value, n ORDER BY n DESC), '{}') FROM l), " \
-	"'never_seen', (SELECT coalesce(sum(never), 0) FROM k), "                                 \
-	"'not_seen_for_7d', (SELECT coalesce(sum(old), 0) FROM k), "                              \
-	"'oldest_contact', (SELECT " SQL_TIME(                                                    \
-	    "min(oldest)") " FROM k), "                                                           \
-	                   "'active_devices', (SELECT count(*) FROM device WHERE status = "       \
-	                   " 'active'))"
-
-/* How far it is; $2 is now.  What is verified was shown gone by an answer to
- * a question newer than all that was done to the device; attested, if it
- * proved itself then. */
-#define SQL_REVOCATION_GET                                                                                                                            \
-	"SELECT json_build_object('id', r.revocation_id, 'suspended', r.suspended, 'replacement', encode(r.replacement, 'hex'), 'target', r.target, " \
-	"'label', r.label, 'first_sequence', r.first_sequence, "                                                                                      \
-	"'last_sequence', r.last_sequence, 'reason', r.reason, 'advisory', "                                                                          \
-	"r.advisory, 'author', r.author, 'epoch', r.epoch, 'created_at', " SQL_TIME("r.created_us") ", 'in_force_at', " SQL_TIME(                     \
-	    "r.in_force_us") ", 'in_force_ms', "                                                                                                      \
-	                     "(r.in_force_us - r.created_us) / 1000, 'lifted_at', " SQL_TIME("r.lifted_us") ", 'deadline', " SQL_TIME(                \
-	                         "r.deadline_us") ", "                                                                                                \
-	                                          "'counting', NOT r.spread_done, 'affected', count(d.device_id), "                                   \
-	                                          "'offered', count(d.offered_us), 'acknowledged', "                                                  \
-	                                          "count(d.acknowledged_us), 'verified', count(d.verified_us), "                                      \
-	                                          "'attested', count(*) FILTER (WHERE d.verified_us IS NOT NULL AND "                                 \
-	                                          " d.attested), 'reported', count(*) FILTER (WHERE d.verified_us IS "                                \
-	                                          " NOT NULL AND NOT d.attested), 'overdue', count(*) FILTER (WHERE "                                 \
-	                                          " d.device_id IS NOT NULL AND d.verified_us IS NULL AND "                                           \
-	                                          " r.deadline_us < $2::int8), "                                                                      \
-	                                          "'unconfirmed', (SELECT count(*) FROM device_seen s JOIN device v "                                 \
-	                                          " USING (domain_id, device_id) WHERE v.status = 'active' AND "                                      \
-	                                          " s.stamp_epoch < r.epoch AND NOT EXISTS (SELECT FROM "                                             \
-	                                          " revocation_device x WHERE x.domain_id = s.domain_id AND "                                         \
-	                                          " x.revocation_id = r.revocation_id AND x.device_id = s.device_id)), "                              \
-	                                          "'ttr_ms', json_build_object(" SQL_TTR(                                                             \
-	                                              "p50",                                                                                          \
-	                                              "0.5") ", " SQL_TTR("p90",                                                                      \
-	                                              "0.9") ", " SQL_TTR("p99",                                                                      \
-	                                              "0.99") ", 'max', max(d.verified_us - r.created_us) / 1000)) "                                  \
-	                                                      "FROM revocation r LEFT JOIN revocation_device d "                                      \
-	                                                      "USING (domain_id, revocation_id) WHERE r.revocation_id = $1::bigint "                  \
-	                                                      "GROUP BY r.domain_id, r.revocation_id"
-
-#define SQL_TTR(name, part)                                   \
-	"'" name "', percentile_disc(" part ") WITHIN GROUP " \
-	"(ORDER BY d.verified_us - r.created_us) / 1000"
-
-/* Devices of a revocation that are not verified, with their last contact. */
-#define SQL_REVOCATION_OPEN                                                                  \
-	"SELECT json_build_object('device', d.name, 'class', d.class, "                      \
-	"'status', d.status, 'state', CASE WHEN r.acknowledged_us IS NOT "                   \
-	"NULL THEN 'acknowledged' WHEN r.offered_us IS NOT NULL THEN "                       \
-	"'offered' ELSE 'affected' END, 'last_seen', " SQL_TIME(                             \
-	    "s.seen_us") "), d.name FROM revocation_device r "                               \
-	                 "JOIN device d USING (domain_id, device_id) "                       \
-	                 "JOIN device_seen s USING (domain_id, device_id) "                  \
-	                 "WHERE r.revocation_id = $1::bigint AND r.verified_us IS NULL AND " \
-	                 "d.name > $2 ORDER BY d.name LIMIT $3::int"
-
-#define SQL_REVOCATION_LIFT                             \
-	"UPDATE revocation SET lifted_us = $2::bigint " \
-	"WHERE revocation_id = $1::bigint AND lifted_us IS NULL"
 
 /* --- proposals ------------------------------------------------------------------------ */
 
@@ -671,8 +555,7 @@
 	"clock_timestamp()) * 1e6)::int8 THEN 'expired' ELSE state END, "      \
 	"'reason', reason, 'decider', decider, 'request', CASE WHEN "          \
 	"substr(body, 1, 1) = '{' THEN convert_from(body, 'UTF8')::json END, " \
-	"'created_at', " SQL_TIME("created_us") ", 'expires_at', " SQL_TIME(   \
-	    "expires_us") ", 'decided_at', " SQL_TIME("decided_us") ")"
+	"'created_at', us_time(created_us), 'expires_at', us_time(expires_us), 'decided_at', us_time(decided_us))"
 
 #define SQL_PROPOSAL_LIST                                                \
 	"SELECT " SQL_PROPOSAL_JSON ", proposal_id FROM proposal WHERE " \

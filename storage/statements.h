@@ -198,7 +198,7 @@
 
 #define SQL_REVOCATIONS                                               \
 	"SELECT revocation_id, component, digest, first_sequence, "   \
-	"last_sequence, signer, replacement "                         \
+	"last_sequence, signer, replacement, class, quarantine::int " \
 	"FROM revocation WHERE domain_id = $1 AND lifted_us IS NULL " \
 	"ORDER BY revocation_id"
 
@@ -233,6 +233,8 @@
 #define SQL_CHORE_LOCK        "SELECT pg_try_advisory_xact_lock(20000 + $1::int)::int"
 
 #define SQL_SPREAD_REVOCATION "SELECT revocation_spread_step($1::int8)::int"
+
+#define SQL_TALLY_REVOCATIONS "SELECT revocation_tally_add()"
 
 #define SQL_EXPIRE_UPDATES                                                 \
 	"UPDATE outstanding_update SET state = 'expired', closed_us = $1 " \

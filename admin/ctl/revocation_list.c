@@ -20,7 +20,8 @@
  *	{1: domain, 2: epoch, 3: seconds since 1970, 4: seconds when the next
  *	 one will be there, 5: [{1: id, 2: target, 3: label, 4: component id,
  *	 5: manifest digest, 6: first sequence, 7: last, 8: reason,
- *	 9: advisory, 10: suspended, 11: since, seconds}, ...]}
+ *	 9: advisory, 10: suspended, 11: since, seconds, 12: its devices are
+ *	 in quarantine}, ...]}
  *
  * with map keys in order; 4 to 7 of an entry only where they belong.
  */
@@ -59,7 +60,8 @@ enum column {
 	V_REASON,
 	V_ADVISORY,
 	V_SUSPENDED,
-	V_SINCE
+	V_SINCE,
+	V_QUARANTINE
 };
 
 static bool
@@ -72,12 +74,12 @@ static void
 write_entry(const struct sql_result *rows, size_t r, struct arena *arena,
     struct buf *b)
 {
-	size_t n = 7;
+	size_t n = 8;
 
 	for (int c = V_COMPONENT; c <= V_LAST; c++)
 		n += is_there(rows, r, (enum column)c);
 	cbor_out_map(b, n);
-	for (int c = V_ID; c <= V_SINCE; c++) {
+	for (int c = V_ID; c <= V_QUARANTINE; c++) {
 		if (!is_there(rows, r, (enum column)c))
 			continue;
 		cbor_out_uint(b, (uint64_t)c + 1);
@@ -93,6 +95,7 @@ write_entry(const struct sql_result *rows, size_t r, struct arena *arena,
 			cbor_out_text(b, slice_str(sql_text(rows, r, c)));
 			break;
 		case V_SUSPENDED:
+		case V_QUARANTINE:
 			cbor_out_bool(b, sql_int(rows, r, c) != 0);
 			break;
 		case V_ID:

@@ -14,16 +14,16 @@ make_world >/dev/null 2>&1
 start_node 1
 draft_policy
 cd "$work"
-echo "loading $devices devices, three components each"
+echo "loading $devices devices, three components each, in fifty different inventories"
 sql "SET max_parallel_workers_per_gather = 0;
      INSERT INTO device (domain_id, name, class) SELECT 1, 'd' || lpad(i::text, 7, '0'), 'c' || i % 7 FROM generate_series(1, $devices) i;
      INSERT INTO device_seen (domain_id, device_id, seen_us, inventory_hash)
-	SELECT 1, device_id, (extract(epoch FROM clock_timestamp()) * 1e6)::int8 - device_id % 100 * 3600000000, '\\x00' FROM device;
+	SELECT 1, device_id, (extract(epoch FROM clock_timestamp()) * 1e6)::int8 - device_id % 100 * 3600000000, sha256((device_id % 50)::text::bytea) FROM device;
      INSERT INTO device_label SELECT 1, 'region', (ARRAY['eu', 'us', 'ap'])[1 + device_id % 3], device_id FROM device;
-     INSERT INTO device_component SELECT 1, d.device_id, component_cbor('vendor/' || k), sha256(('v' || k)::bytea), 'reported', 1
+     INSERT INTO device_component SELECT 1, d.device_id, component_cbor('vendor/' || k), sha256(('v' || k || CASE k WHEN 3 THEN '-' || d.device_id % 50 ELSE '' END)::bytea), 'reported', 1
 	FROM device d, generate_series(1, 3) k" >/dev/null
 sql "ALTER DATABASE tam SET max_parallel_workers_per_gather = 0; ANALYZE" >/dev/null
-make_component vendor/2 1 v2 >/dev/null
+two=$(make_component vendor/2 1 v2)
 new=$(make_component vendor/9 2 v9)
 echo "{\"components\": [{\"manifest\": \"$new\"}]}" >all.json
 echo "{\"selector\": \"class == \\\"c3\\\"\", \"components\": [{\"manifest\": \"$new\"}]}" >class.json
@@ -61,6 +61,8 @@ timed 'count who holds a component (all)' device count 'selector=component("vend
 timed 'dry run of a policy for all' policy dry-run new all.json
 timed 'dry run of a policy for one class' policy dry-run new class.json
 timed 'blast radius of a component all hold' revocation create component=vendor/2 reason=x dry_run=true
+timed 'blast radius of one image of it' revocation create "manifest=$two" reason=x dry_run=true
+timed 'blast radius of a class' revocation create class=c3 reason=x dry_run=true
 begin=$(date +%s%N)
 "$tamctl" -o json revocation create component=vendor/2 reason=test >answer.json
 echo "revoked after $((($(date +%s%N) - begin) / 1000000)) ms"

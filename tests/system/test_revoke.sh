@@ -70,6 +70,16 @@ grep -q '"affected":20005,' status.json || die "affected: $(cat status.json)"
 in_force() { status && ! grep -q '"in_force_at":null' status.json; }
 try_for 30 in_force || die "not in force: $(cat status.json)"
 
+# The funnel is counted as it moves: what is counted is what there is.
+sums_up() {
+	[ "$(sql "SELECT count(*) FROM (
+		(SELECT revocation_id, mask, n FROM revocation_count WHERE n <> 0 EXCEPT
+		 SELECT revocation_id, revocation_mask(r), count(*) FROM revocation_device r GROUP BY 1, 2) UNION ALL
+		(SELECT revocation_id, revocation_mask(r), count(*) FROM revocation_device r GROUP BY 1, 2 EXCEPT
+		 SELECT revocation_id, mask, n FROM revocation_count)) x")" = 0 ] || die "counted: $(sql 'SELECT * FROM revocation_count')"
+}
+sums_up
+
 # A device that answers proves it; the others stay open.
 sql "DELETE FROM node_lease WHERE node_id = 'node1'" >/dev/null # it has expired
 settle
@@ -161,6 +171,56 @@ wait $fleet_pid || die "the fleet: $(tail -n 3 fleet.out)"
 put_policy base "$five"
 sql "UPDATE outstanding_update SET state = 'superseded' WHERE state <> 'superseded'" >/dev/null # no pause behind what came before
 
+# Quarantine: who holds it keeps it, and gets nothing else until it is lifted.
+new=$(make_component vendor/new 1 new)
+for bad in "replacement=$new quarantine=true component=vendor/app" 'class=cam quarantine=false' 'class=' 'class=cam component=vendor/app' "class=cam replacement=$new" 'class=cam last_sequence=7'; do
+	# shellcheck disable=SC2086  # fields
+	if "$tamctl" revocation create $bad reason=x dry_run=true 2>bad.err; then die "$bad was taken"; fi
+	grep -q ' 422 .* at /' bad.err || die "$bad: $(cat bad.err)"
+done
+fleet_exec --agents 4 --keys p256 --rounds 0 --interval 0.3 --expect vendor/app --expect vendor/new >fleet.out 2>&1 &
+fleet_pid=$!
+try_for 60 holders "$five" || die "nobody holds it"
+id=$("$tamctl" -o json revocation create component=vendor/app quarantine=true reason=look | json_number id)
+settle
+put_policy base "$five" "$new"
+quarantined() { [ "$(sql "SELECT count(*) FROM device_seen WHERE reason = 'quarantined'")" = 4 ]; }
+try_for 30 quarantined || die "reasons: $(sql 'SELECT reason, count(*) FROM device_seen GROUP BY 1')"
+sleep 1
+holders "$five" || die "it was taken"
+[ "$(sql "SELECT count(*) FROM device_component WHERE component = component_cbor('vendor/new')")" = 0 ] || die "in quarantine, and something was sent"
+status
+grep -q '"affected":4,"offered":0,"acknowledged":0,"verified":0,' status.json || die "quarantine: $(cat status.json)"
+"$tamctl" -o json device explain agent-000000 | tr -d ' \n' | grep -q '"reason":"quarantined"' || die "explain: $("$tamctl" -o json device explain agent-000000)"
+"$tamctl" revocation lift "$id" reason=looked >/dev/null
+try_for 30 holders "$new" || die "lifted, and still nothing is sent"
+kill -TERM $fleet_pid
+wait $fleet_pid || die "the fleet: $(tail -n 3 fleet.out)"
+
+# A class of devices gets nothing any more, those that come later neither; who
+# is of another class is free.
+radius class=cam
+says '"affected":4,'
+id=$("$tamctl" -o json revocation create class=cam reason=broken | json_number id)
+settle
+newer=$(make_component vendor/newer 1 newer)
+put_policy base "$five" "$new" "$newer"
+enrol 5 --keys p256
+fleet --agents 5 --keys p256 --rounds 2 --absent vendor/newer >fleet.out 2>&1 || die "a revoked class: $(cat fleet.out)"
+try_for 30 counted || die "never counted"
+status
+grep -q '"target":"class","label":"cam"' status.json || die "class: $(cat status.json)"
+grep -q '"affected":5,"offered":0,"acknowledged":0,"verified":0,' status.json || die "class: $(cat status.json)"
+"$tamctl" device set agent-000004 class=other reason=mended >/dev/null
+settle
+fleet --agents 5 --keys p256 >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"
+status
+grep -q '"affected":5,"offered":0,"acknowledged":0,"verified":1,' status.json || die "class left: $(cat status.json)"
+"$tamctl" revocation lift "$id" reason=mended >/dev/null
+"$tamctl" device set agent-000004 status=decommissioned reason=over >/dev/null
+settle
+sums_up
+
 # All that one signer published.
 "$tamctl" suit keygen --curve p256 --key stolen.pem --public stolen.pub
 "$tamctl" trust-anchor put stolen public_key=@stolen.pub >/dev/null
@@ -182,6 +242,7 @@ if "$tamctl" manifest upload evil.suit 2>bad.err; then die "a stolen key's manif
 grep -q suit_revoked bad.err || die "stolen: $(cat bad.err)"
 "$tamctl" revocation wait "$id" deadline=20 2>wait.err || die "wait: $(cat wait.err)"
 gone || die "signer: $(cat status.json)"
+sums_up
 
 # What is revoked, signed, for others: what was lifted is not in it.
 export TAMCTL_DATABASE=$db
@@ -190,8 +251,8 @@ export TAMCTL_DATABASE=$db
 for key in list.pem keys/signer.pem; do
 	"$tamctl" revocation-list publish --key $key --out list.cbor || die "publish with $key"
 	"$tamctl" revocation-list show --key ${key%.pem}.pub list.cbor | tr -d ' \n' >list.txt || die "show"
-	grep -q '^{1:"default",2:[0-9]*,3:[0-9]*,4:[0-9]*,5:\[{1:[0-9]*,2:"signer",3:"stolen",8:"stolen",9:"",10:false,11:[0-9]*},' list.txt || die "list: $(cat list.txt)"
-	grep -q '2:"range",3:"vendor/gone",4:.*,6:3,7:4,8:"why",9:"https://example.com/1",10:true,11:[0-9]*}\]}$' list.txt || die "list: $(cat list.txt)"
+	grep -q '^{1:"default",2:[0-9]*,3:[0-9]*,4:[0-9]*,5:\[{1:[0-9]*,2:"signer",3:"stolen",8:"stolen",9:"",10:false,11:[0-9]*,12:false},' list.txt || die "list: $(cat list.txt)"
+	grep -q '2:"range",3:"vendor/gone",4:.*,6:3,7:4,8:"why",9:"https://example.com/1",10:true,11:[0-9]*,12:false}\]}$' list.txt || die "list: $(cat list.txt)"
 	if grep -q vendor/app list.txt; then die "what was lifted is listed"; fi
 done
 if "$tamctl" revocation-list show --key list.pub list.cbor >/dev/null 2>&1; then die "signed by another key"; fi

@@ -379,6 +379,53 @@ add_dependent(const char *id, int n, int on)
 	policy_add_manifest(builder, &m);
 }
 
+START_TEST(who_is_in_quarantine_keeps_it_and_gets_nothing_else)
+{
+	struct policy_revocation held = {.id = 7,
+	    .manifest = SLICE_OF(digests[1]),
+	    .quarantine = true};
+	struct policy_revocation cams = {.id = 8,
+	    .class_name = SLICE_LIT("cam")};
+	struct policy_revocation b = {.id = 9, .component = SLICE_LIT("b")};
+	struct policy_set *set;
+	struct policy_decision d;
+
+	add_manifest("a", 1, 10);
+	add_manifest("b", 2, 10);
+	add_policy("p", wants("", 0, 2));
+	policy_add_revocation(builder, &held);
+	set = build();
+	d = decide(set, "cam", "a", 1);
+	ck_assert(!policy_has_work(&d));
+	ck_assert_str_eq(d.reason, "quarantined");
+	ck_assert_uint_eq(d.n_shown, 1);
+	d = decide(set, "cam", "c", 3);
+	ck_assert_uint_eq(d.n_manifests, 1);
+	ck_assert_uint_eq(d.n_shown, 0);
+	policy_set_unref(set);
+	/* A class, whatever they hold; what else is revoked is still taken. */
+	builder = policy_builder_new();
+	add_manifest("a", 1, 10);
+	add_manifest("b", 2, 10);
+	add_policy("p", wants("", 0, 1));
+	policy_add_revocation(builder, &b);
+	policy_add_revocation(builder, &cams);
+	set = build();
+	d = decide(set, "cam", "c", 3);
+	ck_assert(!policy_has_work(&d));
+	ck_assert_str_eq(d.reason, "quarantined");
+	ck_assert_uint_eq(d.n_shown, 1);
+	d = decide(set, "cam", "b", 2);
+	ck_assert_uint_eq(d.n_unlinks, 1);
+	ck_assert_uint_eq(d.n_manifests, 0);
+	ck_assert_uint_eq(d.n_shown, 2);
+	ck_assert_str_eq(d.reason, "revocation");
+	d = decide(set, "door", "c", 3);
+	ck_assert_uint_eq(d.n_manifests, 1);
+	policy_set_unref(set);
+}
+END_TEST
+
 START_TEST(what_is_revoked_can_be_replaced)
 {
 	struct policy_revocation bad = {.id = 7,
@@ -716,6 +763,7 @@ main(void)
 	tcase_add_test(tc, the_rule_of_higher_priority_speaks_first);
 	tcase_add_test(tc, a_revocation_outranks_every_rule);
 	tcase_add_test(tc, a_revoked_manifest_is_replaced_by_another_of_its_id);
+	tcase_add_test(tc, who_is_in_quarantine_keeps_it_and_gets_nothing_else);
 	tcase_add_test(tc, what_is_revoked_can_be_replaced);
 	tcase_add_test(tc, what_others_depend_on_is_sent_first);
 	tcase_add_test(tc, a_revocation_reaches_what_depends_on_its_target);
