@@ -15,14 +15,15 @@
  * (devices, labels, keys, parts) that are walked side by side, and what they
  * hold:
  *
- *	next_part   reads the lists of the next devices
+ *	begin       a cursor over the devices
+ *	next_part   reads the next of them
+ *	take_part   what else is to be known of those
  *	take_rows   what of a list is this device's
  *	compare     two decisions about it
  *	count       what differs
  */
 
 enum {
-	PART = 20000, /* devices */
 	SAMPLE = 10,
 	CLASSES_MAX = 100,
 	ARENAS_KEPT = 4
@@ -372,36 +373,53 @@ walk(struct run *run, const struct sql_result *rows)
 	}
 }
 
-/* Where the next part begins; "" after the last. */
 static enum tam_err
-next_part(struct run *run, const char *statement, char last[32])
+take_part(struct run *run, const struct sql_result *rows)
+{
+	enum tam_err err = read_lists(run, sql_text(rows, 0, C_ID),
+	    sql_text(rows, sql_rows(rows) - 1, C_ID));
+
+	if (err == TAM_OK)
+		err = holdings_read(run->holdings, rows, C_ID, C_INVENTORY);
+	if (err == TAM_OK)
+		walk(run, rows);
+	end_list(&run->labels);
+	end_list(&run->keys);
+	end_list(&run->parts);
+	return err;
+}
+
+/* *more: there may be another. */
+static enum tam_err
+next_part(struct run *run, bool *more)
 {
 	struct sql_result *rows;
-	size_t n;
-	enum tam_err err;
+	enum tam_err err = api_exec(run->r, &rows, SQL_DRY_FETCH, 0, NULL);
 
-	run->who->params[0] = last;
-	err = api_exec(run->r, &rows, statement, run->who->n, run->who->params);
+	*more = false;
 	if (err != TAM_OK)
 		return err;
-	n = sql_rows(rows);
-	last[0] = '\0';
-	if (n > 0) {
-		(void)snprintf(last, 32, "%s", sql_text(rows, n - 1, C_ID));
-		err = read_lists(run, sql_text(rows, 0, C_ID), last);
-		if (err == TAM_OK)
-			err = holdings_read(run->holdings, rows, C_ID,
-			    C_INVENTORY);
-		if (err == TAM_OK)
-			walk(run, rows);
-		end_list(&run->labels);
-		end_list(&run->keys);
-		end_list(&run->parts);
-	}
-	if (n < PART)
-		last[0] = '\0';
+	*more = sql_rows(rows) > 0;
+	if (*more)
+		err = take_part(run, rows);
 	sql_result_free(rows);
 	return err;
+}
+
+/* The devices that can be concerned, in the order of their ids. */
+static enum tam_err
+begin(struct run *run)
+{
+	const char *statement = arena_printf(run->r->arena, SQL_DRY_DEVICES,
+	    asks(run, SELECTOR_ASKS_ENROLMENT) ? SQL_DRY_ENROLMENT : "0",
+	    asks(run, SELECTOR_ASKS_APPRAISAL) ? SQL_DRY_APPRAISAL
+	                                       : SQL_DRY_NO_APPRAISAL,
+	    SQL_SELECTED, run->who->condition);
+	enum tam_err err = api_exec(run->r, NULL, SQL_MERGE_LISTS, 0, NULL);
+
+	return err == TAM_OK
+	    ? api_exec(run->r, NULL, statement, run->who->n, run->who->params)
+	    : err;
 }
 
 static enum tam_err
@@ -447,19 +465,13 @@ dry_run(struct api_request *r, const struct policy_set *before,
 	    .holdings = holdings_new(r),
 	    .classes = json_object(),
 	    .sample = json_array()};
-	const char *statement = arena_printf(r->arena, SQL_DRY_DEVICES,
-	    asks(&run, SELECTOR_ASKS_ENROLMENT) ? SQL_DRY_ENROLMENT : "0",
-	    asks(&run, SELECTOR_ASKS_APPRAISAL) ? SQL_DRY_APPRAISAL
-	                                        : SQL_DRY_NO_APPRAISAL,
-	    SQL_SELECTED, who->condition);
-	char last[32] = "-1";
+	bool more = true;
 	enum tam_err err;
 
-	who->params[1] = arena_printf(r->arena, "%d", PART);
 	arena_pool_init(&run.pool, ARENAS_KEPT);
-	do
-		err = next_part(&run, statement, last);
-	while (err == TAM_OK && last[0] != '\0');
+	err = begin(&run);
+	while (err == TAM_OK && more)
+		err = next_part(&run, &more);
 	if (err == TAM_OK)
 		err = answer(&run);
 	arena_pool_fini(&run.pool);

@@ -150,14 +150,13 @@ concerned(struct api_request *r, const char *before, const char *after,
 	const char *old, *selector = selector_of(r, after);
 
 	if (before == NULL)
-		return device_query_make(r, selector, "/selector",
-		    DRY_RUN_PARAMS, q);
+		return device_query_make(r, selector, "/selector", 0, q);
 	old = selector_of(r, before);
 	if (old[0] == '\0' || selector[0] == '\0') /* everybody */
-		return device_query_make(r, "", "/selector", DRY_RUN_PARAMS, q);
+		return device_query_make(r, "", "/selector", 0, q);
 	return strcmp(old, selector) == 0
-	    ? device_query_make(r, old, "/selector", DRY_RUN_PARAMS, q)
-	    : device_query_either(r, old, selector, DRY_RUN_PARAMS, q);
+	    ? device_query_make(r, old, "/selector", 0, q)
+	    : device_query_either(r, old, selector, 0, q);
 }
 
 static enum tam_err

@@ -285,26 +285,51 @@ radius_of_many(struct api_request *r, const struct asked *a, const char *now,
 	    api_bytea_array(r, any, n_any), api_bytea_array(r, pairs, n_pairs));
 }
 
+static enum tam_err
+radius_of_one(struct api_request *r, const struct asked *a, const char *now,
+    const char *label, bool any)
+{
+	const char *id = sql_bytea(r->arena, a->ids[0]);
+
+	if (any)
+		return API_ONE(r,
+		    arena_printf(r->arena, SQL_REVOCATION_RADIUS,
+		        SQL_RADIUS_HOLDS_ONE, SQL_RADIUS_BRINGS_ONE),
+		    now, label, id);
+	return API_ONE(r,
+	    arena_printf(r->arena, SQL_REVOCATION_RADIUS,
+	        SQL_RADIUS_HOLDS_IMAGES, SQL_RADIUS_BRINGS_ONE),
+	    now, label, id, api_bytea_array(r, a->digests, a->n));
+}
+
+static enum tam_err
+radius_of_class(struct api_request *r, const struct asked *a, const char *now,
+    const char *label)
+{
+	return API_ONE(r,
+	    arena_printf(r->arena, SQL_REVOCATION_RADIUS, SQL_RADIUS_IN_CLASS,
+	        SQL_RADIUS_BRINGS_CLASS),
+	    now, label, a->label);
+}
+
 /* How far it would reach, as of what is known; it revokes nothing. */
 static enum tam_err
 radius(struct api_request *r, const struct asked *a, const char *now)
 {
 	const char *label = or_empty(api_string(r, "label"));
-	enum tam_err err = api_exec(r, NULL, SQL_RADIUS_PLAN, 0, NULL);
+	bool one = a->n > 0, any = false;
+	enum tam_err err = api_exec(r, NULL, SQL_MERGE_LISTS, 0, NULL);
 
 	if (err != TAM_OK)
 		return err;
 	if (a->what.class_name.n > 0)
-		return API_ONE(r,
-		    arena_printf(r->arena, SQL_REVOCATION_RADIUS,
-		        SQL_RADIUS_IN_CLASS, SQL_RADIUS_BRINGS_CLASS),
-		    now, label, a->label);
-	if (a->n == 1 && a->digests[0].n == 0)
-		return API_ONE(r,
-		    arena_printf(r->arena, SQL_REVOCATION_RADIUS,
-		        SQL_RADIUS_HOLDS_ONE, SQL_RADIUS_BRINGS_ONE),
-		    now, label, sql_bytea(r->arena, a->ids[0]));
-	return radius_of_many(r, a, now, label);
+		return radius_of_class(r, a, now, label);
+	for (size_t i = 0; i < a->n; i++) {
+		one &= slice_eq(a->ids[i], a->ids[0]);
+		any |= a->digests[i].n == 0;
+	}
+	return one ? radius_of_one(r, a, now, label, any)
+	           : radius_of_many(r, a, now, label);
 }
 
 static enum tam_err

@@ -236,7 +236,7 @@ api_rollout_dry_run(struct api_request *r)
 		return err;
 	err = policy_cache_get(r, &now);
 	if (err == TAM_OK) {
-		err = device_query_make(r, "", "/selector", DRY_RUN_PARAMS, q);
+		err = device_query_make(r, "", "/selector", 0, q);
 		if (err == TAM_OK)
 			err = dry_run(r, now, then,
 			    policy_rollout_plan(then, r->params[0])->n_stages,

@@ -522,6 +522,8 @@ chores(struct control *c)
 		    c->served[i].domain_id);
 		err = chore(c, "1", SQL_SEAL_EVENTS, text, NULL);
 	}
+	if (err == TAM_OK)
+		err = chore(c, "5", SQL_TEND_EVENTS, NULL, NULL);
 	return err;
 }
 

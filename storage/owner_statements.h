@@ -56,6 +56,16 @@
 	"SELECT seq, problem FROM audit_verify($1::int, $2::int8, " \
 	"decode($3, 'hex'))"
 
+#define SQL_AUDIT_RETENTION \
+	"SELECT coalesce(months::text, 'all') FROM event_retention"
+
+/* $1: a number of months, or 'all'. */
+#define SQL_AUDIT_RETAIN                                                   \
+	"WITH r AS (UPDATE event_retention SET months = nullif($1, 'all')" \
+	"::integer) SELECT audit_append(domain_id, 'tamctl', "             \
+	"'audit_retain', 'events', '', '', NULL, "                         \
+	"jsonb_build_object('months', $1)) FROM domain ORDER BY domain_id"
+
 /* --- tamctl suspend, resume ----------------------------------------------------- */
 
 #define SQL_DOMAIN_SUSPEND                                                \

@@ -43,12 +43,11 @@
 	" count(*) FILTER (WHERE s.seen_us > 0 AND s.seen_us < "          \
 	"  $1::int8 - 604800000000) AS old, "                             \
 	" min(nullif(s.seen_us, 0)) AS oldest FROM h "                    \
-	" JOIN device d USING (domain_id, device_id) "                    \
+	" JOIN device d USING (device_id) "                               \
 	" JOIN device_seen s USING (domain_id, device_id) "               \
 	" GROUP BY d.class), "                                            \
 	"l AS (SELECT v.value, count(*) AS n FROM h JOIN device_label v " \
-	" ON v.domain_id = h.domain_id AND v.device_id = h.device_id "    \
-	" AND v.key = $2 WHERE $2 <> '' "                                 \
+	" ON v.device_id = h.device_id AND v.key = $2 WHERE $2 <> '' "    \
 	" GROUP BY v.value ORDER BY n DESC LIMIT 100) "                   \
 	"SELECT json_build_object("                                       \
 	"'affected', (SELECT coalesce(sum(n), 0) FROM k), "               \
@@ -64,31 +63,30 @@
 	" WHERE status = 'active'))"
 
 /* Any image of the component $3: an index knows. */
-#define SQL_RADIUS_HOLDS_ONE                                   \
-	"SELECT domain_id, device_id FROM device_component c " \
+#define SQL_RADIUS_HOLDS_ONE                        \
+	"SELECT device_id FROM device_component c " \
 	"WHERE c.component = $3::bytea"
+/* Some images of it, $4; who does not tell is taken to hold one. */
+#define SQL_RADIUS_HOLDS_IMAGES                                \
+	"SELECT device_id FROM device_component c "            \
+	"WHERE c.component = $3::bytea AND (c.digest IS NULL " \
+	"OR c.digest = ANY ($4::bytea[]))"
 #define SQL_RADIUS_BRINGS_ONE "o.adds && ARRAY[$3::bytea]"
 
 /* $3 are all components, $4 those of which any image is meant, $5 the others
  * with the image behind the id. */
 #define SQL_RADIUS_HOLDS                                                      \
-	"SELECT DISTINCT domain_id, device_id FROM device_component c "       \
+	"SELECT DISTINCT device_id FROM device_component c "                  \
 	"WHERE c.component = ANY ($3::bytea[]) AND (c.component = "           \
 	"ANY ($4::bytea[]) OR c.digest IS NULL OR c.component || c.digest = " \
 	"ANY ($5::bytea[]))"
-#define SQL_RADIUS_BRINGS "o.adds && $3::bytea[]"
+#define SQL_RADIUS_BRINGS   "o.adds && $3::bytea[]"
 
 /* Devices of the class $3, whatever they hold. */
-#define SQL_RADIUS_IN_CLASS                          \
-	"SELECT domain_id, device_id FROM device c " \
-	"WHERE c.class = $3::text"
+#define SQL_RADIUS_IN_CLASS "SELECT device_id FROM device c WHERE c.class = $3"
 #define SQL_RADIUS_BRINGS_CLASS                             \
 	"EXISTS (SELECT FROM device x WHERE x.domain_id = " \
-	"o.domain_id AND x.device_id = o.device_id AND x.class = $3::text)"
-
-/* Lists in the order of their indexes are merged in half the time that it
- * takes to hash a million rows (tests/bench/million.sh). */
-#define SQL_RADIUS_PLAN "SELECT set_config('enable_hashjoin', 'off', true)"
+	"o.domain_id AND x.device_id = o.device_id AND x.class = $3)"
 
 /* --- how far it is --------------------------------------------------------------------- */
 

@@ -240,6 +240,8 @@
 	"UPDATE outstanding_update SET state = 'expired', closed_us = $1 " \
 	"WHERE state = 'committed' AND expires_us < $1::int8"
 
+#define SQL_TEND_EVENTS "SELECT event_tend()"
+
 #define SQL_SEAL_EVENTS "SELECT device_event_seal_step($1::int)"
 
 #endif

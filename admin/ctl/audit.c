@@ -10,19 +10,23 @@
 
 /*
  * tamctl audit verify: whether what people and controllers did, and what
- * happened to devices, is still all there, as it was written down.
+ * happened to devices, is still all there, as it was written down; audit
+ * retain: for how many months.
  */
 
 struct audit_options {
 	const char *database, *domain;
 	const char *seq, *hash; /* a head kept elsewhere */
+	const char *months;     /* to keep; NULL: as it is */
 };
 
 static int
 audit_usage(void)
 {
 	(void)fputs("usage: tamctl audit verify --database CONNINFO "
-	            "[--domain NAME] [--head SEQ:HASH]\n",
+	            "[--domain NAME] [--head SEQ:HASH]\n"
+	            "       tamctl audit retain --database CONNINFO "
+	            "[--months NUMBER|all]\n",
 	    stderr);
 	return CTL_USAGE;
 }
@@ -97,14 +101,64 @@ verify(const struct audit_options *o)
 	return status;
 }
 
+/* --- months ------------------------------------------------------------------------ */
+
+static bool
+is_months(const char *s)
+{
+	size_t n = strlen(s);
+
+	return strcmp(s, "all") == 0 ||
+	    (n > 0 && n < 5 && strspn(s, "0123456789") == n && s[0] != '0');
+}
+
+static int
+retain(const struct audit_options *o)
+{
+	struct sql *sql = sql_new(o->database, NULL, CTL_SQL_TIMEOUT_MS, -1);
+	struct sql_result *rows;
+	enum tam_err err = TAM_OK;
+	int status = CTL_OK;
+
+	if (o->months != NULL)
+		err = SQL_EXEC(sql, NULL, SQL_AUDIT_RETAIN, o->months);
+	if (err == TAM_OK)
+		err = sql_exec(sql, SQL_AUDIT_RETENTION, 0, NULL, &rows);
+	if (err == TAM_OK) {
+		(void)printf("%s months are kept\n", sql_text(rows, 0, 0));
+		sql_result_free(rows);
+	} else {
+		status = ctl_sql_failed(sql, err);
+	}
+	sql_free(sql);
+	return status;
+}
+
+static bool
+is_verify(const struct audit_options *o, const char *verb)
+{
+	/* A head belongs to one domain. */
+	return strcmp(verb, "verify") == 0 && o->months == NULL &&
+	    (o->hash[0] == '\0' || o->domain[0] != '\0');
+}
+
+static bool
+is_retain(const struct audit_options *o, const char *verb)
+{
+	return strcmp(verb, "retain") == 0 && o->hash[0] == '\0' &&
+	    o->domain[0] == '\0' && (o->months == NULL || is_months(o->months));
+}
+
 int
 ctl_audit(int argc, char **argv)
 {
 	static const struct option options[] = {{"database", required_argument,
 	                                            NULL, 'd'},
 	    {"domain", required_argument, NULL, 'n'},
-	    {"head", required_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
-	struct audit_options o = {getenv("TAMCTL_DATABASE"), "", "0", ""};
+	    {"head", required_argument, NULL, 'h'},
+	    {"months", required_argument, NULL, 'm'}, {NULL, 0, NULL, 0}};
+	struct audit_options o = {getenv("TAMCTL_DATABASE"), "", "0", "", NULL};
+	const char *verb = argc > 1 ? argv[1] : "";
 	int c;
 
 	optind = 2;
@@ -113,12 +167,14 @@ ctl_audit(int argc, char **argv)
 			o.database = optarg;
 		else if (c == 'n')
 			o.domain = optarg;
+		else if (c == 'm')
+			o.months = optarg;
 		else if (c != 'h' || !split_head(optarg, &o))
 			return audit_usage();
 	}
-	/* A head belongs to one domain. */
-	if (argc < 2 || strcmp(argv[1], "verify") != 0 || optind < argc ||
-	    o.database == NULL || (o.hash[0] != '\0' && o.domain[0] == '\0'))
+	if (argc < 2 || optind < argc || o.database == NULL)
 		return audit_usage();
-	return verify(&o);
+	if (is_verify(&o, verb))
+		return verify(&o);
+	return is_retain(&o, verb) ? retain(&o) : audit_usage();
 }

@@ -14,9 +14,10 @@
 static const char *const local[][2] = {{"db",
                                            "status plan migrate verify "
                                            "accept-restore"},
-    {"audit", "verify"}, {"revocation-list", "publish show"}, {"suspend", ""},
-    {"resume", ""}, {"bootstrap", ""}, {"key", "add use retire"},
-    {"suit", "create keygen"}, {"completion", "bash zsh"}, {"inspect", ""}};
+    {"audit", "verify retain"}, {"revocation-list", "publish show"},
+    {"suspend", ""}, {"resume", ""}, {"bootstrap", ""},
+    {"key", "add use retire"}, {"suit", "create keygen"},
+    {"completion", "bash zsh"}, {"inspect", ""}};
 
 enum {
 	LOCALS = sizeof(local) / sizeof(local[0])

@@ -38,7 +38,7 @@ n=$(sql "SELECT audit_seq FROM domain WHERE domain_id = 1")
 seal=$(sql "SELECT min(audit_seq) FROM device_event_seal WHERE domain_id = 1")
 event=$(sql "SELECT min(event_id) FROM device_event WHERE domain_id = 1")
 tamper() { # TEXT SQL: is found, and says this
-	sql "SELECT 1" >/dev/null
+	sql_admin 'SET client_min_messages = error; DROP DATABASE IF EXISTS tampered'
 	psql -X -q -h "$pg/socket" -U tam -d postgres -c 'CREATE DATABASE tampered TEMPLATE tam' >/dev/null
 	psql -X -q -h "$pg/socket" -U tam -d tampered -v ON_ERROR_STOP=1 -c "$2" >/dev/null || die "tamper: $2"
 	if "$tamctl" audit verify --database "${db/dbname=tam/dbname=tampered}" ${3:+--domain default --head "$3"} >/dev/null 2>found.txt; then
@@ -117,3 +117,73 @@ exec 7>&- 8>&-
 try_for 60 sealed || die "device events are never sealed"
 "$tamctl" audit verify >/dev/null || die "at the end"
 stop_node 1
+
+# Months: two are there before they begin, and what comes too early by some
+# clock is moved to where it belongs.
+at() { sql "SELECT (extract(epoch FROM date_trunc('month', now() AT TIME ZONE 'UTC') + interval '$1') * 1e6)::bigint"; }
+place() { sql "SELECT DISTINCT tableoid::regclass FROM $1 WHERE $2"; }
+[ "$(sql "SELECT count(*) FROM event_partition")" = 6 ] || die "partitions: $(sql 'SELECT * FROM event_partition')"
+sql "INSERT INTO device_event (domain_id, device_id, at_us, kind) VALUES (1, 1, $(at '35 days'), 'next month'), (1, 1, $(at '130 days'), 'far')" >/dev/null
+[ "$(place device_event "kind = 'next month'")" = "device_event_$(date -u -d "$(date -u +%Y-%m-15) +1 month" +%Y_%m)" ] || die "in $(place device_event "kind = 'next month'")"
+[ "$(place device_event "kind = 'far'")" = device_event_other ] || die "in $(place device_event "kind = 'far'")"
+start_node 1
+try_for 60 sealed || die "what came early is never sealed"
+stop_node 1
+sql "SELECT event_tend($(at '130 days'))" >/dev/null
+[ "$(place device_event "kind = 'far'")" = "device_event_$(date -u -d "$(date -u +%Y-%m-15) +4 month" +%Y_%m)" ] || die "in $(place device_event "kind = 'far'")"
+"$tamctl" audit verify >heads.txt || die "moved, and not what it was"
+old=$(awk '$1 == "default" { print $2 }' heads.txt)
+
+# They are kept until somebody says how many; then whole ones go, when all that
+# is in them is sealed, and the chain begins where they ended.
+[ "$("$tamctl" audit retain)" = 'all months are kept' ] || die "$("$tamctl" audit retain)"
+for bad in 'retain --months 0' 'retain --months -1' 'retain --months x' 'retain --months 2 more' 'retain --domain default'; do
+	status=0
+	# shellcheck disable=SC2086  # fields
+	"$tamctl" audit $bad >/dev/null 2>&1 || status=$?
+	[ $status = 2 ] || die "audit $bad: $status"
+done
+[ "$("$tamctl" audit retain --months 2)" = '2 months are kept' ] || die "retain"
+sql "SELECT event_tend($(at '70 days'))" >/dev/null
+[ "$(place audit_event 'seq = 1')" = audit_event_first ] || die "a month went that was to be kept"
+sql "INSERT INTO device_event (domain_id, device_id, at_us, kind) VALUES (1, 1, 1, 'not sealed')" >/dev/null
+sql "SELECT event_tend($(at '100 days'))" >/dev/null
+[ "$(place audit_event 'seq = 1')" = audit_event_first ] || die "an event went that nobody had sealed"
+start_node 1
+try_for 60 sealed || die "device events are never sealed"
+stop_node 1
+n=$(sql "SELECT audit_seq FROM domain WHERE domain_id = 1")
+sql "UPDATE domain SET audit_at = to_timestamp($(at '100 days') / 1e6); SELECT event_tend($(at '100 days'))" >/dev/null
+[ "$(sql 'SELECT count(*) FROM audit_event WHERE domain_id = 1 AND seq <= '"$n")" = 0 ] || die "the month is still there"
+[ "$(sql "SELECT after->>'seq' FROM audit_event WHERE domain_id = 1 AND seq = $n + 1 AND action = 'drop'")" = "$n" ] || die "not said: $(sql 'TABLE audit_event')"
+[ "$(sql "SELECT string_agg(kind, ' ' ORDER BY event_id) FROM device_event")" = 'next month far' ] || die "left: $(sql 'SELECT kind FROM device_event')"
+start_node 1
+sql "INSERT INTO device_event (domain_id, device_id, at_us, kind) VALUES (1, 1, $(at '100 days'), 'x'), (1, 1, $(at '131 days'), 'y')" >/dev/null
+try_for 60 sealed || die "device events are never sealed"
+stop_node 1
+"$tamctl" audit verify >heads.txt || die "after a month was dropped"
+head=$(awk '$1 == "default" { print $2 }' heads.txt)
+"$tamctl" audit verify --domain default --head "$head" >/dev/null || die "the head it just said"
+if "$tamctl" audit verify --domain default --head "$old" >/dev/null 2>found.txt; then die "a head of what is gone"; fi
+grep -q 'dropped with its month: give a newer head' found.txt || die "$(cat found.txt)"
+n=$(sql "SELECT min(seq) FROM audit_event WHERE domain_id = 1")
+seal=$(sql "SELECT max(audit_seq) FROM device_event_seal WHERE domain_id = 1")
+tamper "$n: changed" "UPDATE audit_event SET after = jsonb_set(after, '{seq}', '0') WHERE domain_id = 1 AND seq = $n"
+tamper "$((n + 1)): the events before it are missing" "DELETE FROM audit_event WHERE domain_id = 1 AND seq = $n"
+tamper "$n: the events after 1 are missing" "INSERT INTO audit_event SELECT 1, 1, at - interval '2 months', actor, action, object, reason, request_id, before, after, prev_hash, hash
+	FROM audit_event WHERE domain_id = 1 AND seq = $n"
+tamper "$seal: device events" "DELETE FROM device_event WHERE kind = 'y'"
+tamper "$seal: there are more" "INSERT INTO device_event (event_id, domain_id, device_id, at_us, kind) SELECT last_event, 1, 1, 1, 'z' FROM device_event_seal
+	WHERE audit_seq = $seal AND domain_id = 1"
+for bad in "SELECT event_tend(1)" "SELECT event_drop(9000000000000000)" "UPDATE event_retention SET months = 1" 'TRUNCATE device_event' \
+    'SELECT * FROM device_event_other' 'DROP TABLE device_event_other'; do
+	for role in tam_wire tam_admin; do
+		if sql "SET ROLE $role; $bad" 2>/dev/null; then die "$role may: $bad"; fi
+	done
+done
+sql "SET ROLE tam_wire; SELECT event_tend()" >/dev/null || die "nodes cannot make partitions"
+"$tamctl" audit retain --months all >/dev/null
+[ "$("$tamctl" audit retain)" = 'all months are kept' ] || die "$("$tamctl" audit retain)"
+[ "$(sql "SELECT string_agg(after->>'months', ' ' ORDER BY seq) FROM audit_event WHERE domain_id = 2 AND action = 'audit_retain'")" = all ] ||
+	die "who said so is not told: $(sql "SELECT action, after FROM audit_event WHERE domain_id = 2")"
+"$tamctl" audit verify >/dev/null || die "at the very end"
