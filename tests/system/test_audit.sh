@@ -38,7 +38,7 @@ n=$(sql "SELECT audit_seq FROM domain WHERE domain_id = 1")
 seal=$(sql "SELECT min(audit_seq) FROM device_event_seal WHERE domain_id = 1")
 event=$(sql "SELECT min(event_id) FROM device_event WHERE domain_id = 1")
 tamper() { # TEXT SQL: is found, and says this
-	sql_admin 'SET client_min_messages = error; DROP DATABASE IF EXISTS tampered'
+	sql_admin 'DROP DATABASE IF EXISTS tampered' 2>/dev/null
 	psql -X -q -h "$pg/socket" -U tam -d postgres -c 'CREATE DATABASE tampered TEMPLATE tam' >/dev/null
 	psql -X -q -h "$pg/socket" -U tam -d tampered -v ON_ERROR_STOP=1 -c "$2" >/dev/null || die "tamper: $2"
 	if "$tamctl" audit verify --database "${db/dbname=tam/dbname=tampered}" ${3:+--domain default --head "$3"} >/dev/null 2>found.txt; then
