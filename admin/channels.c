@@ -1,7 +1,9 @@
 #include "config.h"
 
+#include "admin/dry_run.h"
 #include "admin/learn.h"
 #include "admin/policy_cache.h"
+#include "admin/policy_rows.h"
 #include "storage/admin_statements.h"
 
 /* Channels: names that policies use for manifests, and where they pointed. */
@@ -49,6 +51,33 @@ check_manifest(struct api_request *r, struct slice digest)
 	return err;
 }
 
+/* Whoever has a policy that names the channel. */
+static enum tam_err
+try_channel(struct api_request *r, struct slice digest)
+{
+	struct policy_change change = {.channel = r->params[0],
+	    .manifest = digest};
+	struct device_query *q = arena_new(r->arena, struct device_query);
+	struct policy_builder *b = NULL;
+	struct policy_set *now, *then;
+	enum tam_err err = device_query_make(r, "", "/selector", 0, q);
+
+	if (err == TAM_OK)
+		err = policy_cache_get(r, &now);
+	if (err != TAM_OK)
+		return err;
+	err = policy_rows_begin(r->sql, r->domain_text, &change, &b);
+	if (err == TAM_OK) {
+		then = policy_build(b);
+		err = dry_run(r, now, then, 0, q);
+		policy_set_unref(then);
+	} else {
+		err = api_sql_problem(r, err);
+	}
+	policy_set_unref(now);
+	return err;
+}
+
 enum tam_err
 api_channel_put(struct api_request *r)
 {
@@ -60,6 +89,8 @@ api_channel_put(struct api_request *r)
 		return api_problem(r, 422, "invalid_value", "/manifest",
 		    "must be 64 hexadecimal digits");
 	err = check_manifest(r, digest);
+	if (err == TAM_OK && json_is_true(json_object_get(r->json, "dry_run")))
+		return try_channel(r, digest);
 	if (err == TAM_OK)
 		err = learn_check_rollout(r, "channel", r->params[0]);
 	if (err == TAM_OK)

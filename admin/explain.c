@@ -384,9 +384,9 @@ rules_json(struct api_request *r, const struct policy_trace *trace)
 	return list;
 }
 
-/* What the device would be told if it came now. */
+/* Whether it would be offered something now, and why not. */
 static json_t *
-now_json(struct api_request *r, struct asked *q,
+offer_json(struct api_request *r, struct asked *q,
     const struct policy_decision *d)
 {
 	int64_t now_us = clock_wall_us();
@@ -395,8 +395,6 @@ now_json(struct api_request *r, struct asked *q,
 	uint8_t content[32];
 	struct policy_pace pace;
 
-	if (q->status != NULL && strcmp(q->status, "active") != 0)
-		return json_pack("{s:b, s:s}", "offer", 0, "reason", q->status);
 	if (!policy_has_work(d) && d->until_us > 0)
 		return json_pack("{s:b, s:s, s:I}", "offer", 0, "reason",
 		    d->reason, "until_us", (json_int_t)d->until_us);
@@ -411,6 +409,22 @@ now_json(struct api_request *r, struct asked *q,
 	return json_pack("{s:b, s:s, s:I}", "offer", 0, "reason",
 	    pace.reason == NULL ? d->reason : pace.reason, "until_us",
 	    (json_int_t)pace.until_us);
+}
+
+/* What the device would be told if it came now. */
+static json_t *
+now_json(struct api_request *r, struct asked *q,
+    const struct policy_decision *d)
+{
+	json_t *doc;
+
+	if (q->status != NULL && strcmp(q->status, "active") != 0)
+		return json_pack("{s:b, s:s}", "offer", 0, "reason", q->status);
+	doc = offer_json(r, q, d);
+	if (d->poll_s > 0)
+		(void)json_object_set_new(doc, "poll_interval_s",
+		    json_integer((json_int_t)d->poll_s));
+	return doc;
 }
 
 static json_t *

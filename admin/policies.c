@@ -50,10 +50,11 @@ static enum tam_err
 check_document(struct api_request *r, const char *document,
     struct policy_set **out)
 {
+	struct policy_change change = {.without = r->params[0]};
 	struct policy_builder *b = NULL;
 	char error[POLICY_ERROR_MAX];
 	enum tam_err err =
-	    policy_rows_begin(r->sql, r->domain_text, r->params[0], &b);
+	    policy_rows_begin(r->sql, r->domain_text, &change, &b);
 
 	if (err != TAM_OK)
 		return api_sql_problem(r, err);
@@ -142,14 +143,15 @@ selector_of(struct api_request *r, const char *document)
 	return text;
 }
 
-/* Those the policy was for, or is to be for. */
+/* Those the policy was for, or is to be for; NULL: there was or is none. */
 static enum tam_err
 concerned(struct api_request *r, const char *before, const char *after,
     struct device_query *q)
 {
-	const char *old, *selector = selector_of(r, after);
+	const char *old, *selector;
 
-	if (before == NULL)
+	selector = selector_of(r, after == NULL ? before : after);
+	if (before == NULL || after == NULL)
 		return device_query_make(r, selector, "/selector", 0, q);
 	old = selector_of(r, before);
 	if (old[0] == '\0' || selector[0] == '\0') /* everybody */
@@ -176,12 +178,12 @@ try_set(struct api_request *r, const char *before, const char *after,
 	return err;
 }
 
-enum tam_err
-api_policy_dry_run(struct api_request *r)
+/* Without a lock: nobody waits for a dry run. */
+static enum tam_err
+try_document(struct api_request *r, const char *document)
 {
-	const char *document = arena_strdup(r->arena, r->body), *before;
+	const char *before;
 	struct policy_set *set = NULL;
-	/* Without a lock: nobody waits for a dry run. */
 	enum tam_err err = API_TEXT(r, &before, SQL_POLICY_PEEK, r->params[0]);
 
 	if (err == TAM_OK)
@@ -189,6 +191,41 @@ api_policy_dry_run(struct api_request *r)
 	if (err != TAM_OK)
 		return err;
 	err = try_set(r, before, document, set);
+	policy_set_unref(set);
+	return err;
+}
+
+enum tam_err
+api_policy_dry_run(struct api_request *r)
+{
+	return try_document(r, arena_strdup(r->arena, r->body));
+}
+
+static enum tam_err
+no_policy(struct api_request *r)
+{
+	return api_problem(r, 404, "not_found", NULL,
+	    "there is no such policy");
+}
+
+static enum tam_err
+try_without(struct api_request *r)
+{
+	struct policy_change change = {.without = r->params[0]};
+	struct policy_builder *b = NULL;
+	struct policy_set *set;
+	const char *before;
+	enum tam_err err = API_TEXT(r, &before, SQL_POLICY_PEEK, r->params[0]);
+
+	if (err != TAM_OK)
+		return err;
+	if (before == NULL)
+		return no_policy(r);
+	err = policy_rows_begin(r->sql, r->domain_text, &change, &b);
+	if (err != TAM_OK)
+		return api_sql_problem(r, err);
+	set = policy_build(b);
+	err = try_set(r, before, NULL, set);
 	policy_set_unref(set);
 	return err;
 }
@@ -228,10 +265,13 @@ api_policy_rollback(struct api_request *r)
 	const char *document, *before;
 	const struct policy_manifest *revoked;
 	struct policy_set *set = NULL;
-	enum tam_err err = old_policy(r, &before);
+	bool dry = json_is_true(json_object_get(r->json, "dry_run"));
+	enum tam_err err = dry ? TAM_OK : old_policy(r, &before);
 
 	if (err == TAM_OK)
 		err = old_revision(r, &document);
+	if (err == TAM_OK && dry)
+		return try_document(r, document);
 	if (err == TAM_OK)
 		err = check_document(r, document, &set);
 	if (err != TAM_OK)
@@ -250,13 +290,16 @@ enum tam_err
 api_policy_delete(struct api_request *r)
 {
 	const char *before, *reason = api_query(r, "reason");
-	enum tam_err err = old_policy(r, &before);
+	const char *dry = api_query(r, "dry_run");
+	enum tam_err err;
 
+	if (dry != NULL && strcmp(dry, "true") == 0)
+		return try_without(r);
+	err = old_policy(r, &before);
 	if (err != TAM_OK)
 		return err;
 	if (before == NULL)
-		return api_problem(r, 404, "not_found", NULL,
-		    "there is no such policy");
+		return no_policy(r);
 	err = API_EXEC(r, NULL, SQL_POLICY_DELETE, r->domain_text, r->params[0],
 	    r->principal, reason == NULL ? "" : reason);
 	if (err == TAM_OK)

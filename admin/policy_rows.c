@@ -60,21 +60,27 @@ add_manifests(struct rows *l, struct policy_builder *b, const char *domain)
 	return err;
 }
 
-/* A policy that no longer loads is left out, loudly: its manifest is gone. */
 static enum tam_err
-add_channels(struct rows *l, struct policy_builder *b, const char *domain)
+add_channels(struct rows *l, struct policy_builder *b, const char *domain,
+    const struct policy_change *but)
 {
 	struct sql_result *rows;
 	enum tam_err err = SQL_EXEC(l->sql, &rows, SQL_CHANNELS, domain);
 
-	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++)
-		policy_add_channel(b, sql_text(rows, r, 0),
-		    sql_bytes(rows, r, 1, l->arena));
+	if (but->channel != NULL)
+		policy_add_channel(b, but->channel, but->manifest);
+	for (size_t r = 0; err == TAM_OK && r < sql_rows(rows); r++) {
+		if (but->channel == NULL ||
+		    strcmp(sql_text(rows, r, 0), but->channel) != 0)
+			policy_add_channel(b, sql_text(rows, r, 0),
+			    sql_bytes(rows, r, 1, l->arena));
+	}
 	if (err == TAM_OK)
 		sql_result_free(rows);
 	return err;
 }
 
+/* A policy that no longer loads is left out, loudly: its manifest is gone. */
 static enum tam_err
 add_policies(struct rows *l, struct policy_builder *b, const char *domain,
     const char *without)
@@ -165,16 +171,16 @@ add_rollouts(struct rows *l, struct policy_builder *b, const char *domain)
 }
 
 static enum tam_err
-load(struct rows *l, const char *domain, const char *without,
+load(struct rows *l, const char *domain, const struct policy_change *but,
     struct policy_builder **out)
 {
 	struct policy_builder *b = policy_builder_new();
 	enum tam_err err = add_manifests(l, b, domain);
 
 	if (err == TAM_OK)
-		err = add_channels(l, b, domain);
+		err = add_channels(l, b, domain, but);
 	if (err == TAM_OK)
-		err = add_policies(l, b, domain, without);
+		err = add_policies(l, b, domain, but->without);
 	if (err == TAM_OK)
 		err = add_rollouts(l, b, domain);
 	if (err == TAM_OK)
@@ -187,13 +193,15 @@ load(struct rows *l, const char *domain, const char *without,
 	return err;
 }
 
+static const struct policy_change as_it_is;
+
 enum tam_err
 policy_rows_load(struct sql *sql, const char *domain, bool envelopes,
     struct policy_set **out)
 {
 	struct rows l = {sql, arena_new_in(NULL), envelopes};
 	struct policy_builder *b;
-	enum tam_err err = load(&l, domain, NULL, &b);
+	enum tam_err err = load(&l, domain, &as_it_is, &b);
 
 	if (err == TAM_OK)
 		*out = policy_build(b);
@@ -201,10 +209,10 @@ policy_rows_load(struct sql *sql, const char *domain, bool envelopes,
 }
 
 enum tam_err
-policy_rows_begin(struct sql *sql, const char *domain, const char *without,
-    struct policy_builder **out)
+policy_rows_begin(struct sql *sql, const char *domain,
+    const struct policy_change *but, struct policy_builder **out)
 {
 	struct rows l = {sql, arena_new_in(NULL), false};
 
-	return load(&l, domain, without, out);
+	return load(&l, domain, but == NULL ? &as_it_is : but, out);
 }

@@ -15,11 +15,15 @@
 enum tam_err policy_rows_load(struct sql *, const char *domain_id,
     bool envelopes, struct policy_set **out);
 
-/*
- * The same up to where it is built, leaving one policy out (NULL: none): what
- * a change of that policy is tried with.
- */
+/* What is otherwise in a set that a change is tried with. */
+struct policy_change {
+	const char *without; /* a policy that is left out; or NULL */
+	const char *channel; /* one that points to another manifest; or NULL */
+	struct slice manifest; /* its digest */
+};
+
+/* The same up to where it is built; NULL: everything as it is. */
 enum tam_err policy_rows_begin(struct sql *, const char *domain_id,
-    const char *without, struct policy_builder **out);
+    const struct policy_change *, struct policy_builder **out);
 
 #endif

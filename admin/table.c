@@ -111,10 +111,12 @@ const struct api_field api_device_change_fields[] = {{"selector", TYPE_STRING,
 
 const struct api_field api_rollback_fields[] = {{"revision", TYPE_INTEGER, true,
                                                     "which to say again"},
+    {"dry_run", TYPE_BOOLEAN, false, "only count whom it would change"},
     {"reason", TYPE_STRING, true, "why; for the history"}, {0}};
 
 const struct api_field api_channel_fields[] = {{"manifest", TYPE_STRING, true,
                                                    "digest, hex"},
+    {"dry_run", TYPE_BOOLEAN, false, "only count whom it would change"},
     {"reason", TYPE_STRING, false, "why; for the history"}, {0}};
 
 const struct api_field api_facts_fields[] = {{"name", TYPE_STRING, false,

@@ -84,7 +84,7 @@ struct api_field {
 	    "policy", "get", "", "Show a policy")                               \
 	X(policy_delete, "DELETE", "/v1/policies/{name}",                       \
 	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "policy", "delete", "",  \
-	    "Delete a policy")                                                  \
+	    "Delete a policy; ?dry_run=true only counts whom it would change")  \
 	X(policy_dry_run, "POST", "/v1/policies/{name}/dry-run", ROLE_ANY,      \
 	    BODY_RAW, NULL, "policy", "dry-run", "",                            \
 	    "Count whom a new revision would change, and how; changes nothing") \

@@ -518,6 +518,8 @@ apply_matching(struct deciding *d, const struct rule *r,
 {
 	bool failed = d->facts->attestation == POLICY_ATTEST_FAILED;
 
+	if (d->out->poll_s == 0)
+		d->out->poll_s = r->poll_s;
 	if (failed != (r->attestation == RULE_REPAIR)) {
 		note_all(d, r,
 		    failed ? "attestation_failed" : "only_for_repair");

@@ -9,7 +9,8 @@
 #include "lib/base/mem.h"
 
 enum {
-	AGE_MAX_S = 31536000
+	AGE_MAX_S = 31536000,
+	POLL_MAX_S = 604800
 };
 
 /*
@@ -17,6 +18,7 @@ enum {
  *
  *	{"selector": "class == \"cam\"", "priority": 10,
  *	 "attestation": "required", "verify_after_update": true,
+ *	 "poll_interval_s": 3600,
  *	 "components": [
  *	    {"manifest": "<SHA-256 of a manifest, hex>"},
  *	    {"manifest": "<another>", "state": "on-request"},
@@ -258,11 +260,24 @@ load_verify(struct loader *l, json_t *doc, struct rule *rule)
 	    load_refuse(l, "/verify_after_update", "must be true or false");
 }
 
+static bool
+load_poll(struct loader *l, json_t *doc, struct rule *rule)
+{
+	json_t *value = json_object_get(doc, "poll_interval_s");
+
+	rule->poll_s = json_integer_value(value);
+	return value == NULL ||
+	    (json_is_integer(value) && rule->poll_s >= 1 &&
+	        rule->poll_s <= POLL_MAX_S) ||
+	    load_refuse(l, "/poll_interval_s", "must be from 1 to 604800");
+}
+
 bool
 load_rule(struct loader *l, json_t *doc, struct rule *rule)
 {
 	static const char *const members[] = {"selector", "priority",
-	    "attestation", "verify_after_update", "components", NULL};
+	    "attestation", "verify_after_update", "poll_interval_s",
+	    "components", NULL};
 	json_t *priority;
 
 	if (!json_is_object(doc))
@@ -276,7 +291,8 @@ load_rule(struct loader *l, json_t *doc, struct rule *rule)
 	rule->selector =
 	    load_selector(l, json_object_get(doc, "selector"), "/selector");
 	return rule->selector != NULL && load_attestation(l, doc, rule) &&
-	    load_verify(l, doc, rule) && load_targets(l, doc, rule);
+	    load_verify(l, doc, rule) && load_poll(l, doc, rule) &&
+	    load_targets(l, doc, rule);
 }
 
 json_t *

@@ -193,6 +193,7 @@ struct policy_decision {
 	int64_t until_us;      /* when that changes; 0: nobody knows */
 	int64_t good_until_us; /* then it may be another; 0: facts decide */
 	bool verify;           /* ask again after this Update */
+	int64_t poll_s;        /* how often to come, by the best rule; or 0 */
 	bool quarantined;      /* a revocation keeps it from getting anything */
 	size_t n_standings;
 	struct policy_standing standings[POLICY_STANDINGS_MAX];

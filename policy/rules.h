@@ -47,7 +47,8 @@ struct rule {
 	 * replace it, or NULL. */
 	const struct live_rollout *rollout;
 	enum rule_side side;
-	bool verify; /* ask again after an Update */
+	bool verify;    /* ask again after an Update */
+	int64_t poll_s; /* advice to its devices; 0: none */
 	int64_t priority;
 	enum rule_attestation attestation;
 	int64_t max_age_us;      /* REQUIRED: of an earlier one that will do */

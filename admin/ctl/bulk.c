@@ -17,7 +17,7 @@ enum {
 };
 
 void
-bulk_problem(const struct client_answer *a)
+bulk_problem(const char *about, const struct client_answer *a)
 {
 	json_t *doc = json_loadb((const char *)a->body.p, a->body.n, 0, NULL);
 	const char *detail = json_string_value(json_object_get(doc, "detail"));
@@ -26,7 +26,8 @@ bulk_problem(const struct client_answer *a)
 	    json_object_get(json_array_get(json_object_get(doc, "errors"), 0),
 	        "pointer"));
 
-	(void)fprintf(stderr, "tamctl: %d %s%s%s: %s\n", a->status,
+	(void)fprintf(stderr, "tamctl: %s%s%d %s%s%s: %s\n",
+	    about == NULL ? "" : about, about == NULL ? "" : ": ", a->status,
 	    code == NULL ? "" : code, pointer == NULL ? "" : " at ",
 	    pointer == NULL ? "" : pointer, detail == NULL ? "" : detail);
 	json_decref(doc);
@@ -80,7 +81,7 @@ send_part(struct sending *s)
 	        "application/x-ndjson", buf_slice(&s->part), &answer)) {
 		status = CTL_UNREACHABLE;
 	} else if (answer.status >= 300) {
-		bulk_problem(&answer);
+		bulk_problem(NULL, &answer);
 		status = CTL_FAILED;
 	} else {
 		print_results(s, buf_slice(&answer.body));
@@ -189,7 +190,7 @@ list_page(const struct client_options *client, const struct api_route *route,
 		doc = json_loadb((const char *)answer.body.p, answer.body.n, 0,
 		    NULL);
 	if (status == CTL_OK && (answer.status != 200 || doc == NULL)) {
-		bulk_problem(&answer);
+		bulk_problem(NULL, &answer);
 		status = CTL_FAILED;
 	}
 	if (status == CTL_OK) {

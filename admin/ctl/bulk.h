@@ -22,7 +22,7 @@ int bulk_list(const struct client_options *, const struct api_route *,
 /* Whether it does. */
 bool bulk_is_wanted(const char *path);
 
-/* Says what a refused request came to. */
-void bulk_problem(const struct client_answer *);
+/* Says what a refused request came to; `about`: what was sent, or NULL. */
+void bulk_problem(const char *about, const struct client_answer *);
 
 #endif

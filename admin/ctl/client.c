@@ -89,6 +89,8 @@ send_request(BIO *bio, const struct client_options *o, const char *method,
 		buf_printf(&b, "authorization: Bearer %s\r\n", o->token);
 	if (content_type != NULL)
 		buf_printf(&b, "content-type: %s\r\n", content_type);
+	if (o->if_match != NULL)
+		buf_printf(&b, "if-match: %s\r\n", o->if_match);
 	buf_add_str(&b, "\r\n");
 	buf_add_slice(&b, body);
 	ok = !b.full;

@@ -10,6 +10,7 @@ struct client_options {
 	const char *server; /* host:port, or https://host:port */
 	const char *token;  /* NULL: none */
 	const char *ca_file;
+	const char *if_match; /* only if it is this revision; NULL: whichever */
 };
 
 struct client_answer {

@@ -52,8 +52,7 @@ print_verbs(const char *noun)
 		if (strcmp(api_routes[i].noun, noun) == 0)
 			(void)printf("%s ", api_routes[i].verb);
 	}
-	if (ctl_wait_for(noun) != NULL)
-		(void)printf("wait ");
+	ctl_list_verbs(noun);
 	(void)printf("\" ;;\n");
 }
 

@@ -7,6 +7,8 @@
 #ifndef ADMIN_CTL_CTL_H
 #define ADMIN_CTL_CTL_H
 
+#include <stdio.h>
+
 #include "lib/base/buf.h"
 
 struct client_options;
@@ -31,11 +33,22 @@ int ctl_audit(int argc, char **argv);
 int ctl_revocation_list(int argc, char **argv);
 /* With its own name, which says what is done. */
 int ctl_suspend(int argc, char **argv);
-/* What waits for a noun ("revocation", "rollout"), NULL when nothing does.  It
- * takes what follows "wait"; 1 when the deadline came first, or what is waited
- * for cannot come any more. */
-typedef int (*ctl_wait)(const struct client_options *, int argc, char **argv);
-ctl_wait ctl_wait_for(const char *noun);
+/* Verbs of the API's nouns that take more than one request. */
+struct ctl_verb {
+	const char *noun, *verb, *summary;
+	/* With what follows the verb. */
+	int (*run)(const struct client_options *, int argc, char **argv);
+};
+const struct ctl_verb *ctl_verb_named(const char *noun, const char *verb);
+void ctl_print_verbs(FILE *);          /* as lines of the usage */
+void ctl_list_verbs(const char *noun); /* as words, on standard output */
+
+/* 1 when the deadline came first, or what is waited for cannot come any more. */
+int ctl_wait_revocation(const struct client_options *, int argc, char **argv);
+int ctl_wait_rollout(const struct client_options *, int argc, char **argv);
+/* 1 when one differs, or is refused. */
+int ctl_policy_diff(const struct client_options *, int argc, char **argv);
+int ctl_policy_apply(const struct client_options *, int argc, char **argv);
 
 /* A whole file, "-" being standard input; false after complaining. */
 bool ctl_read_file(const char *path, struct buf *);

@@ -42,12 +42,9 @@ print_commands(FILE *to)
 		(void)fprintf(to, "  %-13s %-9s %s\n", r->noun, r->verb,
 		    r->summary);
 	}
+	ctl_print_verbs(to);
 	(void)
-	    fputs("  revocation    wait      Wait until no device is left; "
-	          "deadline=SECONDS\n"
-	          "  rollout       wait      Wait until it is completed, or "
-	          "ends otherwise; deadline=SECONDS\n"
-	          "\n  db            status|plan|migrate|verify|accept-restore"
+	    fputs("\n  db            status|plan|migrate|verify|accept-restore"
 	          "\n  audit         verify: whether the record is whole; "
 	          "retain: for how long"
 	          "\n  bootstrap     the first domain, its keys and an "
@@ -261,7 +258,7 @@ call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 		if (status == CTL_OK)
 			output_answer(ctl->output, r, buf_slice(&answer.body));
 		else
-			bulk_problem(&answer);
+			bulk_problem(NULL, &answer);
 		client_answer_fini(&answer);
 	}
 	buf_fini(&path);
@@ -316,7 +313,7 @@ main(int argc, char **argv)
 	struct ctl ctl = {.output = "table"};
 	const char *token_file = getenv("TAMCTL_TOKEN_FILE");
 	const struct api_route *r;
-	ctl_wait wait = NULL;
+	const struct ctl_verb *verb = NULL;
 	int c, status;
 
 	ctl.client.server = getenv("TAMCTL_SERVER");
@@ -343,10 +340,10 @@ main(int argc, char **argv)
 	status = run_local(argc, argv);
 	if (status >= 0)
 		return status;
-	if (argc >= 2 && strcmp(argv[1], "wait") == 0)
-		wait = ctl_wait_for(argv[0]);
+	if (argc >= 2)
+		verb = ctl_verb_named(argv[0], argv[1]);
 	r = argc < 2 ? NULL : find_route(argv[0], argv[1]);
-	if ((r == NULL && wait == NULL) || !output_is_known(ctl.output)) {
+	if ((r == NULL && verb == NULL) || !output_is_known(ctl.output)) {
 		print_commands(stderr);
 		return CTL_USAGE;
 	}
@@ -354,7 +351,7 @@ main(int argc, char **argv)
 		ctl.client.server = "localhost:8444";
 	if (!read_token(&ctl, token_file))
 		return CTL_USAGE;
-	status = wait != NULL ? wait(&ctl.client, argc - 2, argv + 2)
+	status = verb != NULL ? verb->run(&ctl.client, argc - 2, argv + 2)
 	                      : call(&ctl, r, argc - 2, argv + 2);
 	buf_fini(&ctl.token);
 	return status;

@@ -115,8 +115,8 @@ tell(const struct progress *p)
 	    (long long)p->verified, (long long)p->unconfirmed);
 }
 
-static int
-wait_for_revocation(const struct client_options *client, int argc, char **argv)
+int
+ctl_wait_revocation(const struct client_options *client, int argc, char **argv)
 {
 	struct progress p = {0}, told = {.affected = -1};
 	int64_t until_us;
@@ -198,8 +198,8 @@ look_at_rollout(const struct client_options *client, const char *path,
 	return CTL_OK;
 }
 
-static int
-wait_for_rollout(const struct client_options *client, int argc, char **argv)
+int
+ctl_wait_rollout(const struct client_options *client, int argc, char **argv)
 {
 	char path[128], text[256] = "", told[256] = "";
 	bool rests = false, completed = false;
@@ -227,12 +227,4 @@ wait_for_rollout(const struct client_options *client, int argc, char **argv)
 			return CTL_FAILED;
 		(void)usleep(POLL_US);
 	}
-}
-
-ctl_wait
-ctl_wait_for(const char *noun)
-{
-	return strcmp(noun, "revocation") == 0 ? wait_for_revocation
-	    : strcmp(noun, "rollout") == 0     ? wait_for_rollout
-	                                       : NULL;
 }

@@ -346,7 +346,8 @@ session_answer_error(struct session *s, uint64_t code, const char *text)
 	answer_without_promise(s, &m);
 }
 
-/* T40: what the Verifier made of the Evidence, for the agent to show again. */
+/* T40: what the Verifier made of the Evidence, for the agent to show again;
+ * or nothing, and when to come again if a policy says so (RFC 9110, 10.2.3). */
 void
 session_answer_quiet(struct session *s)
 {
@@ -354,7 +355,9 @@ session_answer_quiet(struct session *s)
 	    .payload = s->passport};
 
 	if (s->passport.n == 0) {
-		session_answer_nothing(s);
+		finish(s,
+		    &(struct http_response){.status = 204,
+		        .retry_after_s = s->poll_s});
 		return;
 	}
 	if (s->passport_format.n > 0) {

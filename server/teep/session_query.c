@@ -88,6 +88,7 @@ session_query_response(struct session *s)
 	known->stamp = session_stamp(s);
 	COUNT(&s->worker->counters, polls_cached);
 	observe(s, known->version);
+	s->poll_s = known->poll_s;
 	session_answer_quiet(s);
 }
 
@@ -175,6 +176,7 @@ remember_quiet(struct session *s, int64_t version)
 	    .certified = s->certified,
 	    .quiet_epoch = s->domain->epoch,
 	    .quiet_until_us = s->decision.good_until_us,
+	    .poll_s = (int)s->decision.poll_s,
 	    .attestation = s->attestation,
 	    .stamp = session_stamp(s)};
 
@@ -257,6 +259,7 @@ decide(struct session *s)
 	}
 	policy_decide(s->domain->policy, facts, s->arena, &s->decision);
 	hash_content(s);
+	s->poll_s = (int)s->decision.poll_s;
 	s->pace = (struct policy_pace){0};
 	if (policy_has_work(&s->decision)) {
 		struct policy_last last = last_update(s);

@@ -64,6 +64,7 @@ struct session {
 	struct policy_pace pace;
 	uint8_t content[STORE_DIGEST_SIZE];
 	unsigned decisions;
+	int poll_s; /* advice for who is told nothing; 0: none */
 	int64_t update_id, withdraw;
 
 	struct batch_call *pending;       /* NULL when nothing is awaited */

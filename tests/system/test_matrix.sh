@@ -94,6 +94,29 @@ post a u
 [ "$(stat -c %s u)" -gt 400 ] || die "no Update"
 [ "$(stat -c %s u)" -le 1024 ] || die "an Update of $(stat -c %s u) bytes for libteep"
 
+# How often to come: said when nothing else is, from the rows and from memory.
+echo '{"poll_interval_s": 1800, "components": [{"component": "vendor/none", "state": "absent"}]}' >poll.json
+"$tamctl" policy put poll poll.json >/dev/null
+settle
+advice() { # the answer to a QueryResponse that shows the draft's component
+	post empty o
+	"$peer" --agent 0 --tc "$draft_component=$draft_digest" query-response o a
+	curl -sS --cacert keys/tls.crt -X POST -H 'Accept: */*' -H 'Content-Type: application/teep+cbor' --data-binary @a \
+	    -o u -D head -w '%{http_code}' "https://localhost:$port/tam/default/libteep"
+	tr -d '\r' <head | sed -n 's/^[Rr]etry-[Aa]fter: / /p'
+}
+sql "DELETE FROM outstanding_update" >/dev/null
+was=$(count polls_cached)
+for _ in 1 2 3; do
+	[ "$(advice | tr -d '\n')" = '204 1800' ] || die "advice: $(cat head)"
+done
+[ "$(count polls_cached)" -gt "$was" ] || die "the advice comes from the rows only"
+"$tamctl" -o json device explain agent-000000 | tr -d ' \n' | grep -q '"poll_interval_s":1800' || die "explain: $("$tamctl" -o json device explain agent-000000)"
+"$tamctl" policy delete poll >/dev/null
+settle
+[ "$(advice | tr -d '\n')" = 204 ] || die "advice: $(cat head)"
+reset
+
 # --- agents that play
 uri=/tam/default/final=final
 for code in 3 4 5 7; do play updated $uri --play error=$code; done

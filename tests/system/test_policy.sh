@@ -117,6 +117,67 @@ says '"considered":2,"devices":2,"changes":{"send":0,"unlink":0,"stop":0,"keep":
 dry high "{\"priority\": 9, \"components\": [{\"component\": \"vendor/app\", \"state\": \"absent\"}]}"
 says '"unlink":4'
 says '"sample":[{"device":"agent-000000","changes":["unlink"]}'
+# Of what is no document too: deleting, going back, another manifest for a channel.
+"$tamctl" -o json -q dry_run=true policy delete app | tr -d ' \n' >dry.json || die "dry deletion"
+says '"considered":4,"devices":0' # it stays where it is, and nobody wants it
+dry gone "{\"components\": [{\"component\": \"vendor/z\", \"state\": \"absent\"}]}"
+says '"devices":0'
+"$tamctl" -o json policy rollback app revision=1 dry_run=true reason=x | tr -d ' \n' >dry.json || die "dry rollback"
+says '"considered":4,"devices":'
+for bad in 'policy delete nobody' 'policy rollback nobody revision=1 reason=x dry_run=true' 'policy rollback app revision=99 reason=x dry_run=true' \
+    "channel put stable manifest=$(printf '%064d' 1) dry_run=true" 'channel put stable manifest=1 dry_run=true'; do
+	# shellcheck disable=SC2086  # fields
+	if "$tamctl" -q dry_run=true $bad 2>bad.err; then die "dry: $bad"; fi
+	grep -qE ' (404|422) ' bad.err || die "$bad: $(cat bad.err)"
+done
+"$tamctl" channel put stable "manifest=$two" >/dev/null
+"$tamctl" policy get app >/dev/null
+echo '{"components": [{"channel": "stable"}]}' >p.json
+"$tamctl" policy put app p.json >/dev/null
+before=$(sql "SELECT md5(string_agg(p::text, '' ORDER BY name)) FROM policy p")
+channels=$(sql "SELECT md5(string_agg(c::text, '' ORDER BY name)) FROM channel c")
+"$tamctl" -o json channel put stable "manifest=$three" dry_run=true | tr -d ' \n' >dry.json || die "dry channel"
+says '"considered":4,"devices":4,"changes":{"send":4,'
+"$tamctl" -o json channel put stable "manifest=$two" dry_run=true | tr -d ' \n' >dry.json || die "dry channel"
+says '"devices":0'
+[ "$(sql "SELECT md5(string_agg(c::text, '' ORDER BY name)) FROM channel c")" = "$channels" ] || die "a dry run moved a channel"
+
+# Files beside what there is: what differs, and only that is put.
+mkdir -p policies
+echo '{"components": [{"channel": "stable"}]}' >policies/app.json
+"$tamctl" policy diff policies/app.json >diff.txt || die "the same differs: $(cat diff.txt)"
+[ ! -s diff.txt ] || die "the same differs: $(cat diff.txt)"
+echo '{"priority": 7, "components": [{"component": "vendor/q", "state": "absent"}]}' >policies/queue.json
+status=0
+"$tamctl" policy diff policies/app.json policies/queue.json >diff.txt || status=$?
+[ $status = 1 ] || die "diff: $status"
+grep -q '^+++ policies/queue.json' diff.txt || die "diff: $(cat diff.txt)"
+grep -q '^+  "priority": 7' diff.txt || die "diff: $(cat diff.txt)"
+"$tamctl" policy apply policies/app.json policies/queue.json >apply.txt || die "apply: $(cat apply.txt)"
+[ "$(cat apply.txt)" = "$(printf 'app unchanged\nqueue revision 1')" ] || die "apply: $(cat apply.txt)"
+sed -i 's/7/8/' policies/queue.json
+status=0
+"$tamctl" policy diff policies/queue.json >diff.txt || status=$?
+[ $status = 1 ] || die "diff: $status"
+[ "$(grep -c '^[-+] ' diff.txt)" = 2 ] || die "diff: $(cat diff.txt)"
+[ "$("$tamctl" policy apply policies/queue.json)" = 'queue revision 2' ] || die "applied: $("$tamctl" policy get queue)"
+echo '{' >policies/bad.json
+for bad in 'diff policies/bad.json' 'apply policies/none.json' 'apply' 'diff' 'apply policies/'; do
+	status=0
+	# shellcheck disable=SC2086  # fields
+	"$tamctl" policy $bad >/dev/null 2>&1 || status=$?
+	[ $status = 2 ] || die "policy $bad: $status"
+done
+echo '{"selector": "class =="}' >policies/bad.json
+status=0
+"$tamctl" policy apply policies/app.json policies/bad.json >apply.txt 2>bad.err || status=$?
+[ "$status $(cat apply.txt)" = '1 app unchanged' ] || die "apply: $status $(cat apply.txt)"
+grep -q 'policies/bad.json: 422 invalid_policy at /selector' bad.err || die "apply: $(cat bad.err)"
+"$tamctl" policy delete queue >/dev/null
+echo "{\"components\": [{\"manifest\": \"$two\"}]}" >p.json
+"$tamctl" policy put app p.json >/dev/null
+"$tamctl" channel put stable "manifest=$one" >/dev/null
+before=$(sql "SELECT md5(string_agg(p::text, '' ORDER BY name)) FROM policy p")
 echo '{"selector": "class ==", "components": []}' >p.json
 if "$tamctl" policy dry-run app p.json 2>bad.err; then die "a bad document"; fi
 grep -q 'at /selector: /selector: column 9' bad.err || die "a bad document: $(cat bad.err)"

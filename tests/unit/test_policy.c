@@ -379,6 +379,28 @@ add_dependent(const char *id, int n, int on)
 	policy_add_manifest(builder, &m);
 }
 
+START_TEST(the_best_rule_says_how_often_a_device_is_to_come)
+{
+	struct policy_set *set;
+
+	add_manifest("a", 1, 10);
+	add_policy("low",
+	    "{\"priority\": 1, \"poll_interval_s\": 60, \"components\": "
+	    "[{\"component\": \"x\", \"state\": \"absent\"}]}");
+	add_policy("silent",
+	    "{\"priority\": 3, \"components\": [{\"component\": \"y\", "
+	    "\"state\": \"absent\"}]}");
+	add_policy("cams",
+	    "{\"priority\": 2, \"selector\": \"class == \\\"cam\\\"\", "
+	    "\"poll_interval_s\": 3600, \"components\": [{\"component\": "
+	    "\"z\", \"state\": \"absent\"}]}");
+	set = build();
+	ck_assert_int_eq(decide(set, "cam", "a", 1).poll_s, 3600);
+	ck_assert_int_eq(decide(set, "door", "a", 1).poll_s, 60);
+	policy_set_unref(set);
+}
+END_TEST
+
 START_TEST(who_is_in_quarantine_keeps_it_and_gets_nothing_else)
 {
 	struct policy_revocation held = {.id = 7,
@@ -655,6 +677,9 @@ static const struct {
         "/attestation/claims: column"},
     {"{\"verify_after_update\": 1}",
         "/verify_after_update: must be true or false"},
+    {"{\"poll_interval_s\": 0}", "/poll_interval_s: must be from 1"},
+    {"{\"poll_interval_s\": 604801}", "/poll_interval_s: must be from 1"},
+    {"{\"poll_interval_s\": \"1\"}", "/poll_interval_s: must be from 1"},
     {"[", "line 1, column 1"},
     {"[]", ": must be a JSON object"},
     {"{\"componets\": []}", "/componets: no such member"},
@@ -763,6 +788,7 @@ main(void)
 	tcase_add_test(tc, the_rule_of_higher_priority_speaks_first);
 	tcase_add_test(tc, a_revocation_outranks_every_rule);
 	tcase_add_test(tc, a_revoked_manifest_is_replaced_by_another_of_its_id);
+	tcase_add_test(tc, the_best_rule_says_how_often_a_device_is_to_come);
 	tcase_add_test(tc, who_is_in_quarantine_keeps_it_and_gets_nothing_else);
 	tcase_add_test(tc, what_is_revoked_can_be_replaced);
 	tcase_add_test(tc, what_others_depend_on_is_sent_first);

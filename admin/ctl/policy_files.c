@@ -1,0 +1,308 @@
+#include "config.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin/ctl/bulk.h"
+#include "admin/ctl/client.h"
+#include "admin/ctl/ctl.h"
+#include "lib/base/mem.h"
+
+/*
+ * tamctl policy diff, policy apply: policies that are kept in files, one each,
+ * NAME.json, beside those there are.
+ *
+ *	read_files   all of them, before anything is done
+ *	look         what the policy says now, and its revision
+ *	differ       how the two differ, by lines
+ *	put          the file, if the policy is still what was looked at
+ */
+
+enum {
+	DOCUMENT_MAX = 1 << 20,
+	LINES_MAX = 4000
+};
+
+struct policy_file {
+	const char *path;
+	char name[65];
+	json_t *document;
+	json_t *now; /* NULL: there is no such policy */
+	json_int_t revision;
+};
+
+/* --- files ----------------------------------------------------------------------- */
+
+/* policies/app.json is about "app". */
+static bool
+name_of(const char *path, char name[65])
+{
+	const char *slash = strrchr(path, '/');
+	const char *base = slash == NULL ? path : slash + 1;
+	size_t n = strlen(base);
+
+	if (n < 6 || n > 69 || strcmp(base + n - 5, ".json") != 0)
+		return false;
+	memcpy(name, base, n - 5);
+	name[n - 5] = '\0';
+	return strspn(name,
+	           "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	           "0123456789._-") == n - 5;
+}
+
+static bool
+read_one(const char *path, struct policy_file *f)
+{
+	struct buf text;
+	json_error_t where;
+
+	f->path = path;
+	if (!name_of(path, f->name)) {
+		(void)fprintf(stderr,
+		    "tamctl: %s: must be named NAME.json, of letters, digits, "
+		    ". _ and -\n",
+		    path);
+		return false;
+	}
+	buf_init(&text, DOCUMENT_MAX);
+	if (ctl_read_file(path, &text)) {
+		f->document = json_loadb((const char *)text.p, text.n,
+		    JSON_REJECT_DUPLICATES, &where);
+		if (f->document == NULL)
+			(void)fprintf(stderr, "tamctl: %s: line %d: %s\n", path,
+			    where.line, where.text);
+	}
+	buf_fini(&text);
+	return f->document != NULL;
+}
+
+static void
+free_files(struct policy_file *files, int n)
+{
+	for (int i = 0; i < n; i++) {
+		json_decref(files[i].document);
+		json_decref(files[i].now);
+	}
+	free(files);
+}
+
+/* NULL after complaining. */
+static struct policy_file *
+read_files(const char *verb, int n, char **paths)
+{
+	struct policy_file *files =
+	    mem_new_n((size_t)n + 1, struct policy_file);
+
+	if (n == 0)
+		(void)fprintf(stderr, "usage: tamctl policy %s NAME.json...\n",
+		    verb);
+	for (int i = 0; i < n; i++) {
+		if (read_one(paths[i], &files[i]))
+			continue;
+		free_files(files, n);
+		return NULL;
+	}
+	if (n > 0)
+		return files;
+	free(files);
+	return NULL;
+}
+
+/* --- policies ---------------------------------------------------------------------- */
+
+static int
+look(const struct client_options *client, struct policy_file *f)
+{
+	struct client_answer a;
+	char path[96];
+	int status = CTL_OK;
+
+	(void)snprintf(path, sizeof(path), "/v1/policies/%s", f->name);
+	if (!client_request(client, "GET", path, NULL, slice_none(), &a)) {
+		status = CTL_UNREACHABLE;
+	} else if (a.status == 200) {
+		json_t *doc =
+		    json_loadb((const char *)a.body.p, a.body.n, 0, NULL);
+
+		f->now = json_incref(json_object_get(doc, "document"));
+		f->revision =
+		    json_integer_value(json_object_get(doc, "revision"));
+		json_decref(doc);
+	} else if (a.status != 404) {
+		bulk_problem(f->path, &a);
+		status = CTL_FAILED;
+	}
+	client_answer_fini(&a);
+	return status;
+}
+
+static bool
+is_same(const struct policy_file *f)
+{
+	return f->now != NULL && json_equal(f->now, f->document) == 1;
+}
+
+/* --- how they differ ------------------------------------------------------------------ */
+
+struct text {
+	char *whole;
+	size_t n;
+	char *lines[LINES_MAX];
+};
+
+/* As it is printed; the rest of a very long one is one line. */
+static void
+split(json_t *doc, struct text *t)
+{
+	char *p;
+
+	t->whole = doc == NULL
+	    ? mem_strdup("")
+	    : json_dumps(doc, JSON_INDENT(2) | JSON_SORT_KEYS);
+	t->n = 0;
+	for (p = t->whole; *p != '\0' && t->n < LINES_MAX;) {
+		t->lines[t->n++] = p;
+		p += strcspn(p, "\n");
+		if (*p == '\n' && t->n < LINES_MAX)
+			*p++ = '\0';
+	}
+}
+
+/* The longest lists of lines that both have: of what begins at line i of a and
+ * at line k of b. */
+static uint16_t *
+common(const struct text *a, const struct text *b)
+{
+	size_t width = b->n + 1;
+	uint16_t *table = mem_calloc((a->n + 1) * width, sizeof(*table));
+
+	for (size_t i = a->n; i-- > 0;) {
+		for (size_t k = b->n; k-- > 0;) {
+			uint16_t *at = &table[i * width + k];
+
+			if (strcmp(a->lines[i], b->lines[k]) == 0)
+				*at = (uint16_t)(at[width + 1] + 1);
+			else
+				*at = at[width] > at[1] ? at[width] : at[1];
+		}
+	}
+	return table;
+}
+
+static void
+print_lines(const struct text *a, const struct text *b)
+{
+	uint16_t *table = common(a, b);
+	size_t width = b->n + 1, i = 0, k = 0;
+
+	while (i < a->n || k < b->n) {
+		const uint16_t *at = &table[i * width + k];
+
+		if (i < a->n && k < b->n &&
+		    strcmp(a->lines[i], b->lines[k]) == 0) {
+			(void)printf(" %s\n", a->lines[i++]);
+			k++;
+		} else if (k == b->n || (i < a->n && at[width] >= at[1])) {
+			(void)printf("-%s\n", a->lines[i++]);
+		} else {
+			(void)printf("+%s\n", b->lines[k++]);
+		}
+	}
+	free(table);
+}
+
+static void
+differ(const struct policy_file *f)
+{
+	struct text *a = mem_new(struct text), *b = mem_new(struct text);
+
+	if (f->now == NULL)
+		(void)printf("--- %s, none\n", f->name);
+	else
+		(void)printf("--- %s, revision %lld\n", f->name,
+		    (long long)f->revision);
+	(void)printf("+++ %s\n", f->path);
+	split(f->now, a);
+	split(f->document, b);
+	print_lines(a, b);
+	free(a->whole);
+	free(b->whole);
+	free(a);
+	free(b);
+}
+
+int
+ctl_policy_diff(const struct client_options *client, int argc, char **argv)
+{
+	struct policy_file *files = read_files("diff", argc, argv);
+	int status = CTL_OK, worst = CTL_OK;
+
+	if (files == NULL)
+		return CTL_USAGE;
+	for (int i = 0; i < argc && status != CTL_UNREACHABLE; i++) {
+		status = look(client, &files[i]);
+		if (status == CTL_OK && !is_same(&files[i])) {
+			differ(&files[i]);
+			status = CTL_FAILED;
+		}
+		worst = status > worst ? status : worst;
+	}
+	free_files(files, argc);
+	return worst;
+}
+
+/* --- putting --------------------------------------------------------------------------- */
+
+static int
+put(const struct client_options *client, const struct policy_file *f)
+{
+	struct client_options only = *client;
+	struct client_answer a;
+	char path[96], revision[32];
+	char *body = json_dumps(f->document, JSON_COMPACT);
+	int status = CTL_OK;
+
+	(void)snprintf(path, sizeof(path), "/v1/policies/%s", f->name);
+	(void)snprintf(revision, sizeof(revision), "\"%lld\"",
+	    (long long)f->revision);
+	only.if_match = f->now == NULL ? "none" : revision;
+	if (!client_request(&only, "PUT", path, "application/json",
+	        slice_str(body), &a)) {
+		status = CTL_UNREACHABLE;
+	} else if (a.status >= 300) {
+		bulk_problem(f->path, &a);
+		status = CTL_FAILED;
+	} else {
+		json_t *doc =
+		    json_loadb((const char *)a.body.p, a.body.n, 0, NULL);
+
+		(void)printf("%s revision %lld\n", f->name,
+		    (long long)json_integer_value(
+		        json_object_get(doc, "revision")));
+		json_decref(doc);
+	}
+	client_answer_fini(&a);
+	free(body);
+	return status;
+}
+
+int
+ctl_policy_apply(const struct client_options *client, int argc, char **argv)
+{
+	struct policy_file *files = read_files("apply", argc, argv);
+	int status = CTL_OK, worst = CTL_OK;
+
+	if (files == NULL)
+		return CTL_USAGE;
+	for (int i = 0; i < argc && status != CTL_UNREACHABLE; i++) {
+		status = look(client, &files[i]);
+		if (status == CTL_OK && is_same(&files[i]))
+			(void)printf("%s unchanged\n", files[i].name);
+		else if (status == CTL_OK)
+			status = put(client, &files[i]);
+		worst = status > worst ? status : worst;
+	}
+	free_files(files, argc);
+	return worst;
+}
