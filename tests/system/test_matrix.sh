@@ -100,7 +100,7 @@ echo '{"poll_interval_s": 1800, "components": [{"component": "vendor/none", "sta
 settle
 advice() { # the answer to a QueryResponse that shows the draft's component
 	post empty o
-	"$peer" --agent 0 --tc "$draft_component=$draft_digest" query-response o a
+	"$peer" --agent 0 --tc "$draft_component=8cf71ac86af31be184ec7a05a411a8c3a14fd9b77a30d046397481469468ece8" query-response o a
 	curl -sS --cacert keys/tls.crt -X POST -H 'Accept: */*' -H 'Content-Type: application/teep+cbor' --data-binary @a \
 	    -o u -D head -w '%{http_code}' "https://localhost:$port/tam/default/libteep"
 	tr -d '\r' <head | sed -n 's/^[Rr]etry-[Aa]fter: / /p'
@@ -111,7 +111,9 @@ for _ in 1 2 3; do
 	[ "$(advice | tr -d '\n')" = '204 1800' ] || die "advice: $(cat head)"
 done
 [ "$(count polls_cached)" -gt "$was" ] || die "the advice comes from the rows only"
-"$tamctl" -o json device explain agent-000000 | tr -d ' \n' | grep -q '"poll_interval_s":1800' || die "explain: $("$tamctl" -o json device explain agent-000000)"
+name=$(sql "SELECT d.name FROM device_seen s JOIN device d USING (domain_id, device_id) ORDER BY s.seen_us DESC LIMIT 1")
+"$tamctl" -o json device explain "$name" | tr -d ' \n' >explain.json
+grep -q '"poll_interval_s":1800' explain.json || die "explain: $(cat explain.json)"
 "$tamctl" policy delete poll >/dev/null
 settle
 [ "$(advice | tr -d '\n')" = 204 ] || die "advice: $(cat head)"
