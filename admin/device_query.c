@@ -85,6 +85,25 @@ api_device_list(struct api_request *r)
 	    q->n, q->params);
 }
 
+/* For files: what an import takes. */
+enum tam_err
+api_device_export(struct api_request *r)
+{
+	struct device_query *q = arena_new(r->arena, struct device_query);
+	int64_t limit;
+	enum tam_err err;
+
+	q->params[0] = api_cursor(r, "");
+	q->params[1] = api_limit(r, &limit);
+	err = device_query_make(r, api_query(r, "selector"), "/selector", 2, q);
+	if (err != TAM_OK)
+		return err;
+	return api_list(r, limit,
+	    arena_printf(r->arena, SQL_DEVICE_EXPORT, SQL_SELECTED,
+	        q->condition),
+	    q->n, q->params);
+}
+
 /* --- counting ------------------------------------------------------------------------- */
 
 /* How many there are, of which sort, how old what is known of them is, and
@@ -114,17 +133,27 @@ api_device_count(struct api_request *r)
 
 /* --- changing ---------------------------------------------------------------------------- */
 
-/* The ids as the text of an SQL array, and how many; 422 for too many. */
+/* One part of those a selector matches. */
+struct selected {
+	const char *ids; /* the text of an SQL array */
+	int64_t n,
+	    last; /* last: where the next part begins; 0: there is none */
+};
+
 static enum tam_err
-select_ids(struct api_request *r, const char **ids, int64_t *n)
+select_ids(struct api_request *r, struct selected *out)
 {
 	struct device_query *q = arena_new(r->arena, struct device_query);
+	json_t *after = json_object_get(r->json, "after");
 	struct sql_result *rows;
 	enum tam_err err;
 
-	q->params[0] = arena_printf(r->arena, "%d", CHANGED_MAX + 1);
+	q->params[0] = arena_printf(r->arena, "%d", CHANGED_MAX);
+	q->params[1] = arena_printf(r->arena, "%lld",
+	    (long long)json_integer_value(after));
+	q->params[2] = api_string(r, "status");
 	err =
-	    device_query_make(r, api_string(r, "selector"), "/selector", 1, q);
+	    device_query_make(r, api_string(r, "selector"), "/selector", 3, q);
 	if (err == TAM_OK)
 		err = api_exec(r, &rows,
 		    arena_printf(r->arena, SQL_DEVICE_IDS, SQL_SELECTED,
@@ -132,37 +161,52 @@ select_ids(struct api_request *r, const char **ids, int64_t *n)
 		    q->n, q->params);
 	if (err != TAM_OK)
 		return err;
-	*ids = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
-	*n = sql_int(rows, 0, 1);
+	out->ids = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
+	out->n = sql_int(rows, 0, 1);
+	out->last = out->n > CHANGED_MAX ? sql_int(rows, 0, 2) : 0;
 	sql_result_free(rows);
-	return *n > CHANGED_MAX
-	    ? api_problem(r, 422, "too_many", "/selector",
-	          "more than %d devices: use a narrower selector", CHANGED_MAX)
-	    : TAM_OK;
+	if (out->last != 0 && after == NULL)
+		return api_problem(r, 422, "too_many", "/selector",
+		    "more than %d devices: use a narrower selector, or give "
+		    "\"after\" (0 first) to change so many at a time",
+		    CHANGED_MAX);
+	if (out->last != 0)
+		out->n = CHANGED_MAX;
+	return TAM_OK;
+}
+
+static void
+answer_changed(struct api_request *r, const struct selected *done)
+{
+	buf_printf(&r->response, "{\"devices\": %lld", (long long)done->n);
+	if (done->last != 0)
+		buf_printf(&r->response, ", \"after\": %lld",
+		    (long long)done->last);
+	buf_add_str(&r->response, "}");
 }
 
 static enum tam_err
 change(struct api_request *r)
 {
-	const char *ids, *limit = NULL;
+	const char *limit = NULL;
 	json_t *labels = json_object_get(r->json, "labels");
 	char *patch = labels == NULL ? NULL : json_dumps(labels, JSON_COMPACT);
 	char *after = json_dumps(r->json, JSON_COMPACT);
-	int64_t n;
-	enum tam_err err = select_ids(r, &ids, &n);
+	struct selected part;
+	enum tam_err err = select_ids(r, &part);
 
 	if (err == TAM_OK)
 		err = api_update_bytes(r, &limit);
 	if (err == TAM_OK)
-		err = API_EXEC(r, NULL, SQL_DEVICES_CHANGE, r->domain_text, ids,
-		    api_string(r, "class"), api_string(r, "status"), limit,
-		    patch);
+		err = API_EXEC(r, NULL, SQL_DEVICES_CHANGE, r->domain_text,
+		    part.ids, api_string(r, "class"), api_string(r, "status"),
+		    limit, patch);
 	if (err == TAM_OK)
 		err = api_audit(r,
-		    arena_printf(r->arena, "%lld devices", (long long)n),
+		    arena_printf(r->arena, "%lld devices", (long long)part.n),
 		    api_string(r, "reason"), NULL, after);
 	if (err == TAM_OK)
-		buf_printf(&r->response, "{\"devices\": %lld}", (long long)n);
+		answer_changed(r, &part);
 	free(patch);
 	free(after);
 	return err;

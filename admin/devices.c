@@ -225,9 +225,32 @@ check_labels(json_t *labels)
 }
 
 static const char *
+check_limits(const json_t *status, const json_t *bytes)
+{
+	static const char *const known[] = {"pending", "active", "quarantined",
+	    "decommissioned"};
+	const char *text = json_string_value(status);
+
+	if (bytes != NULL &&
+	    (!json_is_integer(bytes) ||
+	        json_integer_value(bytes) < UPDATE_BYTES_MIN ||
+	        json_integer_value(bytes) > UPDATE_BYTES_MAX))
+		return "update_bytes must be from 512 to 16777216";
+	for (size_t i = 0; text != NULL && i < 4; i++) {
+		if (strcmp(known[i], text) == 0)
+			return NULL;
+	}
+	return status == NULL
+	    ? NULL
+	    : "status must be pending, active, quarantined or decommissioned";
+}
+
+static const char *
 read_document(struct import *in, const json_t *doc, json_t **out)
 {
 	const json_t *class_name = json_object_get(doc, "class");
+	json_t *status = json_object_get(doc, "status");
+	json_t *bytes = json_object_get(doc, "update_bytes");
 	json_t *labels = json_object_get(doc, "labels");
 	const char *name = json_string_value(json_object_get(doc, "name"));
 	struct cose_key key;
@@ -240,18 +263,22 @@ read_document(struct import *in, const json_t *doc, json_t **out)
 		error = check_labels(labels);
 	if (error == NULL && class_name != NULL && !json_is_string(class_name))
 		error = "class must be a string";
+	if (error == NULL)
+		error = check_limits(status, bytes);
 	if (error != NULL)
 		return error;
 	if (name == NULL)
 		name = hex_dup(in->r->arena, SLICE_OF(key.thumbprint));
 	if (name[0] == '\0' || strlen(name) > 255)
 		return "name must be 1 to 255 bytes";
-	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:O}", "name", name,
-	    "class", class_name == NULL ? "" : json_string_value(class_name),
+	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:O*, s:O*}", "name",
+	    name, "class",
+	    class_name == NULL ? "" : json_string_value(class_name),
 	    "thumbprint", hex_dup(in->r->arena, SLICE_OF(key.thumbprint)),
 	    "curve", key.curve == COSE_P256 ? "p256" : "ed25519", "public_key",
 	    hex_dup(in->r->arena, cose_key_pub(&key)), "labels",
-	    labels == NULL ? json_object() : labels);
+	    labels == NULL ? json_object() : json_incref(labels), "status",
+	    status, "update_bytes", bytes);
 	return *out == NULL ? "not valid" : NULL;
 }
 

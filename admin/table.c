@@ -107,6 +107,8 @@ const struct api_field api_device_change_fields[] = {{"selector", TYPE_STRING,
     {"update_bytes", TYPE_INTEGER, false,
         "bytes of manifests one Update may carry; 0: as the wire profile"},
     {"dry_run", TYPE_BOOLEAN, false, "only count whom it would change"},
+    {"after", TYPE_INTEGER, false,
+        "0, then as the last answer said: a part of many at a time"},
     {"reason", TYPE_STRING, true, "why; for the audit log"}, {0}};
 
 const struct api_field api_rollback_fields[] = {{"revision", TYPE_INTEGER, true,

@@ -192,6 +192,10 @@ struct api_field {
 	    "List devices; ?selector=, ?limit=, ?cursor=, ?class=, ?status=")   \
 	X(device_count, "GET", "/v1/device-count", ROLE_ANY, BODY_NONE, NULL,   \
 	    "device", "count", "", "Count devices and show some; ?selector=")   \
+	X(device_export, "GET", "/v1/device-export", ROLE_ANY, BODY_NONE,       \
+	    NULL, "device", "export",                                           \
+	    "name,class,status,update_bytes,labels,key",                        \
+	    "List devices as an import takes them; ?selector=, ?limit=all")     \
 	X(device_change, "POST", "/v1/device-changes",                          \
 	    ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,              \
 	    api_device_change_fields, "device", "change", "",                   \

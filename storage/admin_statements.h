@@ -447,10 +447,25 @@
 	"SELECT device_id, thumbprint FROM device_key " \
 	"WHERE device_id BETWEEN $1::int8 AND $2::int8 ORDER BY 1"
 
-#define SQL_DEVICE_IDS                                                \
-	"SELECT coalesce(array_agg(device_id), '{}'), count(*) FROM " \
-	"(SELECT d.device_id FROM %s WHERE %s ORDER BY d.device_id "  \
-	"LIMIT $1::int) x"
+/* At most $1 behind $2, how many there are, at most one more, and the last.
+ * With a status ($3) not those that only come back by name. */
+#define SQL_DEVICE_IDS                                                                                     \
+	"SELECT coalesce(ids[1:$1::int], '{}'), coalesce(cardinality(ids), 0), ids[$1::int] FROM (SELECT " \
+	"array_agg(device_id ORDER BY device_id) AS ids FROM (SELECT d.device_id FROM %s WHERE %s "        \
+	"AND d.device_id > $2::int8 AND ($3::text IS NULL OR d.status <> 'decommissioned') "               \
+	"ORDER BY d.device_id LIMIT $1::int + 1) x) y"
+
+/* As an import takes it. */
+#define SQL_DEVICE_EXPORT                                                     \
+	"SELECT json_strip_nulls(json_build_object('name', d.name, 'class', " \
+	"d.class, 'status', d.status, 'update_bytes', d.update_bytes, "       \
+	"'labels', (SELECT coalesce(json_object_agg(l.key, l.value), '{}') "  \
+	" FROM device_label l WHERE l.domain_id = d.domain_id AND "           \
+	" l.device_id = d.device_id), 'key', (SELECT key_jwk(k.curve, "       \
+	" k.public_key) FROM device_key k WHERE k.domain_id = d.domain_id "   \
+	" AND k.device_id = d.device_id ORDER BY k.thumbprint LIMIT 1))), "   \
+	"d.name FROM %s WHERE d.name > $1 AND %s ORDER BY d.name "            \
+	"LIMIT $2::int"
 
 #define SQL_DEVICES_CHANGE                                          \
 	"SELECT device_change_many($1::int, $2::bigint[], $3, $4, " \

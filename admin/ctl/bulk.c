@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/ctl/csv.h"
 #include "admin/ctl/output.h"
 
 enum {
@@ -98,6 +99,20 @@ send_part(struct sending *s)
 	return status;
 }
 
+/* With its end. */
+static int
+add_line(struct sending *s, const char *line, size_t n)
+{
+	int status = CTL_OK;
+
+	if (s->lines > 0 &&
+	    (s->lines == PART_LINES || s->part.n + n > PART_BYTES))
+		status = send_part(s);
+	buf_add(&s->part, line, n);
+	s->lines++;
+	return status;
+}
+
 static int
 send_lines(struct sending *s)
 {
@@ -106,15 +121,30 @@ send_lines(struct sending *s)
 	ssize_t n;
 	int status = CTL_OK;
 
-	while (status == CTL_OK && (n = getline(&line, &room, s->in)) >= 0) {
-		if (s->lines > 0 &&
-		    (s->lines == PART_LINES ||
-		        s->part.n + (size_t)n > PART_BYTES))
-			status = send_part(s);
-		buf_add(&s->part, line, (size_t)n);
-		s->lines++;
-	}
+	while (status == CTL_OK && (n = getline(&line, &room, s->in)) >= 0)
+		status = add_line(s, line, (size_t)n);
 	free(line);
+	return status == CTL_OK && s->lines > 0 ? send_part(s) : status;
+}
+
+/* Its head is line 1. */
+static int
+send_rows(struct sending *s)
+{
+	struct csv *csv = csv_new(s->in);
+	json_t *doc;
+	int status = CTL_OK;
+
+	s->before = 1;
+	while (status == CTL_OK && csv_next(csv, &doc)) {
+		char *line = json_dumps(doc, JSON_COMPACT | JSON_ENCODE_ANY);
+
+		status = add_line(s, line, strlen(line));
+		buf_add_str(&s->part, "\n");
+		free(line);
+		json_decref(doc);
+	}
+	csv_free(csv);
 	return status == CTL_OK && s->lines > 0 ? send_part(s) : status;
 }
 
@@ -135,7 +165,10 @@ bulk_send(const struct client_options *client, const struct api_route *route,
 		return CTL_USAGE;
 	}
 	buf_init(&s.part, 64 << 20);
-	status = send_lines(&s);
+	status =
+	    strlen(file) > 4 && strcmp(file + strlen(file) - 4, ".csv") == 0
+	    ? send_rows(&s)
+	    : send_lines(&s);
 	buf_fini(&s.part);
 	if (s.in != stdin)
 		(void)fclose(s.in);
@@ -228,5 +261,63 @@ bulk_list(const struct client_options *client, const struct api_route *route,
 		buf_fini(&page);
 		head = false;
 	} while (status == CTL_OK && cursor[0] != '\0');
+	return status;
+}
+
+/* --- changing ------------------------------------------------------------------------- */
+
+bool
+bulk_is_in_parts(struct slice body)
+{
+	json_t *doc = json_loadb((const char *)body.p, body.n, 0, NULL);
+	bool parts = json_object_get(doc, "after") != NULL;
+
+	json_decref(doc);
+	return parts;
+}
+
+/* *after becomes where to go on; NULL: nowhere. */
+static int
+change_part(const struct client_options *client, const struct api_route *route,
+    const char *output, const char *path, const char *body, json_t **after)
+{
+	struct client_answer a;
+	json_t *doc;
+	int status = CTL_OK;
+
+	*after = NULL;
+	if (!client_request(client, route->method, path, "application/json",
+	        slice_str(body), &a)) {
+		status = CTL_UNREACHABLE;
+	} else if (a.status >= 300) {
+		bulk_problem(NULL, &a);
+		status = CTL_FAILED;
+	} else {
+		output_answer(output, route, buf_slice(&a.body));
+		doc = json_loadb((const char *)a.body.p, a.body.n, 0, NULL);
+		*after = json_incref(json_object_get(doc, "after"));
+		json_decref(doc);
+	}
+	client_answer_fini(&a);
+	return status;
+}
+
+int
+bulk_change(const struct client_options *client, const struct api_route *route,
+    const char *output, const char *path, struct slice body)
+{
+	json_t *doc = json_loadb((const char *)body.p, body.n, 0, NULL);
+	json_t *after = NULL;
+	int status;
+
+	do {
+		char *text = json_dumps(doc, JSON_COMPACT);
+
+		status = change_part(client, route, output, path, text, &after);
+		free(text);
+		if (after != NULL)
+			(void)json_object_set_new(doc, "after", after);
+	} while (status == CTL_OK && after != NULL);
+	json_decref(doc);
 	return status;
 }

@@ -1,6 +1,7 @@
 /*
  * bulk.h - what is larger than one request: a file of documents, a line each,
- * and lists to their end.  Neither is held in memory whole.
+ * or a row where its name ends in .csv; lists to their end; a change that is
+ * made in parts.  Nothing of it is held in memory whole.
  */
 #ifndef ADMIN_CTL_BULK_H
 #define ADMIN_CTL_BULK_H
@@ -21,6 +22,12 @@ int bulk_list(const struct client_options *, const struct api_route *,
 
 /* Whether it does. */
 bool bulk_is_wanted(const char *path);
+
+/* The same request until the answer names no part to go on with; each answer
+ * is printed.  `body` has a member "after". */
+int bulk_change(const struct client_options *, const struct api_route *,
+    const char *output, const char *path, struct slice body);
+bool bulk_is_in_parts(struct slice body);
 
 /* Says what a refused request came to; `about`: what was sent, or NULL. */
 void bulk_problem(const char *about, const struct client_answer *);

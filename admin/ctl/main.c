@@ -249,6 +249,9 @@ call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 		    buf_cstr(&path), argv[used]);
 	} else if (used < 0 || !make_body(r, argc - used, argv + used, &body)) {
 		print_fields(r);
+	} else if (r->body == BODY_JSON && bulk_is_in_parts(buf_slice(&body))) {
+		status = bulk_change(&ctl->client, r, ctl->output,
+		    buf_cstr(&path), buf_slice(&body));
 	} else if (!client_request(&ctl->client, r->method, buf_cstr(&path),
 	               types[r->body], buf_slice(&body), &answer)) {
 		status = CTL_UNREACHABLE;

@@ -68,6 +68,54 @@ one=$(names 'class == "canary"' | cut -d' ' -f1)
 "$tamctl" device set "$one" 'labels={"ring": null, "site": "9"}' >/dev/null
 is "name == \"$one\" and labels.site == \"9\" and not exists labels.ring" 1
 
+# Out, and in again, as lines and as rows; what is no row is told with its number.
+"$tamctl" -o json device export limit=all >all.ndjson
+[ "$(wc -l <all.ndjson)" = "$(sql 'SELECT count(*) FROM device')" ] || die "exported $(wc -l <all.ndjson)"
+all() { sql "SELECT md5(string_agg(x, ',' ORDER BY x)) FROM (SELECT concat_ws('|', d.name, d.class, d.status, d.update_bytes, k.thumbprint,
+	(SELECT string_agg(key || '=' || value, ',' ORDER BY key) FROM device_label l WHERE l.device_id = d.device_id)) AS x
+	FROM device d LEFT JOIN device_key k USING (device_id)) y"; }
+"$tamctl" device set "$one" update_bytes=4096 status=quarantined reason=test >/dev/null
+"$tamctl" -o csv device export limit=all >all.csv
+[ "$(head -n 1 all.csv | tr -d '\r')" = name,class,status,update_bytes,labels,key ] || die "csv: $(head -n 2 all.csv)"
+was=$(all)
+for file in all.ndjson all.csv; do
+	sql "UPDATE device SET class = 'lost', update_bytes = NULL, status = 'pending'; DELETE FROM device_label" >/dev/null
+	"$tamctl" -o csv device import $file >import.out || die "import of $file"
+	[ "$(grep -c updated import.out)" = "$(wc -l <all.ndjson)" ] || die "import of $file: $(cat import.out)"
+done
+[ "$(all)" = "$was" ] || die "it came back otherwise: $(head -n 3 all.csv)"
+cat >some.csv <<END
+name,labels.site,labels.ring,key
+"a ""new"", one",9,,"{""kty"":""OKP"",""crv"":""Ed25519"",""x"":""11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""}"
+too,few
+x,1,2,{
+END
+"$tamctl" -o json device import some.csv >import.out || die "import: $(cat import.out)"
+[ "$(tr -d ' ' <import.out | grep -c '"line":2,.*"created"\|"line":3,.*alinemustbeaJSONobject\|"line":4,.*JWK')" = 3 ] || die "import: $(cat import.out)"
+[ "$(sql "SELECT count(*) FROM device JOIN device_label l USING (device_id) WHERE name = 'a \"new\", one' AND l.key || l.value = 'site9'")" = 1 ] || die "not that one"
+# A decommissioned device comes back by its name only.
+"$tamctl" device set "$one" status=decommissioned reason=gone >/dev/null
+grep "\"$one\"" all.ndjson >one.ndjson
+"$tamctl" -o json device import one.ndjson | grep -q 'this device is decommissioned' || die "it came back"
+"$tamctl" device change "selector=name == \"$one\"" status=active reason=all >/dev/null
+is "name == \"$one\" and status == \"decommissioned\"" 1
+"$tamctl" device set "$one" status=active reason=found >/dev/null
+is "name == \"$one\" and status == \"active\"" 1
+sql "DELETE FROM device_key WHERE device_id = (SELECT device_id FROM device WHERE name LIKE 'a \"%'); DELETE FROM device_label WHERE device_id =
+	(SELECT device_id FROM device WHERE name LIKE 'a \"%'); DELETE FROM device_seen WHERE device_id = (SELECT device_id FROM device WHERE name LIKE 'a \"%');
+	DELETE FROM device WHERE name LIKE 'a \"%'" >/dev/null
+
+# More than one request changes: in parts, each a request.
+sql "WITH d AS (INSERT INTO device (domain_id, name, class) SELECT 1, 'many' || i, 'many' FROM generate_series(1, 100005) i RETURNING device_id)
+	INSERT INTO device_seen (domain_id, device_id) SELECT 1, device_id FROM d" >/dev/null
+if "$tamctl" device change 'selector=class == "many"' class=few reason=all 2>bad.err; then die "all at once"; fi
+grep -q '422 too_many at /selector' bad.err || die "many: $(cat bad.err)"
+is 'class == "many"' 100005
+"$tamctl" -o json device change 'selector=class == "many"' class=few reason=all after=0 >parts.out || die "in parts: $(cat parts.out)"
+[ "$(tr -d ' \n' <parts.out | sed 's/"after":[0-9]*/"after":N/')" = '{"devices":100000,"after":N}{"devices":5}' ] || die "parts: $(cat parts.out)"
+is 'class == "few"' 100005
+sql "DELETE FROM device_change; DELETE FROM device_seen WHERE device_id IN (SELECT device_id FROM device WHERE class = 'few'); DELETE FROM device WHERE class = 'few'" >/dev/null
+
 # A policy of the whole language: who it is for follows what is known.
 play() { fleet --agents 40 --keys p256 -o json >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"; }
 updated() { json_number updates <fleet.out; }
