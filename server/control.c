@@ -16,9 +16,11 @@
 #include "lib/base/mem.h"
 #include "server/hsm/hsm.h"
 #include "server/keys.h"
+#include "server/publish.h"
 #include "server/rollouts.h"
 #include "server/settings.h"
 #include "server/snapshot.h"
+#include "server/teep/published.h"
 #include "storage/migrate.h"
 #include "storage/sql.h"
 #include "storage/statements.h"
@@ -31,6 +33,7 @@
  *	changes     devices an administrator touched: forget them
  *	rollouts    a step of each, if it is time for one
  *	tally       how far revocations are, summed
+ *	publish     what everybody is told, made anew
  *	chores      cluster-wide, each a transaction under an advisory lock
  *
  * Any failure skips the rest of the turn: without a renewal the lease ends.
@@ -68,7 +71,8 @@ struct control {
 	uint64_t snapshot_no;
 	int64_t token_key_us; /* the newest key's first minute of minting */
 	int64_t last_change;
-	int64_t leased_us, chores_us, rollouts_us, tally_us;
+	uint64_t published_no; /* the snapshot that what is published is of */
+	int64_t leased_us, chores_us, rollouts_us, tally_us, published_us;
 	bool spreading; /* a revocation may have devices to look at */
 	bool opened;    /* the workers were told to listen */
 };
@@ -501,6 +505,30 @@ tally(struct control *c)
 }
 
 static enum tam_err
+publish(struct control *c)
+{
+	int64_t now = clock_mono_us();
+	struct published *p;
+	enum tam_err err;
+
+	if (c->published_no == c->snapshot_no &&
+	    now - c->published_us < PUBLISH_EVERY_S * CLOCK_SECOND)
+		return TAM_OK;
+	err = publish_make(c->sql, c->snapshot, clock_wall_us() / CLOCK_SECOND,
+	    &p);
+	if (err != TAM_OK)
+		return err;
+	for (size_t i = 0; i < c->n_workers; i++)
+		mailbox_send(c->workers[i].mail,
+		    &(struct mail){.kind = MAIL_PUBLISH,
+		        .published = published_ref(p)});
+	published_unref(p);
+	c->published_no = c->snapshot_no;
+	c->published_us = now;
+	return TAM_OK;
+}
+
+static enum tam_err
 chores(struct control *c)
 {
 	int64_t now = clock_mono_us();
@@ -570,6 +598,8 @@ turn(struct control *c)
 		err = rollouts(c);
 	if (err == TAM_OK)
 		err = tally(c);
+	if (err == TAM_OK)
+		err = publish(c);
 	if (err == TAM_OK)
 		err = chores(c);
 	if (err == TAM_NO_DATABASE || err == TAM_TIMED_OUT ||

@@ -8,11 +8,13 @@
 #include <stdint.h>
 
 struct mailbox;
+struct published;
 struct ssl_ctx_st;
 struct tam_snapshot;
 
 enum mail_kind {
 	MAIL_SNAPSHOT, /* serve this one; acknowledged */
+	MAIL_PUBLISH,  /* tell this to who asks */
 	MAIL_OPEN,     /* the lease is there: begin to listen */
 	MAIL_DEVICE,   /* forget what you know of this device */
 	MAIL_TLS,      /* for connections from now on */
@@ -24,6 +26,7 @@ enum mail_kind {
 struct mail {
 	enum mail_kind kind;
 	struct tam_snapshot *snapshot; /* a reference goes along */
+	struct published *published;   /* the same */
 	uint64_t snapshot_no;
 	struct ssl_ctx_st *tls; /* a reference goes along */
 	int32_t domain_id;

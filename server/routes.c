@@ -5,6 +5,7 @@
 #include "server/http/server.h"
 #include "server/settings.h"
 #include "server/teep/payloads.h"
+#include "server/teep/published.h"
 #include "server/teep/transport.h"
 
 /* A TAM URI names a domain and a wire profile; both have defaults. */
@@ -15,6 +16,9 @@ static struct http_route device[] = {
     {.method = "GET",
         .path = "/payload/{domain}/{digest}",
         .handler = payload_transport},
+    {.method = "GET",
+        .path = "/published/{domain}/{notice}",
+        .handler = published_transport},
 };
 
 enum {

@@ -17,6 +17,7 @@
 #include "server/teep/device_cache.h"
 #include "server/teep/fault.h"
 #include "server/teep/payloads.h"
+#include "server/teep/published.h"
 #include "server/teep/result_cache.h"
 #include "server/teep/token.h"
 #include "server/teep/verifier.h"
@@ -145,6 +146,10 @@ read_one(struct worker_thread *t, struct mail *m)
 		take_snapshot(&t->worker, m->snapshot);
 		atomic_store(&t->snapshot_no, m->snapshot_no);
 		break;
+	case MAIL_PUBLISH:
+		published_unref(t->worker.published);
+		t->worker.published = m->published;
+		break;
 	case MAIL_OPEN:
 		open_sockets(t);
 		break;
@@ -259,6 +264,7 @@ tear_down(struct worker_thread *t)
 	event_free(t->mail_event);
 	free_signers(w);
 	snapshot_unref(w->snapshot);
+	published_unref(w->published);
 	token_burns_free(w->burns);
 	payload_cache_free(w->payloads);
 	result_cache_free(w->results);

@@ -53,6 +53,7 @@ struct worker {
 	struct result_cache *results;
 	struct verifier_peers *verifiers;
 	struct payload_cache *payloads;
+	struct published *published; /* a reference; NULL before the first */
 	struct token_burns *burns;
 	struct hsm_port *hsm;
 	struct budget openers, failures;

@@ -74,16 +74,4 @@
 	"audit_append(domain_id, 'tamctl', 'domain_' || $3, $1, $4, '', " \
 	"NULL, NULL) FROM d"
 
-/* --- tamctl revocation-list ------------------------------------------------------- */
-
-#define SQL_LIST_DOMAIN "SELECT epoch FROM domain WHERE name = $1"
-
-#define SQL_LIST_REVOCATIONS                                                 \
-	"SELECT r.revocation_id, r.target, r.label, r.component, r.digest, " \
-	"r.first_sequence, r.last_sequence, r.reason, r.advisory, "          \
-	"r.suspended::int, r.created_us / 1000000, r.quarantine::int "       \
-	"FROM revocation r "                                                 \
-	"JOIN domain d USING (domain_id) WHERE d.name = $1 AND "             \
-	"r.lifted_us IS NULL ORDER BY r.revocation_id"
-
 #endif

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "admin/ctl/ctl_sql.h"
+#include "admin/notices.h"
+#include "lib/base/hex.h"
 #include "storage/owner_statements.h"
 
 /*
@@ -17,7 +19,11 @@
 struct audit_options {
 	const char *database, *domain;
 	const char *seq, *hash; /* a head kept elsewhere */
-	const char *months;     /* to keep; NULL: as it is */
+	const char
+	    *head_file; /* signed: such a head in a file, and who signs */
+	const char *key;
+	char text[160];     /* of that head */
+	const char *months; /* to keep; NULL: as it is */
 };
 
 static int
@@ -25,6 +31,8 @@ audit_usage(void)
 {
 	(void)fputs("usage: tamctl audit verify --database CONNINFO "
 	            "[--domain NAME] [--head SEQ:HASH]\n"
+	            "       tamctl audit verify --database CONNINFO --head "
+	            "@FILE --key FILE\n"
 	            "       tamctl audit retain --database CONNINFO "
 	            "[--months NUMBER|all]\n",
 	    stderr);
@@ -46,6 +54,54 @@ split_head(char *text, struct audit_options *o)
 	o->seq = text;
 	o->hash = colon + 1;
 	return true;
+}
+
+/* What the file says, which a node published (admin/notices.h), if the key
+ * signed it; becomes the head, and its domain the domain. */
+static bool
+take_signed_head(struct audit_options *o, struct slice file, struct slice pem)
+{
+	struct arena *arena = arena_new_in(NULL);
+	struct notice_head head;
+	struct slice payload;
+	bool ok = ctl_verify_signed(file, pem, arena, &payload) &&
+	    notice_read_head(payload, arena, &head) && head.domain.n < 65;
+
+	if (ok) {
+		int n = snprintf(o->text, sizeof(o->text), "%.*s",
+		    (int)head.domain.n, (const char *)head.domain.p);
+
+		o->domain = o->text;
+		o->seq = o->text + n + 1;
+		n += 1 +
+		    snprintf(o->text + n + 1, 24, "%llu",
+		        (unsigned long long)head.seq);
+		hex_encode(head.hash, o->text + n + 1);
+		o->hash = o->text + n + 1;
+	}
+	arena_free(arena);
+	return ok;
+}
+
+static bool
+read_signed_head(struct audit_options *o)
+{
+	struct buf file, pem;
+	bool ok;
+
+	buf_init(&file, 8192);
+	buf_init(&pem, 8192);
+	ok = ctl_read_file(o->head_file, &file) && ctl_read_file(o->key, &pem);
+	if (ok && !take_signed_head(o, buf_slice(&file), buf_slice(&pem))) {
+		(void)fprintf(stderr,
+		    "tamctl: %s: not a head of a chain of events that this "
+		    "key signed\n",
+		    o->head_file);
+		ok = false;
+	}
+	buf_fini(&file);
+	buf_fini(&pem);
+	return ok;
 }
 
 static size_t
@@ -156,8 +212,12 @@ ctl_audit(int argc, char **argv)
 	                                            NULL, 'd'},
 	    {"domain", required_argument, NULL, 'n'},
 	    {"head", required_argument, NULL, 'h'},
+	    {"key", required_argument, NULL, 'k'},
 	    {"months", required_argument, NULL, 'm'}, {NULL, 0, NULL, 0}};
-	struct audit_options o = {getenv("TAMCTL_DATABASE"), "", "0", "", NULL};
+	struct audit_options o = {.database = getenv("TAMCTL_DATABASE"),
+	    .domain = "",
+	    .seq = "0",
+	    .hash = ""};
 	const char *verb = argc > 1 ? argv[1] : "";
 	int c;
 
@@ -169,11 +229,18 @@ ctl_audit(int argc, char **argv)
 			o.domain = optarg;
 		else if (c == 'm')
 			o.months = optarg;
+		else if (c == 'k')
+			o.key = optarg;
+		else if (c == 'h' && optarg[0] == '@')
+			o.head_file = optarg + 1;
 		else if (c != 'h' || !split_head(optarg, &o))
 			return audit_usage();
 	}
-	if (argc < 2 || optind < argc || o.database == NULL)
+	if (argc < 2 || optind < argc || o.database == NULL ||
+	    (o.head_file == NULL) != (o.key == NULL))
 		return audit_usage();
+	if (o.head_file != NULL && !read_signed_head(&o))
+		return CTL_FAILED;
 	if (is_verify(&o, verb))
 		return verify(&o);
 	return is_retain(&o, verb) ? retain(&o) : audit_usage();

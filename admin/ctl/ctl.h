@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 
+#include "lib/base/arena.h"
 #include "lib/base/buf.h"
 
 struct client_options;
@@ -50,6 +51,9 @@ int ctl_wait_rollout(const struct client_options *, int argc, char **argv);
 int ctl_policy_diff(const struct client_options *, int argc, char **argv);
 int ctl_policy_apply(const struct client_options *, int argc, char **argv);
 
+/* What a COSE_Sign1 says, if this key, in PEM, signed it; borrowed from it. */
+bool ctl_verify_signed(struct slice message, struct slice pem, struct arena *,
+    struct slice *payload);
 /* A whole file, "-" being standard input; false after complaining. */
 bool ctl_read_file(const char *path, struct buf *);
 /* A private key in PEM, whose text is wiped; the caller wipes the key. */

@@ -67,36 +67,49 @@ kid_of(const struct reply_form *form, const struct cose_key *key)
 }
 
 enum tam_err
-reply_sign(struct worker *w, struct arena *arena,
+reply_sign_payload(struct worker *w, struct arena *arena,
     const struct tam_domain *domain, const struct reply_form *form,
-    const struct teep_message *m, struct reply *out)
+    struct slice payload, struct reply *out)
 {
 	struct cose_signer *signer = signer_at(w, domain, (int)form->curve);
 	const struct cose_key *key = signer != NULL
 	    ? cose_signer_key(signer)
 	    : &domain->keys[form->curve].key;
 	int alg = alg_of(form->curve, form->deprecated);
-	struct buf payload, message;
+	struct buf message;
 
 	if (signer == NULL && domain->hsm_uri[form->curve] == NULL)
 		return TAM_NO_KEY;
-	buf_init(&payload, MESSAGE_MAX);
 	buf_init(&message, MESSAGE_MAX);
-	teep_encode(m, &payload);
 	out->n = 0;
 	if (signer != NULL) {
-		cose_sign1(w->crypto, signer, alg, kid_of(form, key),
-		    buf_slice(&payload), &message);
+		cose_sign1(w->crypto, signer, alg, kid_of(form, key), payload,
+		    &message);
 	} else {
 		out->n = 1;
 		out->uris[0] = domain->hsm_uri[form->curve];
-		cose_sign1_blank(key, alg, kid_of(form, key),
-		    buf_slice(&payload), arena, &message, &out->blanks[0]);
+		cose_sign1_blank(key, alg, kid_of(form, key), payload, arena,
+		    &message, &out->blanks[0]);
 	}
 	out->message = arena_dup(arena, buf_slice(&message));
-	buf_fini(&payload);
 	buf_fini(&message);
 	return TAM_OK;
+}
+
+enum tam_err
+reply_sign(struct worker *w, struct arena *arena,
+    const struct tam_domain *domain, const struct reply_form *form,
+    const struct teep_message *m, struct reply *out)
+{
+	struct buf payload;
+	enum tam_err err;
+
+	buf_init(&payload, MESSAGE_MAX);
+	teep_encode(m, &payload);
+	err = reply_sign_payload(w, arena, domain, form, buf_slice(&payload),
+	    out);
+	buf_fini(&payload);
+	return err;
 }
 
 /* The draft's form for an agent nothing is known of: every suite signs. */

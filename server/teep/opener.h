@@ -45,7 +45,11 @@ enum tam_err opener_make(struct worker *, const struct http_exchange *,
     const struct tam_domain *, const struct wire_profile *,
     const struct opener_ask *, int64_t now_us, struct reply *out);
 
-/* Signs a message as COSE_Sign1. */
+/* A COSE_Sign1 over whatever it is. */
+enum tam_err reply_sign_payload(struct worker *, struct arena *,
+    const struct tam_domain *, const struct reply_form *, struct slice payload,
+    struct reply *out);
+/* Over a message of TEEP. */
 enum tam_err reply_sign(struct worker *, struct arena *,
     const struct tam_domain *, const struct reply_form *,
     const struct teep_message *, struct reply *out);

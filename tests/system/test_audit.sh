@@ -25,7 +25,7 @@ stop_node 1
 [ "$(wc -l <heads.txt)" = 2 ] || die "heads: $(cat heads.txt)"
 head=$(awk '$1 == "default" { print $2 }' heads.txt)
 "$tamctl" audit verify --domain default --head "$head" >/dev/null || die "the head it just said"
-for bad in 'verify --head 1:00' 'verify --domain default --head 1' "verify --head $head" 'verify more' '' 'sign'; do
+for bad in 'verify --head @head.cose' 'verify --key keys/tam-p256.pub' 'verify --head 1:00' 'verify --domain default --head 1' "verify --head $head" 'verify more' '' 'sign'; do
 	status=0
 	# shellcheck disable=SC2086  # fields
 	"$tamctl" audit $bad >/dev/null 2>&1 || status=$?
@@ -117,6 +117,32 @@ exec 7>&- 8>&-
 try_for 60 sealed || die "device events are never sealed"
 "$tamctl" audit verify >/dev/null || die "at the end"
 stop_node 1
+
+# Heads, signed by the node for whoever keeps them.
+start_node 1
+published() { # NAME: in NAME.cose
+	curl -sS --cacert keys/tls.crt -o "$1.cose" -w '%{http_code} %{content_type}' "https://localhost:$port/published/${2:-default}/$1"
+}
+try_for 10 published audit-head || die "no head"
+[ "$(published audit-head)" = '200 application/cose; cose-type="cose-sign1"' ] || die "head: $(published audit-head)"
+[ "$(published audit-tail)" = '404 ' ] || die "a tail: $(published audit-tail)"
+[ "$(published audit-head nobody)" = '404 ' ] || die "a head of nobody"
+published audit-head >/dev/null
+stop_node 1
+"$tamctl" audit verify --head @audit-head.cose --key keys/tam-p256.pub >heads.txt || die "the signed head"
+[ "$(wc -l <heads.txt)" = 1 ] || die "heads: $(cat heads.txt)"
+if "$tamctl" audit verify --head @audit-head.cose --key keys/tam-ed25519.pub >/dev/null 2>&1; then die "signed by another"; fi
+if "$tamctl" audit verify --head @heads.txt --key keys/tam-p256.pub >/dev/null 2>&1; then die "not signed"; fi
+# Whoever cuts the chain and moves its end is found by it.
+n=$(sql "SELECT audit_seq FROM domain WHERE domain_id = 1")
+sql_admin 'DROP DATABASE IF EXISTS tampered' 2>/dev/null
+sql_admin 'CREATE DATABASE tampered TEMPLATE tam'
+psql -X -q -h "$pg/socket" -U tam -d tampered -c "UPDATE domain d SET audit_seq = e.seq, audit_hash = e.hash FROM audit_event e
+	WHERE d.domain_id = 1 AND e.domain_id = 1 AND e.seq = 2; DELETE FROM device_event_seal; DELETE FROM device_event; DELETE FROM audit_event WHERE seq > 2" >/dev/null
+TAMCTL_DATABASE="${db/dbname=tam/dbname=tampered}" "$tamctl" audit verify --domain default >/dev/null || die "it was cut badly"
+if TAMCTL_DATABASE="${db/dbname=tam/dbname=tampered}" "$tamctl" audit verify --head @audit-head.cose --key keys/tam-p256.pub >/dev/null 2>found.txt; then die "cut, and not found"; fi
+grep -q "is not the one that was kept elsewhere" found.txt || die "cut: $(cat found.txt)"
+sql_admin 'DROP DATABASE tampered'
 
 # Months: two are there before they begin, and what comes too early by some
 # clock is moved to where it belongs.

@@ -112,6 +112,9 @@ both_sign() {
 	done
 }
 both_sign # one there, one here
+signed_head() { [ "$(curl -sS --cacert keys/tls.crt -o head.cose -w '%{http_code}' "https://localhost:$port/published/default/audit-head")" = "$1" ]; }
+try_for 10 signed_head 200 || die "no head"
+"$tamctl" revocation-list show --key keys/tam-p256.pub head.cose >/dev/null || die "the head is not signed by the token"
 
 # A token that hangs: what waits is answered in time, others are not blocked.
 kill -STOP -- "-$hsm"
@@ -119,6 +122,7 @@ for i in 1 2 3 4; do ask "slow$i" both >"slow$i.status" & waiting[i]=$!; done
 get "$admin_1" /livez >/dev/null
 wait "${waiting[@]}"
 for i in 1 2 3 4; do [ "$(cat "slow$i.status")" = 503 ] || die "a token that hangs: $(cat "slow$i.status")"; done
+signed_head 503 || die "a token that hangs, and a head"
 [ "$(count hsm_failures)" -ge 4 ] || die "failures are not counted"
 [ "$(get "$admin_1" /readyz)" = ok ] || die "a token that hangs took the node down"
 kill -CONT -- "-$hsm"
@@ -126,6 +130,10 @@ is_signed() { [ "$(ask opener)" = 200 ]; }
 try_for 10 is_signed || die "the token came back, and nothing is signed"
 
 # A peer that hangs up while the token thinks leaves nothing behind.
+kill -STOP -- "-$hsm"
+if curl -sS --cacert keys/tls.crt --max-time 0.2 -o /dev/null "https://localhost:$port/published/default/audit-head" 2>/dev/null; then die "a head without a token"; fi
+kill -CONT -- "-$hsm"
+try_for 10 signed_head 200 || die "no head after that"
 kill -STOP -- "-$hsm"
 for i in 1 2 3; do timeout 0.2 curl -sS --cacert keys/tls.crt -X POST -H 'Accept: */*' "https://localhost:$port/tam" -o /dev/null 2>/dev/null || true; done
 kill -CONT -- "-$hsm"

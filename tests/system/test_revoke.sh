@@ -256,6 +256,14 @@ for key in list.pem keys/signer.pem; do
 	if grep -q vendor/app list.txt; then die "what was lifted is listed"; fi
 done
 if "$tamctl" revocation-list show --key list.pub list.cbor >/dev/null 2>&1; then die "signed by another key"; fi
+# Nodes publish the same, at once.
+settle
+listed() {
+	curl -sS --cacert keys/tls.crt -o node.cbor "https://localhost:$port/published/default/revocations" &&
+		"$tamctl" revocation-list show --key keys/tam-p256.pub node.cbor 2>&1 | tr -d ' \n' >node.txt &&
+		[ "$(sed 's/.*,5:\[/[/' node.txt)" = "$(sed 's/.*,5:\[/[/' list.txt)" ]
+}
+try_for 10 listed || die "published: $(cat node.txt)"
 printf x | dd of=list.cbor bs=1 seek=60 conv=notrunc status=none
 if "$tamctl" revocation-list show --key keys/signer.pub list.cbor >/dev/null 2>&1; then die "changed, and shown"; fi
 if "$tamctl" revocation-list publish --domain nobody --key list.pem --out nobody.cbor 2>/dev/null || [ -e nobody.cbor ]; then die "a list of nobody"; fi
