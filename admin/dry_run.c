@@ -57,7 +57,7 @@ struct run {
 	int64_t now_us;
 	struct arena_pool pool;
 
-	struct walked labels, keys, parts;
+	struct walked labels, keys, parts, requests;
 	struct holdings *holdings;
 	int64_t stages[ROLLOUT_STAGES_MAX]; /* of the rollout tried */
 	size_t n_stages;
@@ -121,6 +121,9 @@ read_lists(struct run *run, const char *first, const char *last)
 		err = read_list(run, SQL_DRY_KEYS, first, last, &run->keys);
 	if (err == TAM_OK && policy_rollout_ids(run->before, live) > 0)
 		err = read_list(run, SQL_DRY_PARTS, first, last, &run->parts);
+	if (err == TAM_OK && asks(run, SELECTOR_ASKS_REQUESTS))
+		err = read_list(run, SQL_DRY_REQUESTS, first, last,
+		    &run->requests);
 	return err;
 }
 
@@ -173,6 +176,21 @@ take_keys(struct run *run, int64_t id, struct arena *arena,
 		keys[i] = sql_bytes(run->keys.rows, first + i, 1, arena);
 	d->n_keys = n;
 	d->keys = keys;
+}
+
+static void
+take_requests(struct run *run, int64_t id, struct arena *arena,
+    struct policy_facts *f)
+{
+	size_t first, n = take_rows(&run->requests, id, &first);
+	struct policy_request *requests =
+	    arena_new_n(arena, n, struct policy_request);
+
+	for (size_t i = 0; i < n; i++)
+		requests[i].component =
+		    sql_bytes(run->requests.rows, first + i, 1, arena);
+	f->n_requested = n;
+	f->requested = requests;
 }
 
 /* Rollouts under way that reached it. */
@@ -235,6 +253,7 @@ take_facts(struct run *run, const struct sql_result *rows, size_t row,
 	take_keys(run, id, arena, d);
 	f->n_components = holdings_of(run->holdings, row, &f->components);
 	take_parts(run, id, arena, f);
+	take_requests(run, id, arena, f);
 }
 
 /* --- comparing -------------------------------------------------------------------- */
@@ -386,6 +405,7 @@ take_part(struct run *run, const struct sql_result *rows)
 	end_list(&run->labels);
 	end_list(&run->keys);
 	end_list(&run->parts);
+	end_list(&run->requests);
 	return err;
 }
 

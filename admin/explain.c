@@ -147,7 +147,7 @@ read_device(struct api_request *r, struct asked *q)
 	return TAM_OK;
 }
 
-/* Labels, keys and components, each as kind, bytes, bytes. */
+/* Labels, keys, components and what it asked for, each as kind, bytes, bytes. */
 static enum tam_err
 read_parts(struct api_request *r, struct asked *q)
 {
@@ -155,6 +155,7 @@ read_parts(struct api_request *r, struct asked *q)
 	struct sql_result *rows;
 	struct selector_label *labels;
 	struct policy_component *components;
+	struct policy_request *requests;
 	struct slice *keys;
 	enum tam_err err = API_EXEC(r, &rows, SQL_EXPLAIN_PARTS, q->id);
 
@@ -164,6 +165,7 @@ read_parts(struct api_request *r, struct asked *q)
 	components =
 	    arena_new_n(r->arena, sql_rows(rows), struct policy_component);
 	keys = arena_new_n(r->arena, sql_rows(rows), struct slice);
+	requests = arena_new_n(r->arena, sql_rows(rows), struct policy_request);
 	for (size_t i = 0; i < sql_rows(rows); i++) {
 		struct slice a = sql_bytes(rows, i, 1, r->arena);
 		struct slice b = sql_bytes(rows, i, 2, r->arena);
@@ -176,6 +178,9 @@ read_parts(struct api_request *r, struct asked *q)
 		case 'k':
 			keys[f->subject.n_keys++] = a;
 			break;
+		case 'r':
+			requests[f->n_requested++].component = a;
+			break;
 		default:
 			components[f->n_components++] =
 			    (struct policy_component){a, b};
@@ -185,6 +190,7 @@ read_parts(struct api_request *r, struct asked *q)
 	f->subject.labels = labels;
 	f->subject.keys = keys;
 	f->components = components;
+	f->requested = requests;
 	return TAM_OK;
 }
 
@@ -277,6 +283,26 @@ read_components(struct api_request *r, struct policy_facts *f)
 	return TAM_OK;
 }
 
+static enum tam_err
+read_requests(struct api_request *r, struct policy_facts *f)
+{
+	json_t *given = json_object_get(r->json, "requested"), *value;
+	struct policy_request *requests = arena_new_n(r->arena,
+	    json_array_size(given), struct policy_request);
+	size_t i;
+
+	f->requested = requests;
+	json_array_foreach(given, i, value)
+	{
+		if (!suit_component_parse(r->arena, json_string_value(value),
+		        &requests[f->n_requested++].component))
+			return api_problem(r, 422, "invalid_value",
+			    arena_printf(r->arena, "/requested/%zu", i),
+			    "must be a component id");
+	}
+	return TAM_OK;
+}
+
 /* As the database has it: of the name, for good. */
 static int
 bucket_of(struct api_request *r, struct slice name)
@@ -294,6 +320,7 @@ read_facts(struct api_request *r, struct asked *q)
 	struct slice result = string_of(r, "attestation");
 	int64_t limit =
 	    json_integer_value(json_object_get(r->json, "update_bytes"));
+	enum tam_err err;
 
 	d->domain = slice_str(r->domain);
 	d->name = string_of(r, "name");
@@ -311,7 +338,8 @@ read_facts(struct api_request *r, struct asked *q)
 		d->appraisal.result = result;
 	q->facts.update_max = limit > 0 ? (size_t)limit : UPDATE_MAX;
 	read_labels(r, d);
-	return read_components(r, &q->facts);
+	err = read_requests(r, &q->facts);
+	return err == TAM_OK ? read_components(r, &q->facts) : err;
 }
 
 /* --- the answer --------------------------------------------------------------------------- */
@@ -432,7 +460,11 @@ facts_json(struct api_request *r, const struct asked *q)
 {
 	const struct policy_facts *f = &q->facts;
 	json_t *labels = json_object(), *components = json_object();
+	json_t *requested = json_array();
 
+	for (size_t i = 0; i < f->n_requested; i++)
+		(void)json_array_append_new(requested,
+		    component_json(r, f->requested[i].component));
 	for (size_t i = 0; i < f->subject.n_labels; i++)
 		(void)json_object_set_new(labels,
 		    arena_strdup(r->arena, f->subject.labels[i].key),
@@ -442,9 +474,9 @@ facts_json(struct api_request *r, const struct asked *q)
 		(void)json_object_set_new(components,
 		    suit_component_text(r->arena, f->components[i].id),
 		    json_string(hex_dup(r->arena, f->components[i].digest)));
-	return json_pack("{s:s, s:o, s:o, s:s, s:I, s:I}", "class",
+	return json_pack("{s:s, s:o, s:o, s:o, s:s, s:I, s:I}", "class",
 	    arena_strdup(r->arena, f->subject.class_name), "labels", labels,
-	    "components", components, "attestation",
+	    "components", components, "requested", requested, "attestation",
 	    f->subject.appraisal.result.n == 0
 	        ? "none"
 	        : arena_strdup(r->arena, f->subject.appraisal.result),

@@ -721,6 +721,25 @@ policy_decide(const struct policy_set *set, const struct policy_facts *facts,
 	policy_explain(set, facts, arena, out, NULL);
 }
 
+/* The subject with what else is known of the device. */
+static void
+fill_subject(struct deciding *d, struct arena *arena)
+{
+	const struct policy_facts *f = d->facts;
+	struct slice *requested =
+	    arena_new_n(arena, f->n_requested, struct slice);
+
+	d->subject = f->subject;
+	d->subject.n_components = f->n_components;
+	d->subject.components = f->components;
+	d->subject.n_images = d->set->n_images;
+	d->subject.images = d->set->images;
+	for (size_t i = 0; i < f->n_requested; i++)
+		requested[i] = f->requested[i].component;
+	d->subject.n_requested = f->n_requested;
+	d->subject.requested = requested;
+}
+
 static void
 make_lists(struct policy_decision *out, struct arena *arena)
 {
@@ -766,15 +785,11 @@ policy_explain(const struct policy_set *set, const struct policy_facts *facts,
 {
 	struct deciding d = {.set = set,
 	    .facts = facts,
-	    .subject = facts->subject,
 	    .out = out,
 	    .speaker = "revocation",
 	    .trace = trace};
 
-	d.subject.n_components = facts->n_components;
-	d.subject.components = facts->components;
-	d.subject.n_images = set->n_images;
-	d.subject.images = set->images;
+	fill_subject(&d, arena);
 	make_lists(out, arena);
 	show_revocations(&d);
 	if (!out->quarantined) {

@@ -114,6 +114,10 @@ policy_add_manifest(struct policy_builder *b, const struct policy_manifest *m)
 static bool
 rule_asks(const struct rule *r, enum selector_asked what)
 {
+	for (size_t i = 0; what == SELECTOR_ASKS_REQUESTS && i < r->n; i++) {
+		if (r->targets[i].on_request)
+			return true;
+	}
 	return selector_asks(r->selector, what) ||
 	    (r->claims != NULL && selector_asks(r->claims, what)) ||
 	    (what == SELECTOR_ASKS_APPRAISAL && r->max_age_us > 0);

@@ -380,8 +380,9 @@ read_list(struct parser *ps, struct selector_test *t)
 	return accept(ps, ")") || expected(ps, ", or )");
 }
 
+/* "ID") */
 static bool
-read_component(struct parser *ps, struct selector_test *t)
+read_id(struct parser *ps, struct selector_test *t)
 {
 	const char *at;
 	struct slice text;
@@ -393,8 +394,14 @@ read_component(struct parser *ps, struct selector_test *t)
 	if (text.n > ID_TEXT_MAX ||
 	    !ps->parse_id(ps->out->arena, (const char *)text.p, &t->of))
 		return expected_at(ps, at, "a component id like \"vendor/ta\"");
-	if (!accept(ps, ")"))
-		return expected(ps, ")");
+	return accept(ps, ")") || expected(ps, ")");
+}
+
+static bool
+read_component(struct parser *ps, struct selector_test *t)
+{
+	if (!read_id(ps, t))
+		return false;
 	t->field = FIELD_component;
 	if (accept(ps, ".sequence"))
 		t->field = FIELD_component_sequence;
@@ -436,6 +443,10 @@ read_field(struct parser *ps, struct selector_test *t)
 	}
 	if (accept(ps, "component("))
 		return read_component(ps, t);
+	if (accept(ps, "requested(")) {
+		t->field = FIELD_requested;
+		return read_id(ps, t);
+	}
 	for (int f = 0; f < (int)FIELDS_NAMED; f++) {
 		if (accept(ps, fields[f].name)) {
 			t->field = (enum selector_field)f;
@@ -496,7 +507,7 @@ read_comparison(struct parser *ps, struct selector_test *t, bool *negated)
 	skip_blanks(ps);
 	at = ps->p;
 	*negated = accept(ps, "not");
-	if (!*negated && t->field == FIELD_component) {
+	if (!*negated && fields[t->field].type == TYPE_HELD) {
 		t->op = OP_EXISTS;
 		return true;
 	}
@@ -530,6 +541,8 @@ asked_by(enum selector_field field)
 	case FIELD_tier:
 	case FIELD_attested:
 		return SELECTOR_ASKS_APPRAISAL;
+	case FIELD_requested:
+		return SELECTOR_ASKS_REQUESTS;
 	case FIELD_class:
 	case FIELD_name:
 	case FIELD_domain:

@@ -9,6 +9,7 @@
  *	test     = field ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) value
  *	         | field [ "not" ] "in" "(" value *( "," value ) ")"
  *	         | component                            it holds one
+ *	         | "requested(" string ")"              it asked for one
  *	field    = name | "labels." word | "labels[" string "]"
  *	         | component ".sequence" | component ".digest"
  *	component = "component(" string ")"
@@ -80,6 +81,8 @@ struct selector_subject {
 	const struct slice *keys; /* thumbprints */
 	const struct policy_component *components;
 	const struct policy_image *images; /* the domain's */
+	size_t n_requested;
+	const struct slice *requested; /* component ids it asked for last */
 	struct selector_appraisal appraisal;
 	int64_t first_seen_us, last_seen_us; /* enrolled; last_seen 0: never */
 	int64_t now_us;
@@ -96,7 +99,8 @@ enum selector_asked {
 	SELECTOR_ASKS_KEYS = 1,
 	SELECTOR_ASKS_LABELS = 2,
 	SELECTOR_ASKS_ENROLMENT = 4, /* when that was */
-	SELECTOR_ASKS_APPRAISAL = 8
+	SELECTOR_ASKS_APPRAISAL = 8,
+	SELECTOR_ASKS_REQUESTS = 16
 };
 bool selector_asks(const struct selector *, enum selector_asked);
 

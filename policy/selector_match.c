@@ -157,6 +157,16 @@ test_component(const struct selector_test *t, const struct selector_subject *d)
 }
 
 static bool
+test_requested(const struct selector_test *t, const struct selector_subject *d)
+{
+	for (size_t i = 0; i < d->n_requested; i++) {
+		if (slice_eq(d->requested[i], t->of))
+			return true;
+	}
+	return false;
+}
+
+static bool
 test_result(const struct selector_test *t, struct slice result)
 {
 	if (result.n == 0 && t->op == OP_IN)
@@ -203,6 +213,8 @@ passes(const struct selector_test *t, const struct selector_subject *d)
 		return test_time(t, d->last_seen_us, d->now_us);
 	case FIELD_label:
 		return test_label(t, d);
+	case FIELD_requested:
+		return test_requested(t, d);
 	case FIELD_component:
 	case FIELD_component_digest:
 	case FIELD_component_sequence:

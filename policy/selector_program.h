@@ -19,26 +19,27 @@ enum selector_type {
 };
 
 /* name, type, lasting: every field but labels. */
-#define SELECTOR_FIELDS(X)               \
-	X(class, TEXT, true)             \
-	X(name, TEXT, true)              \
-	X(domain, TEXT, true)            \
-	X(status, WORD, true)            \
-	X(key, BYTES, true)              \
-	X(oemid, BYTES, true)            \
-	X(ueid, BYTES, true)             \
-	X(hwmodel, BYTES, true)          \
-	X(hwversion, TEXT, true)         \
-	X(verifier, TEXT, true)          \
-	X(attestation, WORD, true)       \
-	X(tier, TIER, true)              \
-	X(attested, TIME, false)         \
-	X(first_seen, TIME, true)        \
-	X(last_seen, TIME, false)        \
-	X(label, TEXT, true)             \
-	X(component, HELD, true)         \
-	X(component_digest, BYTES, true) \
-	X(component_sequence, NUMBER, true)
+#define SELECTOR_FIELDS(X)                  \
+	X(class, TEXT, true)                \
+	X(name, TEXT, true)                 \
+	X(domain, TEXT, true)               \
+	X(status, WORD, true)               \
+	X(key, BYTES, true)                 \
+	X(oemid, BYTES, true)               \
+	X(ueid, BYTES, true)                \
+	X(hwmodel, BYTES, true)             \
+	X(hwversion, TEXT, true)            \
+	X(verifier, TEXT, true)             \
+	X(attestation, WORD, true)          \
+	X(tier, TIER, true)                 \
+	X(attested, TIME, false)            \
+	X(first_seen, TIME, true)           \
+	X(last_seen, TIME, false)           \
+	X(label, TEXT, true)                \
+	X(component, HELD, true)            \
+	X(component_digest, BYTES, true)    \
+	X(component_sequence, NUMBER, true) \
+	X(requested, HELD, true)
 
 enum selector_field {
 #define X(name, type, lasting) FIELD_##name,

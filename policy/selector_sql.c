@@ -218,6 +218,16 @@ of_component(struct writer *w, const struct selector_test *t)
 }
 
 static void
+of_request(struct writer *w, const struct selector_test *t)
+{
+	buf_printf(w->out,
+	    "EXISTS (SELECT FROM device_request q WHERE q.domain_id = "
+	    "d.domain_id AND q.device_id = d.device_id AND q.component = "
+	    "$%zu::bytea)",
+	    add_param(w, bytea(w, t->of)));
+}
+
+static void
 write_test(struct writer *w, const struct selector_test *t)
 {
 	switch (t->field) {
@@ -273,6 +283,9 @@ write_test(struct writer *w, const struct selector_test *t)
 		break;
 	case FIELD_label:
 		of_label(w, t);
+		break;
+	case FIELD_requested:
+		of_request(w, t);
 		break;
 	case FIELD_component:
 	case FIELD_component_digest:

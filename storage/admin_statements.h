@@ -432,6 +432,10 @@
 	"device_component WHERE device_id = ANY ($1::int8[]) "    \
 	"ORDER BY 1, 2"
 
+#define SQL_DRY_REQUESTS                                   \
+	"SELECT device_id, component FROM device_request " \
+	"WHERE device_id BETWEEN $1::int8 AND $2::int8 ORDER BY 1"
+
 /* policy.h, PART_* */
 #define SQL_PART_STATE(d)                                             \
 	"CASE " d ".state WHEN 'retry' THEN 0 WHEN 'offered' THEN 1 " \
@@ -518,7 +522,9 @@
 	"WHERE device_id = $1::int8 "                                     \
 	"UNION ALL (SELECT 'component', component, coalesce(digest, '') " \
 	"FROM device_component WHERE device_id = $1::int8 "               \
-	"ORDER BY component)"
+	"ORDER BY component) "                                            \
+	"UNION ALL SELECT 'request', component, '' FROM device_request "  \
+	"WHERE device_id = $1::int8"
 
 #define SQL_EXPLAIN_ROLLOUTS                                                   \
 	"SELECT r.rollout_id, d.stage, d.back::int, " SQL_PART_STATE(          \

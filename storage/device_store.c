@@ -140,7 +140,8 @@ enum load_column {
 	L_ATTESTED,
 	L_BUCKET,
 	L_PARTS,
-	L_REASON
+	L_REASON,
+	L_REQUESTED
 };
 
 static void
@@ -186,6 +187,18 @@ load_keys(const struct db_rows *rows, size_t row, struct arena *arena,
 	d->keys = arena_new_n(arena, a.left, struct slice);
 	while (db_array_next(&a, &key))
 		d->keys[d->n_keys++] = arena_dup(arena, key);
+}
+
+static void
+load_requested(const struct db_rows *rows, size_t row, struct arena *arena,
+    struct store_device *d)
+{
+	struct db_array a = db_array(rows, row, L_REQUESTED);
+	struct slice id;
+
+	d->requested = arena_new_n(arena, a.left, struct slice);
+	while (db_array_next(&a, &id))
+		d->requested[d->n_requested++] = arena_dup(arena, id);
 }
 
 static int64_t
@@ -291,6 +304,7 @@ load_device(const struct db_rows *rows, size_t row, struct arena *arena,
 	d->bucket = (int)db_int(rows, row, L_BUCKET);
 	load_parts(rows, row, arena, d);
 	d->reason = arena_dup(arena, db_bytes(rows, row, L_REASON));
+	load_requested(rows, row, arena, d);
 }
 
 static void
@@ -463,10 +477,10 @@ device_answer_query(struct batch *batch, const struct store_answer *a,
     int64_t deadline_us, device_answer_cb cb, void *arg)
 {
 	struct row r = {.n = 0};
-	struct buf lists[11];
+	struct buf lists[12];
 	struct batch_call *call;
 
-	for (size_t i = 0; i < 11; i++)
+	for (size_t i = 0; i < 12; i++)
 		buf_init(&lists[i], ARRAY_TEXT_MAX);
 	add_int(&r, a->domain_id);
 	add_int(&r, a->device_id);
@@ -498,10 +512,14 @@ device_answer_query(struct batch *batch, const struct store_answer *a,
 	for (size_t i = 0; i < 4; i++)
 		add_marks(&r, &lists[7 + i], a, i);
 	add_int(&r, a->verify);
+	if (a->requested == NULL)
+		add_slice(&r, SLICE_LIT(""));
+	else
+		add_slices(&r, &lists[11], a->requested, a->n_requested);
 	call = batch_add(batch, DB_ANSWER_QUERY, a->device_id, r.values,
 	    deadline_us, on_query_answered,
 	    (struct batch_caller){.cb = (void (*)(void))cb, .arg = arg});
-	for (size_t i = 0; i < 11; i++)
+	for (size_t i = 0; i < 12; i++)
 		buf_fini(&lists[i]);
 	return call;
 }

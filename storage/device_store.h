@@ -100,6 +100,8 @@ struct store_device {
 	int bucket;
 	size_t n_parts;
 	struct store_part *parts;
+	size_t n_requested;
+	struct slice *requested; /* component ids; what it asked for last */
 };
 
 /* `device` is NULL when no device has the key; it lives in `arena`. */
@@ -180,6 +182,8 @@ struct store_answer {
 	bool verify; /* ask again once it is answered */
 	size_t n_marks;
 	struct store_mark marks[STORE_MARKS_MAX];
+	size_t n_requested;
+	const struct slice *requested; /* component ids; NULL: as it was */
 };
 
 typedef void (*device_answer_cb)(enum tam_err, enum store_verdict,

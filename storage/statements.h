@@ -34,7 +34,9 @@
 	" CASE p.state WHEN 'retry' THEN 0 WHEN 'offered' THEN 1 "            \
 	" WHEN 'acknowledged' THEN 2 WHEN 'verified' THEN 3 ELSE 4 END]) "    \
 	" FROM rollout_device p WHERE p.domain_id = k.domain_id AND "         \
-	" p.device_id = k.device_id), s.reason "                              \
+	" p.device_id = k.device_id), s.reason, "                             \
+	"array(SELECT q.component FROM device_request q WHERE q.domain_id = " \
+	" k.domain_id AND q.device_id = k.device_id) "                        \
 	"FROM unnest($1::int8[], $2::int8[], $3::bytea[]) "                   \
 	" AS e (n, domain, thumbprint) "                                      \
 	"JOIN device_key k ON k.domain_id = e.domain::int "                   \
@@ -78,13 +80,14 @@
 	" $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[], "   \
 	" $17::int8[], $18::bytea[], $19::bytea[], $20::text[], $21::text[], " \
 	" $22::text[], $23::text[], $24::int8[], $25::int8[], $26::text[], "   \
-	" $27::text[], $28::text[], $29::text[], $30::int8[]) "                \
+	" $27::text[], $28::text[], $29::text[], $30::int8[], $31::text[]) "   \
 	" AS e (n, a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, q, r, s, t, "  \
-	" u, v, w, x, y, z, aa, bb, cc, dd), LATERAL "                         \
-	"wire_answer_query_in(a::int, b, c, d, e.e, f, g, h, i::int2, j, "     \
+	" u, v, w, x, y, z, aa, bb, cc, dd, ee), LATERAL "                     \
+	"wire_answer_query_on(a::int, b, c, d, e.e, f, g, h, i::int2, j, "     \
 	" k::bytea[], l::bytea[], m::int8[], o, p, q, e.r, e.s, "              \
 	" t::bytea[], u::bytea[], v::bytea[], w::bytea[], x, y <> 0, "         \
-	" z::int8[], aa::int[], bb::int[], cc::int[], dd <> 0) r"
+	" z::int8[], aa::int[], bb::int[], cc::int[], dd <> 0, "               \
+	" nullif(ee, '')::bytea[]) r"
 
 #define SQL_WIRE_ANSWER_UPDATE                                                \
 	"SELECT e.n, r.verdict, r.version, r.had_revocations::int::int8 "     \

@@ -31,6 +31,17 @@ parts_of(struct arena *arena, const struct store_device *d)
 	return parts;
 }
 
+static struct policy_request *
+requests_of(struct arena *arena, const struct store_device *d)
+{
+	struct policy_request *requests =
+	    arena_new_n(arena, d->n_requested, struct policy_request);
+
+	for (size_t i = 0; i < d->n_requested; i++)
+		requests[i].component = d->requested[i];
+	return requests;
+}
+
 struct policy_facts
 policy_facts_of(struct arena *arena, const struct tam_domain *domain,
     const struct store_device *d, const struct inventory *inv,
@@ -64,6 +75,8 @@ policy_facts_of(struct arena *arena, const struct tam_domain *domain,
 	    .n_parts = d->n_parts,
 	    .parts = parts_of(arena, d),
 	    .attestation = attestation,
+	    .n_requested = d->n_requested,
+	    .requested = requests_of(arena, d),
 	    .n_components = inv->n,
 	    .components = components,
 	    .update_max = d->update_max > 0 && d->update_max < update_max

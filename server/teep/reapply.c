@@ -32,6 +32,7 @@ struct observed {
 	int64_t now_us;
 	int numbering;
 	enum policy_attestation attestation;
+	bool requests; /* something, the same as the rows had */
 	struct arena *arena;
 	struct inventory inventory; /* copied when it is needed */
 	unsigned tries;
@@ -40,6 +41,8 @@ struct observed {
 enum {
 	TRIES_MAX = 3
 };
+
+static const struct slice nothing;
 
 static void load(struct observed *);
 
@@ -97,6 +100,8 @@ on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 	}
 	facts = policy_facts_of(o->arena, domain, d, &o->inventory,
 	    o->attestation, 0, o->now_us);
+	if (!o->requests)
+		facts.n_requested = 0;
 	policy_decide(domain->policy, &facts, o->arena, &decision);
 	crypto_random(&exchange, sizeof(exchange));
 	a = (struct store_answer){.domain_id = o->domain_id,
@@ -116,6 +121,8 @@ on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 	    .attested = o->attestation == POLICY_ATTESTED,
 	    .opener = SLICE_LIT(""),
 	    .content = o->inventory.hash};
+	if (!o->requests)
+		a.requested = &nothing; /* none of it */
 	a.n_marks = facts_marks(&facts, &decision, false, a.marks);
 	if (device_answer_query(o->worker->batch, &a,
 	        clock_mono_us() + o->worker->limits->deadline_us, on_applied,
@@ -168,7 +175,8 @@ void
 reapply_observe(struct worker *w, const struct tam_domain *domain,
     int64_t device_id, const uint8_t thumbprint[COSE_THUMBPRINT_SIZE],
     const struct store_observation *ob, int numbering,
-    enum policy_attestation attestation, const struct inventory *inventory)
+    enum policy_attestation attestation, const struct inventory *inventory,
+    bool requests)
 {
 	struct observed *o = mem_new(struct observed);
 
@@ -181,6 +189,7 @@ reapply_observe(struct worker *w, const struct tam_domain *domain,
 	o->now_us = ob->now_us;
 	o->numbering = numbering;
 	o->attestation = attestation;
+	o->requests = requests;
 	o->arena = arena_new_in(&w->http->arenas);
 	copy_inventory(o, inventory);
 	/* While the database is away observations wait; see batch.h. */

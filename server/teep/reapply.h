@@ -16,10 +16,10 @@
 struct tam_domain;
 struct worker;
 
-/* Copies all it needs. */
+/* Copies all it needs.  `requests`: it asked for something, as the rows say. */
 void reapply_observe(struct worker *, const struct tam_domain *,
     int64_t device_id, const uint8_t thumbprint[COSE_THUMBPRINT_SIZE],
     const struct store_observation *, int numbering, enum policy_attestation,
-    const struct inventory *);
+    const struct inventory *, bool requests);
 
 #endif

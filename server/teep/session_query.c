@@ -51,7 +51,8 @@ observe(struct session *s, int64_t version)
 	        .now_us = s->now_us,
 	        .version = version,
 	        .hash = s->inventory.hash},
-	    (int)s->form.numbering, s->attestation, &s->inventory);
+	    (int)s->form.numbering, s->attestation, &s->inventory,
+	    s->message.n_requested > 0);
 }
 
 void
@@ -169,6 +170,7 @@ last_update(const struct session *s)
 static void
 remember_quiet(struct session *s, int64_t version)
 {
+	/* What is remembered asks for nothing: see is_quiet(). */
 	struct cached_device d = {.domain_id = s->domain->id,
 	    .id = s->device_id,
 	    .version = version,
@@ -180,6 +182,8 @@ remember_quiet(struct session *s, int64_t version)
 	    .attestation = s->attestation,
 	    .stamp = session_stamp(s)};
 
+	if (s->message.n_requested > 0)
+		return;
 	memcpy(d.attest_hash, s->attest_hash, sizeof(d.attest_hash));
 	memcpy(d.inventory_hash, s->inventory.hash, sizeof(d.inventory_hash));
 	device_cache_put(s->worker->devices, &d);
@@ -210,6 +214,41 @@ is_known_reason(const struct session *s)
 	    slice_is(s->device->reason, s->decision.reason);
 }
 
+static bool
+is_requested(const struct session *s, struct slice id)
+{
+	for (size_t i = 0; i < s->message.n_requested; i++) {
+		if (slice_eq(s->message.requested[i].component_id, id))
+			return true;
+	}
+	return false;
+}
+
+static bool
+was_requested(const struct session *s, struct slice id)
+{
+	for (size_t i = 0; i < s->device->n_requested; i++) {
+		if (slice_eq(s->device->requested[i], id))
+			return true;
+	}
+	return false;
+}
+
+/* The rows say already what it asks for. */
+static bool
+asks_as_before(const struct session *s)
+{
+	for (size_t i = 0; i < s->device->n_requested; i++) {
+		if (!is_requested(s, s->device->requested[i]))
+			return false;
+	}
+	for (size_t i = 0; i < s->message.n_requested; i++) {
+		if (!was_requested(s, s->message.requested[i].component_id))
+			return false;
+	}
+	return true;
+}
+
 /* The rows say already what the answer shows, and nothing is to do. */
 static bool
 changes_nothing(const struct session *s)
@@ -219,6 +258,7 @@ changes_nothing(const struct session *s)
 	return believed(s) && !policy_has_work(&s->decision) &&
 	    s->decision.n_shown == 0 && !d->open_work && d->has_hash &&
 	    s->withdraw == 0 && !is_marked(s) && is_known_reason(s) &&
+	    asks_as_before(s) &&
 	    memcmp(d->inventory_hash, s->inventory.hash,
 	        sizeof(s->inventory.hash)) == 0;
 }
@@ -323,6 +363,19 @@ digests_of(struct session *s)
 	for (size_t i = 0; i < s->decision.n_manifests; i++)
 		digests[i] = s->decision.manifests[i]->digest;
 	return digests;
+}
+
+/* What is not believed asks for nothing. */
+static const struct slice *
+requested_of(struct session *s, size_t *n)
+{
+	struct slice *ids =
+	    arena_new_n(s->arena, s->message.n_requested + 1, struct slice);
+
+	*n = believed(s) ? s->message.n_requested : 0;
+	for (size_t i = 0; i < *n; i++)
+		ids[i] = s->message.requested[i].component_id;
+	return believed(s) ? ids : NULL;
 }
 
 static enum tam_err send_update(struct session *);
@@ -452,6 +505,7 @@ promise(struct session *s)
 	    .content = s->content};
 	struct batch_call *call;
 
+	a.requested = requested_of(s, &a.n_requested);
 	s->update_id = 0;
 	if (policy_has_work(&s->decision) && s->pace.offer) {
 		if (!can_sign(s)) {

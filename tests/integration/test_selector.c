@@ -137,6 +137,22 @@ give_components(struct selector_subject *d, const char *id)
 }
 
 static void
+give_requests(struct selector_subject *d, const char *id)
+{
+	struct slice *requests = arena_new_n(arena, 3, struct slice);
+
+	d->requested = requests;
+	for (size_t i = 0; i < 3; i++) {
+		if (chance(3) > 0)
+			continue;
+		requests[d->n_requested++] = from_id(ids[i]);
+		RUN("INSERT INTO device_request VALUES (1, $1::int8, "
+		    "$2::bytea)",
+		    id, sql_bytea(arena, from_id(ids[i])));
+	}
+}
+
+static void
 give_appraisal(struct selector_subject *d, const char *id)
 {
 	struct selector_appraisal *a = &d->appraisal;
@@ -207,6 +223,7 @@ make_device(int i, struct selector_subject *d)
 	sql_result_free(rows);
 	give_labels(d, id);
 	give_components(d, id);
+	give_requests(d, id);
 	give_appraisal(d, id);
 	give_key(d, id, i);
 }
@@ -382,9 +399,9 @@ add_test(struct buf *b)
 	static const char *const any[] = {"class", "labels.region",
 	    "labels[\"a b\"]", "ueid", "hwversion", "attestation", "tier",
 	    "last_seen", "component(\"w\")", "component(\"v/ta\").digest",
-	    "component(\"v/ta\").sequence"};
+	    "component(\"v/ta\").sequence", "requested(\"v/ta\")"};
 
-	switch (chance(9)) {
+	switch (chance(10)) {
 	case 0:
 		buf_add_str(b, PICK(of_text));
 		add_text_test(b);
@@ -415,6 +432,9 @@ add_test(struct buf *b)
 		break;
 	case 7:
 		buf_printf(b, "exists %s", PICK(any));
+		break;
+	case 8:
+		buf_printf(b, "requested(\"%s\")", PICK(ids));
 		break;
 	default:
 		add_component_test(b);

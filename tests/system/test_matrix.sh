@@ -119,6 +119,37 @@ settle
 [ "$(advice | tr -d '\n')" = 204 ] || die "advice: $(cat head)"
 reset
 
+# What it asks for is kept, and selectors know it; so do nodes that remember it.
+asks() { # peer options
+	curl -sS --cacert keys/tls.crt -X POST -H 'Accept: */*' -H 'Content-Type: application/teep+cbor' --data-binary @empty -o o \
+	    "https://localhost:$port/tam/default/final"
+	"$peer" --agent 0 --tc "$draft_component=8cf71ac86af31be184ec7a05a411a8c3a14fd9b77a30d046397481469468ece8" "$@" query-response o a
+	curl -sS --cacert keys/tls.crt -X POST -H 'Accept: */*' -H 'Content-Type: application/teep+cbor' --data-binary @a \
+	    -o u -w '%{http_code}' "https://localhost:$port/tam/default/final"
+}
+wanted() { "$tamctl" -o name device list 'selector=requested("vendor/want")'; }
+[ "$(asks)" = 204 ] || die "asked for nothing"
+[ -z "$(wanted)" ] || die "asked: $(wanted)"
+for _ in 1 2; do
+	[ "$(asks --request vendor/want)" = 204 ] || die "asked for it"
+	[ "$(wanted)" = "$name" ] || die "asked: $(wanted)"
+done
+"$tamctl" -o json device explain "$name" | tr -d ' \n' >explain.json
+grep -q '"requested":\["vendor/want"\]' explain.json || die "explain: $(cat explain.json)"
+echo '{"selector": "requested(\"vendor/want\")", "components": [{"component": "vendor/none", "state": "absent"}], "poll_interval_s": 77}' >want.json
+"$tamctl" -o json policy dry-run want want.json | tr -d ' \n' | grep -q '"considered":1,' || die "dry run of who asks"
+"$tamctl" policy put want want.json >/dev/null
+settle
+[ "$(asks --request vendor/want)" = 204 ] || die "asked for it"
+"$tamctl" -o json device explain "$name" | tr -d ' \n' | grep -q '"poll_interval_s":77' || die "who asks has the policy"
+for _ in 1 2; do
+	[ "$(asks)" = 204 ] || die "asked for nothing"
+	[ -z "$(wanted)" ] || die "asked: $(wanted)"
+done
+"$tamctl" policy delete want >/dev/null
+settle
+reset
+
 # --- agents that play
 uri=/tam/default/final=final
 for code in 3 4 5 7; do play updated $uri --play error=$code; done

@@ -77,6 +77,7 @@ subject(void)
 	static const struct policy_component held[] = {{SLICE_LIT("v/ta"),
 	                                                   SLICE_OF(image)},
 	    {SLICE_LIT("v/b"), {NULL, 0}}};
+	static const struct slice requested[] = {SLICE_LIT("v/want")};
 	static const struct policy_image images[] = {{SLICE_LIT("v/ta"),
 	                                                 SLICE_OF(image), 3},
 	    {SLICE_LIT("v/ta"), SLICE_OF(image), 9}};
@@ -93,6 +94,8 @@ subject(void)
 	    .components = held,
 	    .n_images = 2,
 	    .images = images,
+	    .n_requested = 1,
+	    .requested = requested,
 	    .appraisal = {.result = SLICE_LIT("affirmed"),
 	        .verifier = SLICE_LIT("v1"),
 	        .oemid = SLICE_OF(key),
@@ -158,6 +161,10 @@ static const struct {
     {"exists component(\"v/ta\")", true},
     {"component(\"v/x\")", false},
     {"not component(\"v/x\") and component(\"v/b\")", true},
+    {"requested(\"v/want\")", true},
+    {"exists requested(\"v/want\")", true},
+    {"requested(\"v/ta\")", false},
+    {"not requested(\"v/ta\")", true},
     {"component(\"v/ta\").digest == \"0102\"", true},
     {"component(\"v/ta\").digest != \"0102\"", false},
     {"component(\"v/b\").digest != \"0102\"", true},
@@ -213,6 +220,10 @@ static const struct {
     {"last_seen < ago(7y)", "column 18: expected s, m, h, d or w"},
     {"last_seen < ago(9999999w)", "column 25: expected no more than a hund"},
     {"component(\"a b\")", "column 11: expected a component id"},
+    {"requested(\"a b\")", "column 11: expected a component id"},
+    {"requested(\"a\").digest == \"00\"",
+        "column 15: expected and, or, or the end"},
+    {"requested \"a\"", "column 1: expected a field"},
     {"component(\"a\").size", "column 15: expected and, or, or the end"},
     {"component(\"a\").sequence == \"1\"",
         "column 28: expected a whole number"},
