@@ -19,14 +19,19 @@ struct holding {
 	struct policy_component *components;
 };
 
+/* One of a list of them. */
+struct holding_ref {
+	struct holding *to;
+};
+
 struct holdings {
 	struct api_request *request;
 	struct arena *arena; /* of what is known */
 	size_t n_known;
-	struct holding *slots[SLOTS]; /* by hash */
+	struct holding_ref slots[SLOTS]; /* by hash */
 	size_t n_rows, n_fresh;
-	struct holding **rows;  /* of the last read */
-	struct holding **fresh; /* those to be read, in the order of devices */
+	struct holding_ref *rows;  /* of the last read */
+	struct holding_ref *fresh; /* to be read, in the order of devices */
 };
 
 struct holdings *
@@ -60,7 +65,7 @@ forget(struct holdings *h)
 /* --- which inventory ---------------------------------------------------------------- */
 
 /* The slot of a hash, or the empty one where it belongs. */
-static struct holding **
+static struct holding_ref *
 slot_of(struct holdings *h, const char *hash)
 {
 	size_t at = 0;
@@ -68,7 +73,8 @@ slot_of(struct holdings *h, const char *hash)
 	for (const char *p = hash; *p != '\0'; p++)
 		at = at * 31 + (unsigned char)*p;
 	at %= SLOTS;
-	while (h->slots[at] != NULL && strcmp(h->slots[at]->hash, hash) != 0)
+	while (
+	    h->slots[at].to != NULL && strcmp(h->slots[at].to->hash, hash) != 0)
 		at = (at + 1) % SLOTS;
 	return &h->slots[at];
 }
@@ -82,21 +88,21 @@ note_fresh(struct holdings *h, const char *device, const char *hash)
 	if (hash != NULL)
 		x->hash = arena_strdup(h->arena, slice_str(hash));
 	h->n_known++;
-	h->fresh[h->n_fresh++] = x;
+	h->fresh[h->n_fresh++].to = x;
 	return x;
 }
 
 static struct holding *
 find(struct holdings *h, const char *device, const char *hash)
 {
-	struct holding **slot;
+	struct holding_ref *slot;
 
 	if (hash == NULL)
 		return note_fresh(h, device, NULL);
 	slot = slot_of(h, hash);
-	if (*slot == NULL)
-		*slot = note_fresh(h, device, hash);
-	return *slot;
+	if (slot->to == NULL)
+		slot->to = note_fresh(h, device, hash);
+	return slot->to;
 }
 
 /* --- reading ---------------------------------------------------------------------------- */
@@ -108,13 +114,13 @@ fresh_ids(const struct holdings *h)
 	char *text, *p;
 
 	for (size_t i = 0; i < h->n_fresh; i++)
-		room += strlen(h->fresh[i]->device) + 1;
+		room += strlen(h->fresh[i].to->device) + 1;
 	text = p = arena_alloc(h->arena, room);
 	*p++ = '{';
 	for (size_t i = 0; i < h->n_fresh; i++) {
 		if (i > 0)
 			*p++ = ',';
-		p = stpcpy(p, h->fresh[i]->device);
+		p = stpcpy(p, h->fresh[i].to->device);
 	}
 	*p++ = '}';
 	*p = '\0';
@@ -154,7 +160,7 @@ read_fresh(struct holdings *h)
 	if (err != TAM_OK)
 		return err;
 	for (size_t i = 0; i < h->n_fresh; i++)
-		at = take(h, h->fresh[i], rows, at);
+		at = take(h, h->fresh[i].to, rows, at);
 	sql_result_free(rows);
 	return TAM_OK;
 }
@@ -172,7 +178,7 @@ holdings_read(struct holdings *h, const struct sql_result *devices,
 	}
 	h->n_fresh = 0;
 	for (size_t i = 0; i < sql_rows(devices); i++)
-		h->rows[i] = find(h, sql_text(devices, i, id_column),
+		h->rows[i].to = find(h, sql_text(devices, i, id_column),
 		    sql_text(devices, i, hash_column));
 	return read_fresh(h);
 }
@@ -181,6 +187,6 @@ size_t
 holdings_of(const struct holdings *h, size_t row,
     const struct policy_component **out)
 {
-	*out = h->rows[row]->components;
-	return h->rows[row]->n;
+	*out = h->rows[row].to->components;
+	return h->rows[row].to->n;
 }

@@ -119,9 +119,9 @@ notice_read_head(struct slice payload, struct arena *arena,
 	*head = (struct notice_head){0};
 	n = cbor_in_map(&in, 6);
 	for (size_t i = 0; i < n; i++) {
-		if (!cbor_in_label(&in, &label))
-			cbor_in_skip(&in);
-		else if (label == 1)
+		label = 0;
+		(void)cbor_in_label(&in, &label);
+		if (label == 1)
 			head->domain = cbor_in_text(&in, 1, NAME_MAX_BYTES);
 		else if (label == 5)
 			head->seq = cbor_in_uint(&in, INT64_MAX);
@@ -137,30 +137,30 @@ notice_read_head(struct slice payload, struct arena *arena,
 /* --- both -------------------------------------------------------------------------------- */
 
 enum tam_err
-notice_make(struct sql *sql, enum notice_kind kind, const char *name,
+notice_make(struct sql *sql, enum notice_kind kind, const char *domain,
     int64_t now_s, int64_t life_s, struct buf *out)
 {
-	struct sql_result *domain;
-	enum tam_err err = SQL_EXEC(sql, &domain, SQL_NOTICE_DOMAIN, name);
+	struct sql_result *row;
+	enum tam_err err = SQL_EXEC(sql, &row, SQL_NOTICE_DOMAIN, domain);
 
-	if (err != TAM_OK || sql_rows(domain) == 0) {
+	if (err != TAM_OK || sql_rows(row) == 0) {
 		if (err == TAM_OK)
-			sql_result_free(domain);
+			sql_result_free(row);
 		return err;
 	}
 	cbor_out_map(out, kind == NOTICE_AUDIT_HEAD ? 6 : 5);
 	cbor_out_uint(out, 1);
-	cbor_out_text(out, slice_str(name));
+	cbor_out_text(out, slice_str(domain));
 	cbor_out_uint(out, 2);
-	cbor_out_uint(out, (uint64_t)sql_int(domain, 0, 0));
+	cbor_out_uint(out, (uint64_t)sql_int(row, 0, 0));
 	cbor_out_uint(out, 3);
 	cbor_out_uint(out, (uint64_t)now_s);
 	cbor_out_uint(out, 4);
 	cbor_out_uint(out, (uint64_t)(now_s + life_s));
 	if (kind == NOTICE_AUDIT_HEAD)
-		add_head(domain, out);
+		add_head(row, out);
 	else
-		err = add_revocations(sql, name, out);
-	sql_result_free(domain);
+		err = add_revocations(sql, domain, out);
+	sql_result_free(row);
 	return err;
 }

@@ -191,18 +191,24 @@ retain(const struct audit_options *o)
 }
 
 static bool
+is_empty(const char *s)
+{
+	return s == NULL || s[0] == '\0';
+}
+
+static bool
 is_verify(const struct audit_options *o, const char *verb)
 {
 	/* A head belongs to one domain. */
 	return strcmp(verb, "verify") == 0 && o->months == NULL &&
-	    (o->hash[0] == '\0' || o->domain[0] != '\0');
+	    (is_empty(o->hash) || !is_empty(o->domain));
 }
 
 static bool
 is_retain(const struct audit_options *o, const char *verb)
 {
-	return strcmp(verb, "retain") == 0 && o->hash[0] == '\0' &&
-	    o->domain[0] == '\0' && (o->months == NULL || is_months(o->months));
+	return strcmp(verb, "retain") == 0 && is_empty(o->hash) &&
+	    is_empty(o->domain) && (o->months == NULL || is_months(o->months));
 }
 
 int
