@@ -390,9 +390,12 @@ no_such(struct api_request *r)
 enum tam_err
 api_revocation_get(struct api_request *r)
 {
+	enum tam_err err;
+
 	if (!is_number(r->params[0]))
 		return no_such(r);
-	return show(r, r->params[0]);
+	err = api_exec(r, NULL, SQL_MERGE_LISTS, 0, NULL);
+	return err == TAM_OK ? show(r, r->params[0]) : err;
 }
 
 enum tam_err

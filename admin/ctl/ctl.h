@@ -47,6 +47,12 @@ void ctl_list_verbs(const char *noun); /* as words, on standard output */
 /* 1 when the deadline came first, or what is waited for cannot come any more. */
 int ctl_wait_revocation(const struct client_options *, int argc, char **argv);
 int ctl_wait_rollout(const struct client_options *, int argc, char **argv);
+/* 1 when there was no such device, or none in such a state. */
+int ctl_device_approve(const struct client_options *, int argc, char **argv);
+int ctl_device_quarantine(const struct client_options *, int argc, char **argv);
+int ctl_device_release(const struct client_options *, int argc, char **argv);
+int ctl_device_decommission(const struct client_options *, int argc,
+    char **argv);
 /* 1 when one differs, or is refused. */
 int ctl_policy_diff(const struct client_options *, int argc, char **argv);
 int ctl_policy_apply(const struct client_options *, int argc, char **argv);

@@ -105,6 +105,25 @@ sql "DELETE FROM device_key WHERE device_id = (SELECT device_id FROM device WHER
 	(SELECT device_id FROM device WHERE name LIKE 'a \"%'); DELETE FROM device_seen WHERE device_id = (SELECT device_id FROM device WHERE name LIKE 'a \"%');
 	DELETE FROM device WHERE name LIKE 'a \"%'" >/dev/null
 
+# From state to state; whoever is in another one stays.
+state() { sql "SELECT string_agg(status, ' ' ORDER BY name) FROM device WHERE name IN ('agent-000001', 'agent-000002')"; }
+sql "UPDATE device SET status = 'pending' WHERE name = 'agent-000001'; UPDATE device SET status = 'active' WHERE name = 'agent-000002'" >/dev/null
+[ "$("$tamctl" device approve agent-000001 reason=seen)" = '1 active' ] || die "approve"
+[ "$(state)" = 'active active' ] || die "approved: $(state)"
+if "$tamctl" device approve agent-000001 agent-000002 reason=again >/dev/null; then die "approved who was not pending"; fi
+[ "$("$tamctl" device quarantine agent-000001 agent-000002 reason=odd)" = '2 quarantined' ] || die "quarantine"
+[ "$("$tamctl" device release 'selector=name == "agent-000001" or name == "agent-000002"' reason=fine)" = '2 active' ] || die "release"
+[ "$("$tamctl" device decommission agent-000002 reason=gone)" = '1 decommissioned' ] || die "decommission"
+if "$tamctl" device release agent-000002 reason=back >/dev/null; then die "released from there"; fi
+[ "$(state)" = 'active decommissioned' ] || die "decommissioned: $(state)"
+for bad in 'approve agent-000001' 'approve reason=x' 'approve agent-000001 selector=x reason=x' 'quarantine agent-000001 reason='; do
+	status=0
+	# shellcheck disable=SC2086  # fields
+	"$tamctl" device $bad >/dev/null 2>&1 || status=$?
+	[ $status = 2 ] || die "device $bad: $status"
+done
+"$tamctl" device set agent-000002 status=active reason=found >/dev/null
+
 # More than one request changes: in parts, each a request.
 sql "WITH d AS (INSERT INTO device (domain_id, name, class) SELECT 1, 'many' || i, 'many' FROM generate_series(1, 100005) i RETURNING device_id)
 	INSERT INTO device_seen (domain_id, device_id) SELECT 1, device_id FROM d" >/dev/null
