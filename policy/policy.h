@@ -67,9 +67,9 @@ bool policy_add_policy(struct policy_builder *, const char *name,
  * What a revocation is about: a component id (a component's or a manifest's),
  * of which only the sequence numbers of a range where one is given; or a
  * manifest's digest; or all that one signer published; or a class of devices.
- * Who holds the target loses it, unless it is put in quarantine, as devices
- * of a class always are: nothing is taken for this one, and policies and
- * rollouts say nothing until it is lifted or the target is gone.
+ * Who holds the target loses it; or with `quarantine`, as it always is of a
+ * class, keeps it, and policies and rollouts say nothing until the revocation
+ * is lifted or the target is gone.
  */
 struct policy_revocation {
 	int64_t id;

@@ -33,8 +33,8 @@
  *	changes     devices an administrator touched: forget them
  *	rollouts    a step of each, if it is time for one
  *	tally       how far revocations are, summed
- *	publish     what everybody is told, made anew
  *	chores      cluster-wide, each a transaction under an advisory lock
+ *	publish     what everybody is told, made anew
  *
  * Any failure skips the rest of the turn: without a renewal the lease ends.
  */
@@ -599,9 +599,9 @@ turn(struct control *c)
 	if (err == TAM_OK)
 		err = tally(c);
 	if (err == TAM_OK)
-		err = publish(c);
-	if (err == TAM_OK)
 		err = chores(c);
+	if (err == TAM_OK)
+		err = publish(c);
 	if (err == TAM_NO_DATABASE || err == TAM_TIMED_OUT ||
 	    err == TAM_DATABASE_ERROR)
 		log_peer(LOG_LEVEL_WARN, "control_turn",

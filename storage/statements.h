@@ -83,7 +83,7 @@
 	" $27::text[], $28::text[], $29::text[], $30::int8[], $31::text[]) "   \
 	" AS e (n, a, b, c, d, e, f, g, h, i, j, k, l, m, o, p, q, r, s, t, "  \
 	" u, v, w, x, y, z, aa, bb, cc, dd, ee), LATERAL "                     \
-	"wire_answer_query_on(a::int, b, c, d, e.e, f, g, h, i::int2, j, "     \
+	"wire_query_answered(a::int, b, c, d, e.e, f, g, h, i::int2, j, "      \
 	" k::bytea[], l::bytea[], m::int8[], o, p, q, e.r, e.s, "              \
 	" t::bytea[], u::bytea[], v::bytea[], w::bytea[], x, y <> 0, "         \
 	" z::int8[], aa::int[], bb::int[], cc::int[], dd <> 0, "               \
