@@ -102,13 +102,13 @@ advice() { # the answer to a QueryResponse that shows the draft's component
 	post empty o
 	"$peer" --agent 0 --tc "$draft_component=8cf71ac86af31be184ec7a05a411a8c3a14fd9b77a30d046397481469468ece8" query-response o a
 	curl -sS --cacert keys/tls.crt -X POST -H 'Accept: */*' -H 'Content-Type: application/teep+cbor' --data-binary @a \
-	    -o u -D head -w '%{http_code}' "https://localhost:$port/tam/default/libteep"
-	tr -d '\r' <head | sed -n 's/^[Rr]etry-[Aa]fter: / /p'
+	    -o u -D headers -w '%{http_code}' "https://localhost:$port/tam/default/libteep"
+	tr -d '\r' <headers | sed -n 's/^[Rr]etry-[Aa]fter: / /p'
 }
 sql "DELETE FROM outstanding_update" >/dev/null
 was=$(count polls_cached)
 for _ in 1 2 3; do
-	[ "$(advice | tr -d '\n')" = '204 1800' ] || die "advice: $(cat head)"
+	[ "$(advice | tr -d '\n')" = '204 1800' ] || die "advice: $(cat headers)"
 done
 [ "$(count polls_cached)" -gt "$was" ] || die "the advice comes from the rows only"
 name=$(sql "SELECT d.name FROM device_seen s JOIN device d USING (domain_id, device_id) ORDER BY s.seen_us DESC LIMIT 1")
@@ -116,7 +116,7 @@ name=$(sql "SELECT d.name FROM device_seen s JOIN device d USING (domain_id, dev
 grep -q '"poll_interval_s":1800' explain.json || die "explain: $(cat explain.json)"
 "$tamctl" policy delete poll >/dev/null
 settle
-[ "$(advice | tr -d '\n')" = 204 ] || die "advice: $(cat head)"
+[ "$(advice | tr -d '\n')" = 204 ] || die "advice: $(cat headers)"
 reset
 
 # What it asks for is kept, and selectors know it; so do nodes that remember it.
