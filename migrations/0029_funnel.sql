@@ -7,6 +7,25 @@ ALTER TABLE revocation
 	ADD class text,                                 -- target = class
 	ADD quarantine boolean NOT NULL DEFAULT false;  -- nothing is taken; policies say nothing
 
+-- Tables whose rows are domains': nodes see them all, the API those of the
+-- domain that signed in, whoever may what with them.
+CREATE FUNCTION of_domains(VARIADIC p_tables text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	t text;
+BEGIN
+	FOREACH t IN ARRAY p_tables LOOP
+		EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
+		EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
+		EXECUTE format('CREATE POLICY wire ON %I TO tam_wire USING (true) WITH CHECK (true)', t);
+		EXECUTE format('CREATE POLICY owner ON %I TO CURRENT_USER USING (true) WITH CHECK (true)', t);
+		EXECUTE format('CREATE POLICY admin ON %I TO tam_admin
+			USING (domain_id = nullif(current_setting(''tam.domain'', true), '''')::integer)
+			WITH CHECK (domain_id = nullif(current_setting(''tam.domain'', true), '''')::integer)', t);
+	END LOOP;
+END $$;
+REVOKE ALL ON FUNCTION of_domains FROM PUBLIC;
+
 -- Microseconds as people read them; none is none.
 CREATE FUNCTION us_time(us bigint) RETURNS timestamptz
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -86,20 +105,7 @@ $$;
 GRANT SELECT ON revocation_tally, revocation_tally_delta, revocation_count TO tam_wire, tam_admin;
 GRANT INSERT, UPDATE ON revocation_tally TO tam_wire;
 GRANT INSERT, DELETE ON revocation_tally_delta TO tam_wire;
-DO $$
-DECLARE
-	t text;
-BEGIN
-	FOREACH t IN ARRAY ARRAY['revocation_tally', 'revocation_tally_delta'] LOOP
-		EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
-		EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
-		EXECUTE format('CREATE POLICY wire ON %I TO tam_wire USING (true) WITH CHECK (true)', t);
-		EXECUTE format('CREATE POLICY owner ON %I TO CURRENT_USER USING (true) WITH CHECK (true)', t);
-		EXECUTE format('CREATE POLICY admin ON %I TO tam_admin
-			USING (domain_id = nullif(current_setting(''tam.domain'', true), '''')::integer)
-			WITH CHECK (domain_id = nullif(current_setting(''tam.domain'', true), '''')::integer)', t);
-	END LOOP;
-END $$;
+SELECT of_domains('revocation_tally', 'revocation_tally_delta');
 
 -- How long it took: the rank is found without sorting.
 CREATE INDEX revocation_device_verified ON revocation_device (domain_id, revocation_id, verified_us)

@@ -23,6 +23,15 @@ INSERT INTO event_retention (first_us)
 VALUES (event_month((extract(epoch FROM clock_timestamp()) * 1e6)::bigint, 1));
 GRANT SELECT ON event_retention TO tam_wire;
 
+-- Nobody reads a partition but through its table.
+CREATE FUNCTION event_partition_close(p_part text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', p_part);
+	EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', p_part);
+	EXECUTE format('CREATE POLICY owner ON %I TO CURRENT_USER USING (true) WITH CHECK (true)', p_part);
+END $$;
+
 -- --- the tables anew, what was there as their first partition -------------------
 
 ALTER TABLE audit_event RENAME TO audit_event_first;
@@ -55,19 +64,10 @@ DECLARE
 	t text;
 BEGIN
 	FOREACH t IN ARRAY ARRAY['audit_event', 'device_event'] LOOP
-		EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
-		EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
-		EXECUTE format('CREATE POLICY wire ON %I TO tam_wire USING (true) WITH CHECK (true)', t);
-		EXECUTE format('CREATE POLICY owner ON %I TO CURRENT_USER USING (true) WITH CHECK (true)', t);
-		EXECUTE format('CREATE POLICY admin ON %I TO tam_admin
-			USING (domain_id = nullif(current_setting(''tam.domain'', true), '''')::integer)
-			WITH CHECK (domain_id = nullif(current_setting(''tam.domain'', true), '''')::integer)', t);
-		-- Nobody reads a partition but through its table.
+		PERFORM of_domains(t);
 		EXECUTE format('REVOKE ALL ON %I FROM tam_wire, tam_admin', t || '_first');
 		EXECUTE format('CREATE TABLE %I PARTITION OF %I DEFAULT', t || '_other', t);
-		EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t || '_other');
-		EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t || '_other');
-		EXECUTE format('CREATE POLICY owner ON %I TO CURRENT_USER USING (true) WITH CHECK (true)', t || '_other');
+		PERFORM event_partition_close(t || '_other');
 		INSERT INTO event_partition SELECT t, t || '_first', first_us FROM event_retention;
 	END LOOP;
 END $$;
@@ -170,9 +170,7 @@ DECLARE
 	key text := CASE p_parent WHEN 'device_event' THEN 'at_us' ELSE 'at' END;
 BEGIN
 	EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', part, p_parent);
-	EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', part);
-	EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', part);
-	EXECUTE format('CREATE POLICY owner ON %I TO CURRENT_USER USING (true) WITH CHECK (true)', part);
+	PERFORM event_partition_close(part);
 	EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', p_parent || '_other');
 	EXECUTE format('WITH d AS (DELETE FROM %I WHERE %I >= %s AND %I < %s RETURNING *) INSERT INTO %I SELECT * FROM d',
 		p_parent || '_other', key, event_bound(p_parent, begins), key, event_bound(p_parent, ends), part);
@@ -249,7 +247,7 @@ CREATE FUNCTION event_tend() RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 	SELECT event_tend((extract(epoch FROM clock_timestamp()) * 1e6)::bigint)
 $$;
-REVOKE ALL ON FUNCTION event_tend(), event_tend(bigint), event_drop, event_partition_make FROM PUBLIC;
+REVOKE ALL ON FUNCTION event_tend(), event_tend(bigint), event_drop, event_partition_make, event_partition_close FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION event_tend() TO tam_wire;
 
 -- --- looking ------------------------------------------------------------------------------

@@ -10,13 +10,7 @@ CREATE TABLE device_request (
 CREATE INDEX device_request_component ON device_request (domain_id, component, device_id);
 GRANT SELECT, INSERT, DELETE ON device_request TO tam_wire;
 GRANT SELECT ON device_request TO tam_admin;
-ALTER TABLE device_request ENABLE ROW LEVEL SECURITY;
-ALTER TABLE device_request FORCE ROW LEVEL SECURITY;
-CREATE POLICY wire ON device_request TO tam_wire USING (true) WITH CHECK (true);
-CREATE POLICY owner ON device_request TO CURRENT_USER USING (true) WITH CHECK (true);
-CREATE POLICY admin ON device_request TO tam_admin
-	USING (domain_id = nullif(current_setting('tam.domain', true), '')::integer)
-	WITH CHECK (domain_id = nullif(current_setting('tam.domain', true), '')::integer);
+SELECT of_domains('device_request');
 
 -- An answer to a QueryRequest, all of it in one place: what the device holds
 -- and asks for (p_requested; NULL: that is not known), which revocations that

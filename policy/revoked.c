@@ -4,15 +4,18 @@
 
 /* What a set's revocations are about. */
 
-size_t
-revoked_first(const struct policy_set *set, struct slice component)
+/* Of sorted rows that begin with a slice, the first that is not less. */
+static size_t
+first_of(const void *rows, size_t n, size_t size, struct slice key)
 {
-	size_t lo = 0, hi = set->n_revoked;
+	size_t lo = 0, hi = n;
 
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
+		struct slice at;
 
-		if (slice_cmp(set->revoked[mid].component, component) < 0)
+		memcpy(&at, (const uint8_t *)rows + mid * size, sizeof(at));
+		if (slice_cmp(at, key) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
@@ -21,19 +24,17 @@ revoked_first(const struct policy_set *set, struct slice component)
 }
 
 size_t
+revoked_first(const struct policy_set *set, struct slice component)
+{
+	return first_of(set->revoked, set->n_revoked, sizeof(*set->revoked),
+	    component);
+}
+
+size_t
 revoked_class_first(const struct policy_set *set, struct slice name)
 {
-	size_t lo = 0, hi = set->n_revoked_classes;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (slice_cmp(set->revoked_classes[mid].name, name) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
+	return first_of(set->revoked_classes, set->n_revoked_classes,
+	    sizeof(*set->revoked_classes), name);
 }
 
 bool

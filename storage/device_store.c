@@ -177,28 +177,17 @@ load_components(const struct db_rows *rows, size_t row, struct arena *arena,
 	}
 }
 
-static void
-load_keys(const struct db_rows *rows, size_t row, struct arena *arena,
-    struct store_device *d)
+static struct slice *
+load_slices(const struct db_rows *rows, size_t row, int column,
+    struct arena *arena, size_t *n)
 {
-	struct db_array a = db_array(rows, row, L_KEYS);
-	struct slice key;
+	struct db_array a = db_array(rows, row, column);
+	struct slice *list = arena_new_n(arena, a.left, struct slice);
+	struct slice one;
 
-	d->keys = arena_new_n(arena, a.left, struct slice);
-	while (db_array_next(&a, &key))
-		d->keys[d->n_keys++] = arena_dup(arena, key);
-}
-
-static void
-load_requested(const struct db_rows *rows, size_t row, struct arena *arena,
-    struct store_device *d)
-{
-	struct db_array a = db_array(rows, row, L_REQUESTED);
-	struct slice id;
-
-	d->requested = arena_new_n(arena, a.left, struct slice);
-	while (db_array_next(&a, &id))
-		d->requested[d->n_requested++] = arena_dup(arena, id);
+	for (*n = 0; db_array_next(&a, &one); ++*n)
+		list[*n] = arena_dup(arena, one);
+	return list;
 }
 
 static int64_t
@@ -296,7 +285,7 @@ load_device(const struct db_rows *rows, size_t row, struct arena *arena,
 	d->status = arena_dup(arena, db_bytes(rows, row, L_STATUS));
 	d->enrolled_us = db_int(rows, row, L_ENROLLED);
 	d->seen_us = db_int(rows, row, L_SEEN);
-	load_keys(rows, row, arena, d);
+	d->keys = load_slices(rows, row, L_KEYS, arena, &d->n_keys);
 	load_appraisal(rows, row, arena, &d->appraisal);
 	load_labels(rows, row, arena, d);
 	load_components(rows, row, arena, d);
@@ -304,7 +293,8 @@ load_device(const struct db_rows *rows, size_t row, struct arena *arena,
 	d->bucket = (int)db_int(rows, row, L_BUCKET);
 	load_parts(rows, row, arena, d);
 	d->reason = arena_dup(arena, db_bytes(rows, row, L_REASON));
-	load_requested(rows, row, arena, d);
+	d->requested =
+	    load_slices(rows, row, L_REQUESTED, arena, &d->n_requested);
 }
 
 static void

@@ -232,26 +232,6 @@ differ(const struct policy_file *f)
 	free(b);
 }
 
-int
-ctl_policy_diff(const struct client_options *client, int argc, char **argv)
-{
-	struct policy_file *files = read_files("diff", argc, argv);
-	int status = CTL_OK, worst = CTL_OK;
-
-	if (files == NULL)
-		return CTL_USAGE;
-	for (int i = 0; i < argc && status != CTL_UNREACHABLE; i++) {
-		status = look(client, &files[i]);
-		if (status == CTL_OK && !is_same(&files[i])) {
-			differ(&files[i]);
-			status = CTL_FAILED;
-		}
-		worst = status > worst ? status : worst;
-	}
-	free_files(files, argc);
-	return worst;
-}
-
 /* --- putting --------------------------------------------------------------------------- */
 
 static int
@@ -287,22 +267,56 @@ put(const struct client_options *client, const struct policy_file *f)
 	return status;
 }
 
-int
-ctl_policy_apply(const struct client_options *client, int argc, char **argv)
+/* --- the verbs ------------------------------------------------------------------------ */
+
+static int
+diff_one(const struct client_options *client, const struct policy_file *f)
 {
-	struct policy_file *files = read_files("apply", argc, argv);
+	(void)client;
+	if (is_same(f))
+		return CTL_OK;
+	differ(f);
+	return CTL_FAILED;
+}
+
+static int
+apply_one(const struct client_options *client, const struct policy_file *f)
+{
+	if (!is_same(f))
+		return put(client, f);
+	(void)printf("%s unchanged\n", f->name);
+	return CTL_OK;
+}
+
+/* Every file is looked at, whatever became of those before. */
+static int
+each(const struct client_options *client, const char *verb, int argc,
+    char **argv,
+    int (*one)(const struct client_options *, const struct policy_file *))
+{
+	struct policy_file *files = read_files(verb, argc, argv);
 	int status = CTL_OK, worst = CTL_OK;
 
 	if (files == NULL)
 		return CTL_USAGE;
 	for (int i = 0; i < argc && status != CTL_UNREACHABLE; i++) {
 		status = look(client, &files[i]);
-		if (status == CTL_OK && is_same(&files[i]))
-			(void)printf("%s unchanged\n", files[i].name);
-		else if (status == CTL_OK)
-			status = put(client, &files[i]);
+		if (status == CTL_OK)
+			status = one(client, &files[i]);
 		worst = status > worst ? status : worst;
 	}
 	free_files(files, argc);
 	return worst;
+}
+
+int
+ctl_policy_diff(const struct client_options *client, int argc, char **argv)
+{
+	return each(client, "diff", argc, argv, diff_one);
+}
+
+int
+ctl_policy_apply(const struct client_options *client, int argc, char **argv)
+{
+	return each(client, "apply", argc, argv, apply_one);
 }
