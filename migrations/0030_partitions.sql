@@ -4,8 +4,8 @@
 -- The first microsecond of the month of a time, so many months on; UTC.
 CREATE FUNCTION event_month(p_us bigint, p_months integer) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS $$
-	SELECT (extract(epoch FROM (date_trunc('month', to_timestamp(p_us / 1e6) AT TIME ZONE 'UTC')
-		+ make_interval(months => p_months)) AT TIME ZONE 'UTC') * 1000000)::bigint
+	SELECT (extract(epoch FROM date_trunc('month', to_timestamp(p_us / 1e6) AT TIME ZONE 'UTC')
+		+ make_interval(months => p_months)) * 1000000)::bigint
 $$;
 
 CREATE TABLE event_partition (
@@ -115,7 +115,7 @@ BEGIN
 END $$;
 
 -- Device events are sealed by month: what is sealed together is dropped
--- together.
+-- together.  Not more at once than a node waits for: the next step goes on.
 ALTER TABLE device_event_seal ADD until_us bigint;
 UPDATE device_event_seal SET until_us = (SELECT first_us FROM event_retention);
 ALTER TABLE device_event_seal ALTER until_us SET NOT NULL, DROP CONSTRAINT device_event_seal_pkey,
@@ -126,35 +126,45 @@ LANGUAGE sql IMMUTABLE AS $$
 	SELECT greatest(event_month(p_us, 1), p_first_us)
 $$;
 
-CREATE OR REPLACE FUNCTION device_event_seal_step(p_domain integer) RETURNS void
+DROP FUNCTION device_event_seal_step;
+CREATE FUNCTION device_event_seal_step(p_domain integer) RETURNS boolean -- whether there is more to seal
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
 	h device_event_horizon%ROWTYPE;
+	first bigint := (SELECT first_us FROM event_retention);
+	sealed bigint := (SELECT coalesce(max(last_event), 0) FROM device_event_seal WHERE domain_id = p_domain);
+	step CONSTANT integer := 50000;
 	newest bigint;
+	n bigint := 0;
 	r record;
 BEGIN
 	SELECT * INTO h FROM device_event_horizon WHERE domain_id = p_domain;
 	IF FOUND AND h.before > pg_snapshot_xmin(pg_current_snapshot()) THEN
-		RETURN;
+		RETURN false;
 	END IF;
 	FOR r IN
-		SELECT event_until(e.at_us, t.first_us) AS until_us, count(*) AS n, max(max(e.event_id)) OVER () AS id,
+		SELECT event_until(e.at_us, first) AS until_us, count(*) AS n, max(max(e.event_id)) OVER () AS id,
 			sha256(convert_to(string_agg(concat_ws('|', e.event_id, e.device_id, e.at_us, e.kind, e.update_id,
 				e.detail), E'\n' ORDER BY e.event_id), 'UTF8')) AS hash
-		FROM device_event e, event_retention t WHERE e.domain_id = p_domain AND e.event_id <= h.event_id
-			AND e.event_id > (SELECT coalesce(max(s.last_event), 0) FROM device_event_seal s WHERE s.domain_id = p_domain)
+		FROM (SELECT * FROM device_event x WHERE x.domain_id = p_domain AND x.event_id > sealed AND x.event_id <= h.event_id
+			ORDER BY x.event_id LIMIT step) e
 		GROUP BY 1 ORDER BY 1
 	LOOP
+		n := n + r.n;
 		INSERT INTO device_event_seal (domain_id, last_event, count, hash, audit_seq, until_us)
 		VALUES (p_domain, r.id, r.n, r.hash, audit_append(p_domain, 'tamd', 'seal', 'device_event', '', '', NULL,
 			jsonb_build_object('last_event', r.id, 'count', r.n, 'hash', encode(r.hash, 'hex'), 'until_us', r.until_us)),
 			r.until_us);
 	END LOOP;
+	IF n = step THEN
+		RETURN true;
+	END IF;
 	SELECT last_value INTO newest FROM device_event_event_id_seq;
 	-- In a statement of its own: a newer snapshot than what was just read.
 	INSERT INTO device_event_horizon VALUES (p_domain, newest, pg_snapshot_xmax(pg_current_snapshot()))
 	ON CONFLICT (domain_id) DO UPDATE SET event_id = EXCLUDED.event_id, before = EXCLUDED.before;
+	RETURN false;
 END $$;
 
 -- --- making and dropping ----------------------------------------------------------------
@@ -274,8 +284,9 @@ LANGUAGE sql STABLE AS $$
 			v.n, v.now
 		FROM s, LATERAL (SELECT count(*) AS n, sha256(convert_to(string_agg(concat_ws('|', d.event_id, d.device_id,
 				d.at_us, d.kind, d.update_id, d.detail), E'\n' ORDER BY d.event_id), 'UTF8')) AS now
-			FROM device_event d, event_retention t WHERE d.domain_id = p_domain AND d.event_id > s.after_event
-				AND d.event_id <= s.last_event AND event_until(d.at_us, t.first_us) = s.until_us) v
+			FROM device_event d WHERE d.domain_id = p_domain AND d.event_id > s.after_event
+				AND d.event_id <= s.last_event
+				AND event_until(d.at_us, (SELECT first_us FROM event_retention)) = s.until_us) v
 		WHERE NOT s.dropped)
 	SELECT p.seq, p.problem FROM (
 		SELECT c.seq, 'changed: its hash is not that of what it says' AS problem FROM c

@@ -31,6 +31,8 @@
  *	look        the epochs; another one: load, hand out, wait until served
  *	renew       the lease, with the epochs the workers serve
  *	changes     devices an administrator touched: forget them
+ *	spread      who is affected by a revocation, a part of the fleet
+ *	seal        what happened to devices, a part of it
  *	rollouts    a step of each, if it is time for one
  *	tally       how far revocations are, summed
  *	chores      cluster-wide, each a transaction under an advisory lock
@@ -74,6 +76,7 @@ struct control {
 	uint64_t published_no; /* the snapshot that what is published is of */
 	int64_t leased_us, chores_us, rollouts_us, tally_us, published_us;
 	bool spreading; /* a revocation may have devices to look at */
+	bool sealing;   /* there may be device events to seal */
 	bool opened;    /* the workers were told to listen */
 };
 
@@ -482,6 +485,27 @@ spread(struct control *c)
 	return err;
 }
 
+/* So many events per turn: the same. */
+static enum tam_err
+seal(struct control *c)
+{
+	enum tam_err err = TAM_OK;
+	bool more = false;
+
+	for (size_t i = 0; c->sealing && err == TAM_OK && i < c->n_served;
+	     i++) {
+		int64_t some = 0;
+		char domain[32];
+
+		(void)snprintf(domain, sizeof(domain), "%d",
+		    c->served[i].domain_id);
+		err = chore(c, "1", SQL_SEAL_EVENTS, domain, &some);
+		more |= some != 0;
+	}
+	c->sealing = more && err == TAM_OK;
+	return err;
+}
+
 static enum tam_err
 rollouts(struct control *c)
 {
@@ -538,18 +562,13 @@ chores(struct control *c)
 	if (now - c->chores_us < CHORES_EVERY_MS * INT64_C(1000))
 		return TAM_OK;
 	c->chores_us = now;
-	c->spreading = true; /* whoever began may be gone */
+	c->spreading = c->sealing = true; /* whoever began may be gone */
 	err =
 	    token_keys_tend(c->sql, c->config, c->master_key, clock_wall_us());
 	if (err != TAM_OK)
 		return err;
 	(void)snprintf(text, sizeof(text), "%lld", (long long)clock_wall_us());
 	err = chore(c, "0", SQL_EXPIRE_UPDATES, text, NULL);
-	for (size_t i = 0; err == TAM_OK && i < c->n_served; i++) {
-		(void)snprintf(text, sizeof(text), "%d",
-		    c->served[i].domain_id);
-		err = chore(c, "1", SQL_SEAL_EVENTS, text, NULL);
-	}
 	if (err == TAM_OK)
 		err = chore(c, "5", SQL_TEND_EVENTS, NULL, NULL);
 	return err;
@@ -594,6 +613,8 @@ turn(struct control *c)
 		err = changes(c);
 	if (err == TAM_OK)
 		err = spread(c);
+	if (err == TAM_OK)
+		err = seal(c);
 	if (err == TAM_OK)
 		err = rollouts(c);
 	if (err == TAM_OK)

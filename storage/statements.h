@@ -245,6 +245,6 @@
 
 #define SQL_TEND_EVENTS "SELECT event_tend()"
 
-#define SQL_SEAL_EVENTS "SELECT device_event_seal_step($1::int)"
+#define SQL_SEAL_EVENTS "SELECT device_event_seal_step($1::int)::int"
 
 #endif

@@ -152,8 +152,11 @@ place() { sql "SELECT DISTINCT tableoid::regclass FROM $1 WHERE $2"; }
 sql "INSERT INTO device_event (domain_id, device_id, at_us, kind) VALUES (1, 1, $(at '35 days'), 'next month'), (1, 1, $(at '130 days'), 'far')" >/dev/null
 [ "$(place device_event "kind = 'next month'")" = "device_event_$(date -u -d "$(date -u +%Y-%m-15) +1 month" +%Y_%m)" ] || die "in $(place device_event "kind = 'next month'")"
 [ "$(place device_event "kind = 'far'")" = device_event_other ] || die "in $(place device_event "kind = 'far'")"
+# More than is sealed at once is sealed in parts.
+sql "INSERT INTO device_event (domain_id, device_id, at_us, kind) SELECT 1, 1, 1, 'many' FROM generate_series(1, 200005)" >/dev/null
 start_node 1
-try_for 60 sealed || die "what came early is never sealed"
+try_for 120 sealed || die "what came early is never sealed"
+[ "$(sql 'SELECT count(*) FROM device_event_seal WHERE count >= 49000')" = 4 ] || die "seals: $(sql 'SELECT last_event, count FROM device_event_seal')"
 stop_node 1
 sql "SELECT event_tend($(at '130 days'))" >/dev/null
 [ "$(place device_event "kind = 'far'")" = "device_event_$(date -u -d "$(date -u +%Y-%m-15) +4 month" +%Y_%m)" ] || die "in $(place device_event "kind = 'far'")"
