@@ -532,14 +532,16 @@ static enum tam_err
 publish(struct control *c)
 {
 	int64_t now = clock_mono_us();
+	int64_t every_s = c->config->publish_every_s;
 	struct published *p;
 	enum tam_err err;
 
-	if (c->published_no == c->snapshot_no &&
-	    now - c->published_us < PUBLISH_EVERY_S * CLOCK_SECOND)
+	if (every_s == 0 ||
+	    (c->published_no == c->snapshot_no &&
+	        now - c->published_us < every_s * CLOCK_SECOND))
 		return TAM_OK;
 	err = publish_make(c->sql, c->snapshot, clock_wall_us() / CLOCK_SECOND,
-	    &p);
+	    every_s, &p);
 	if (err != TAM_OK)
 		return err;
 	for (size_t i = 0; i < c->n_workers; i++)

@@ -13,13 +13,13 @@ enum {
 
 static enum tam_err
 add(struct sql *sql, const struct tam_domain *d, enum notice_kind kind,
-    int64_t now_s, struct published *p)
+    int64_t now_s, int64_t life_s, struct published *p)
 {
 	struct buf payload;
 	enum tam_err err;
 
 	buf_init(&payload, PAYLOAD_MAX);
-	err = notice_make(sql, kind, d->name, now_s, PUBLISH_LIFE_S, &payload);
+	err = notice_make(sql, kind, d->name, now_s, life_s, &payload);
 	if (err == TAM_OK && payload.n > 0 && !payload.full)
 		published_add(p, d->id, notice_names[kind],
 		    buf_slice(&payload));
@@ -29,29 +29,29 @@ add(struct sql *sql, const struct tam_domain *d, enum notice_kind kind,
 
 static enum tam_err
 add_all(struct sql *sql, const struct tam_snapshot *snapshot, int64_t now_s,
-    struct published *p)
+    int64_t life_s, struct published *p)
 {
 	enum tam_err err = TAM_OK;
 
 	for (size_t i = 0; err == TAM_OK && i < snapshot->n; i++) {
 		for (int k = 0; err == TAM_OK && k < NOTICES; k++)
 			err = add(sql, &snapshot->domains[i],
-			    (enum notice_kind)k, now_s, p);
+			    (enum notice_kind)k, now_s, life_s, p);
 	}
 	return err;
 }
 
 enum tam_err
 publish_make(struct sql *sql, const struct tam_snapshot *snapshot,
-    int64_t now_s, struct published **out)
+    int64_t now_s, int64_t every_s, struct published **out)
 {
 	struct published *p =
-	    published_new(snapshot->n * NOTICES, PUBLISH_EVERY_S);
+	    published_new(snapshot->n * NOTICES, (int)every_s);
 	enum tam_err err =
 	    sql_script(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
 
 	if (err == TAM_OK)
-		err = add_all(sql, snapshot, now_s, p);
+		err = add_all(sql, snapshot, now_s, PUBLISH_LIVES * every_s, p);
 	if (err == TAM_OK)
 		err = sql_script(sql, "COMMIT");
 	else

@@ -14,12 +14,12 @@ struct sql;
 struct tam_snapshot;
 
 enum {
-	PUBLISH_EVERY_S = 60, /* when no epoch is raised */
-	PUBLISH_LIFE_S = 600  /* what is told must be made anew by then */
+	PUBLISH_LIVES =
+	    10 /* what is told is good for so many times `every_s` */
 };
 
 /* Of the domains of the snapshot; one reference. */
 enum tam_err publish_make(struct sql *, const struct tam_snapshot *,
-    int64_t now_s, struct published **out);
+    int64_t now_s, int64_t every_s, struct published **out);
 
 #endif

@@ -69,6 +69,7 @@ static const struct key {
     {"trusted_sources", NETWORKS, AT(trusted_sources), "", 0, 0, false},
     {"device_cache", NUMBER, AT(device_cache), "100000", 1, 100000000, false},
     {"payload_cache_mb", NUMBER, AT(payload_cache_mb), "64", 0, 1048576, false},
+    {"publish_every_s", NUMBER, AT(publish_every_s), "60", 0, 86400, false},
     {"verifier_timeout_ms", NUMBER, AT(verifier_timeout_ms), "10000", 10,
         600000, false},
     {"verifier_calls", NUMBER, AT(verifier_calls), "64", 1, 100000, false},

@@ -38,7 +38,8 @@ struct config {
 	int64_t challenge_life_s, query_life_s, update_life_s;
 	char trusted_sources[CONFIG_TEXT_MAX];
 	int64_t memory_mb, source_rate;
-	int64_t payload_cache_mb, verifier_timeout_ms, verifier_calls;
+	int64_t payload_cache_mb, publish_every_s;
+	int64_t verifier_timeout_ms, verifier_calls;
 	int64_t hsm_threads, hsm_queue, hsm_timeout_ms;
 	int64_t device_cache, result_cache, openers_per_second,
 	    failures_per_second;

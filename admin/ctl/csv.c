@@ -163,6 +163,6 @@ csv_next(struct csv *c, json_t **out)
 	if (n > 0 && n == c->n_names && whole)
 		return true;
 	json_decref(*out);
-	*out = json_array();
+	*out = n > 0 ? json_array() : NULL;
 	return n > 0;
 }

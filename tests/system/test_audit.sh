@@ -129,6 +129,9 @@ try_for 10 published audit-head || die "no head"
 [ "$(published audit-head nobody)" = '404 ' ] || die "a head of nobody"
 published audit-head >/dev/null
 stop_node 1
+start_node 1 publish_every_s=0
+[ "$(curl -sS --cacert keys/tls.crt -o none.cose -w '%{http_code}' "https://localhost:$port/published/default/audit-head")" = 404 ] || die "published, though nothing is to be"
+stop_node 1
 "$tamctl" audit verify --head @audit-head.cose --key keys/tam-p256.pub >heads.txt || die "the signed head"
 [ "$(wc -l <heads.txt)" = 1 ] || die "heads: $(cat heads.txt)"
 if "$tamctl" audit verify --head @audit-head.cose --key keys/tam-ed25519.pub >/dev/null 2>&1; then die "signed by another"; fi
