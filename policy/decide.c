@@ -1,9 +1,6 @@
 #include "config.h"
 
-#include <assert.h>
-#include <stdlib.h>
-
-#include "policy/rules.h"
+#include "policy/deciding.h"
 #include "policy/standing.h"
 
 /*
@@ -13,140 +10,11 @@
  *	                   keep the device as it is
  *	apply_rules        the rules that match, best first; the first that
  *	                   speaks about something decides it
- *	want / unwant      compare with what the device holds
+ *	                   (deciding.h compares with what the device holds)
  *	grant_unneeded     what the device can do without and no rule keeps
  *
  * Pointers into a set's manifests stay valid: the set is immutable.
  */
-
-enum {
-	WANTED_MAX = 128 /* things one decision can speak about */
-};
-
-struct deciding {
-	const struct policy_set *set;
-	const struct policy_facts *facts;
-	struct selector_subject subject; /* with what the device holds */
-	struct policy_decision *out;
-	/* Ids that are decided already, and by whom. */
-	struct slice spoken[WANTED_MAX];
-	const char *speakers[WANTED_MAX];
-	size_t n_spoken;
-	const char *speaker;
-	bool too_large, downgrades, insufficient;
-	const char *hold;  /* why what a rule wants is not sent now */
-	const char *waits; /* the same, of any rule */
-	int64_t until_us;
-	struct policy_trace *trace; /* NULL: nobody asks why */
-};
-
-static const struct policy_component *
-held(const struct policy_facts *f, struct slice id)
-{
-	for (size_t i = 0; i < f->n_components; i++) {
-		if (slice_eq(f->components[i].id, id))
-			return &f->components[i];
-	}
-	return NULL;
-}
-
-static bool
-speak(struct deciding *d, struct slice id)
-{
-	for (size_t i = 0; i < d->n_spoken; i++) {
-		if (slice_eq(d->spoken[i], id))
-			return false;
-	}
-	if (d->n_spoken < WANTED_MAX) {
-		d->speakers[d->n_spoken] = d->speaker;
-		d->spoken[d->n_spoken++] = id;
-	}
-	return true;
-}
-
-static void
-add_unlink(struct policy_decision *out, struct slice manifest_id)
-{
-	for (size_t i = 0; i < out->n_unlinks; i++) {
-		if (slice_eq(out->unlinks[i], manifest_id))
-			return;
-	}
-	if (out->n_unlinks < WANTED_MAX)
-		out->unlinks[out->n_unlinks++] = manifest_id;
-}
-
-static void
-add_remove(struct policy_decision *out, struct slice component)
-{
-	for (size_t i = 0; i < out->n_removes; i++) {
-		if (slice_eq(out->removes[i], component))
-			return;
-	}
-	if (out->n_removes < WANTED_MAX)
-		out->removes[out->n_removes++] = component;
-}
-
-static bool
-installs(const struct policy_manifest *m, struct slice component)
-{
-	for (size_t i = 0; i < m->n_components; i++) {
-		if (slice_eq(m->components[i].id, component))
-			return true;
-	}
-	return false;
-}
-
-static bool
-sends(const struct policy_decision *out, struct slice manifest_id)
-{
-	for (size_t i = 0; i < out->n_manifests; i++) {
-		if (slice_eq(out->manifests[i]->id, manifest_id))
-			return true;
-	}
-	return false;
-}
-
-static bool
-depends_on(const struct policy_manifest *m, struct slice digest)
-{
-	for (size_t i = 0; i < m->n_dependencies; i++) {
-		if (slice_eq(m->dependencies[i], digest))
-			return true;
-	}
-	return false;
-}
-
-/* By itself, or by what it depends on. */
-static bool
-brings(const struct policy_set *set, const struct policy_manifest *m,
-    struct slice component, unsigned depth)
-{
-	if (installs(m, component))
-		return true;
-	for (size_t i = 0; depth > 0 && i < m->n_dependencies; i++) {
-		const struct policy_manifest *d =
-		    policy_find_manifest(set, m->dependencies[i]);
-
-		if (d != NULL && brings(set, d, component, depth - 1))
-			return true;
-	}
-	return false;
-}
-
-/* Every manifest that could have put the component there is unlinked, but
- * for one that is being replaced by a newer of the same id. */
-static void
-unlink_component(struct deciding *d, struct slice component)
-{
-	for (size_t i = 0; i < d->set->n_manifests; i++) {
-		const struct policy_manifest *m = &d->set->manifests[i];
-
-		if (brings(d->set, m, component, DEPENDENCY_DEPTH) &&
-		    !sends(d->out, m->id))
-			add_unlink(d->out, m->id);
-	}
-	add_remove(d->out, component);
-}
 
 /* --- revocations -------------------------------------------------------------- */
 
@@ -160,8 +28,6 @@ show(struct policy_decision *out, int64_t id)
 	if (out->n_shown < WANTED_MAX)
 		out->shown[out->n_shown++] = id;
 }
-
-static const char *want(struct deciding *, const struct policy_manifest *);
 
 /* Whether it is to be unlinked. */
 static bool
@@ -182,7 +48,7 @@ show_one(struct deciding *d, const struct policy_component *c)
 		}
 		/* Before the unlinks: what is replaced is not unlinked. */
 		if (set->revoked[i].replacement != NULL)
-			(void)want(d, set->revoked[i].replacement);
+			(void)deciding_want(d, set->revoked[i].replacement);
 		any = true;
 	}
 	return any;
@@ -211,183 +77,11 @@ show_revocations(struct deciding *d)
 		const struct policy_component *c = &d->facts->components[i];
 
 		if (show_one(d, c))
-			unlink_component(d, c->id);
+			deciding_unlink(d, c->id);
 	}
 }
 
 /* --- rules --------------------------------------------------------------------- */
-
-static bool
-satisfied(const struct policy_facts *f, const struct policy_manifest *m)
-{
-	for (size_t i = 0; i < m->n_components; i++) {
-		const struct policy_component *have =
-		    held(f, m->components[i].id);
-
-		if (have == NULL)
-			return false;
-		if (have->digest.n > 0 && m->components[i].digest.n > 0 &&
-		    !slice_eq(have->digest, m->components[i].digest))
-			return false;
-	}
-	return true;
-}
-
-/* CONFORMANCE T42: a device that has the binary gets the manifest only; one
- * that takes no Update as large as the whole fetches the binary. */
-static struct slice
-sent_form(const struct policy_facts *f, const struct policy_manifest *m)
-{
-	if (m->fetchable && m->bare.n > 0 && m->envelope.n > f->update_max)
-		return m->bare;
-	for (size_t i = 0; m->bare.n > 0 && i < f->n_requested; i++) {
-		const struct policy_request *r = &f->requested[i];
-
-		if (r->have_binary && r->sequence == m->sequence &&
-		    policy_manifest_brings(m, r->component))
-			return m->bare;
-	}
-	return m->envelope;
-}
-
-/* Whether every manifest that brings this image is newer. */
-static bool
-is_newer(const struct policy_set *set, const struct policy_component *have,
-    uint64_t sequence)
-{
-	size_t lo = 0, hi = set->n_images;
-	const struct policy_image *image;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-		int c = slice_cmp(set->images[mid].component, have->id);
-
-		if (c == 0)
-			c = slice_cmp(set->images[mid].digest, have->digest);
-		if (c < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	image = &set->images[lo]; /* the least sequence number is first */
-	return lo < set->n_images && slice_eq(image->component, have->id) &&
-	    slice_eq(image->digest, have->digest) && image->sequence > sequence;
-}
-
-/* CONFORMANCE P: a device takes no manifest older than what it has. */
-static bool
-would_go_back(const struct deciding *d, const struct policy_manifest *m)
-{
-	for (size_t i = 0; i < m->n_components; i++) {
-		const struct policy_component *have =
-		    held(d->facts, m->components[i].id);
-
-		if (have != NULL && have->digest.n > 0 &&
-		    is_newer(d->set, have, m->sequence))
-			return true;
-	}
-	return false;
-}
-
-static size_t
-sent_bytes(const struct deciding *d)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < d->out->n_manifests; i++)
-		n += sent_form(d->facts, d->out->manifests[i]).n;
-	return n;
-}
-
-static void
-drop_unlink(struct policy_decision *out, struct slice manifest_id)
-{
-	for (size_t i = 0; i < out->n_unlinks; i++) {
-		if (slice_eq(out->unlinks[i], manifest_id))
-			out->unlinks[i--] = out->unlinks[--out->n_unlinks];
-	}
-}
-
-static void
-add_wanted(struct policy_decision *out, const struct policy_manifest *m)
-{
-	drop_unlink(out, m->id);
-	out->manifests[out->n_manifests++] = m;
-	for (size_t i = 0; i < m->n_components; i++) {
-		if (out->n_adds < WANTED_MAX)
-			out->adds[out->n_adds++] = m->components[i];
-	}
-}
-
-/* What became of it. */
-static const char *
-want(struct deciding *d, const struct policy_manifest *m)
-{
-	struct policy_decision *out = d->out;
-
-	if (!speak(d, m->id))
-		return "outranked";
-	if (policy_is_revoked(d->set, m))
-		return "revoked";
-	if (satisfied(d->facts, m))
-		return "held";
-	if (would_go_back(d, m)) {
-		d->downgrades = true;
-		return "newer_held";
-	}
-	if (d->hold != NULL)
-		return d->hold;
-	if (sent_bytes(d) + sent_form(d->facts, m).n > d->facts->update_max) {
-		d->too_large = out->n_manifests == 0 || d->too_large;
-		/* The next Update takes it, if it fits at all. */
-		return out->n_manifests == 0 ? "too_large" : "next_update";
-	}
-	if (out->n_manifests == WANTED_MAX)
-		return "next_update";
-	add_wanted(out, m);
-	return "sent";
-}
-
-static bool
-is_absent(const struct deciding *d, struct slice id)
-{
-	if (held(d->facts, id) != NULL)
-		return false;
-	for (size_t i = 0; i < d->set->n_manifests; i++) {
-		const struct policy_manifest *m = &d->set->manifests[i];
-
-		for (size_t j = 0; slice_eq(m->id, id) && j < m->n_components;
-		     j++) {
-			if (held(d->facts, m->components[j].id) != NULL)
-				return false;
-		}
-	}
-	return true;
-}
-
-/* The id may be a component's or a manifest's. */
-static const char *
-unwant(struct deciding *d, struct slice id)
-{
-	size_t before = d->out->n_removes;
-
-	if (!speak(d, id))
-		return "outranked";
-	if (d->hold != NULL)
-		return is_absent(d, id) ? "absent" : d->hold;
-	if (held(d->facts, id) != NULL)
-		unlink_component(d, id);
-	for (size_t i = 0; i < d->set->n_manifests; i++) {
-		const struct policy_manifest *m = &d->set->manifests[i];
-
-		for (size_t j = 0; slice_eq(m->id, id) && j < m->n_components;
-		     j++) {
-			if (held(d->facts, m->components[j].id) != NULL)
-				unlink_component(d, m->components[j].id);
-		}
-	}
-	return d->out->n_removes > before ? "unlinked" : "absent";
-}
 
 /* CONFORMANCE T42: by a component it installs, or its own id. */
 static bool
@@ -457,17 +151,18 @@ withhold(struct deciding *d, const struct rule *r, const char *verdict)
 {
 	for (size_t i = 0; i < r->n; i++)
 		note(d, r, &r->targets[i],
-		    speak(d, about(&r->targets[i])) ? verdict : "outranked");
+		    deciding_speak(d, about(&r->targets[i])) ? verdict
+		                                             : "outranked");
 }
 
 static const char *
 apply_target(struct deciding *d, const struct rule_target *t)
 {
 	if (t->manifest == NULL)
-		return unwant(d, t->absent);
+		return deciding_unwant(d, t->absent);
 	if (t->on_request && !requested(d->facts, t->manifest))
 		return "not_requested";
-	return want(d, t->manifest);
+	return deciding_want(d, t->manifest);
 }
 
 static void
@@ -590,9 +285,9 @@ static bool
 is_there(struct deciding *d, const struct rule_target *t)
 {
 	if (t->manifest == NULL)
-		return is_absent(d, t->absent);
+		return deciding_is_absent(d, t->absent);
 	return t->on_request || policy_is_revoked(d->set, t->manifest) ||
-	    satisfied(d->facts, t->manifest);
+	    deciding_satisfied(d->facts, t->manifest);
 }
 
 /* What a rollout brought that has ended: it says nothing, and is looked for. */
@@ -640,56 +335,7 @@ static void
 grant_unneeded(struct deciding *d)
 {
 	for (size_t i = 0; i < d->facts->n_unneeded; i++)
-		unwant(d, d->facts->unneeded[i]);
-}
-
-/* CONFORMANCE T45: what others depend on comes first; else the order stays. */
-static void
-order_manifests(struct policy_decision *out)
-{
-	for (size_t done = 0; done < out->n_manifests; done++) {
-		size_t pick = done;
-
-		for (size_t i = done; i < out->n_manifests; i++) {
-			bool waits = false;
-
-			for (size_t k = done; k < out->n_manifests; k++)
-				waits |= k != i &&
-				    depends_on(out->manifests[i],
-				        out->manifests[k]->digest);
-			if (!waits) {
-				pick = i;
-				break;
-			}
-		}
-		const struct policy_manifest *next = out->manifests[pick];
-
-		for (; pick > done; pick--)
-			out->manifests[pick] = out->manifests[pick - 1];
-		out->manifests[done] = next;
-	}
-}
-
-static void
-choose_forms(struct deciding *d)
-{
-	for (size_t i = 0; i < d->out->n_manifests; i++)
-		d->out->envelopes[i] =
-		    sent_form(d->facts, d->out->manifests[i]);
-}
-
-/* A component that a manifest brings again is not lost. */
-static void
-settle_removes(struct policy_decision *out)
-{
-	for (size_t i = 0; i < out->n_removes; i++) {
-		for (size_t j = 0; j < out->n_adds; j++) {
-			if (!slice_eq(out->removes[i], out->adds[j].id))
-				continue;
-			out->removes[i--] = out->removes[--out->n_removes];
-			break;
-		}
-	}
+		deciding_unwant(d, d->facts->unneeded[i]);
 }
 
 size_t
@@ -796,9 +442,7 @@ policy_explain(const struct policy_set *set, const struct policy_facts *facts,
 		apply_rules(&d, arena);
 		grant_unneeded(&d);
 	}
-	settle_removes(out);
-	order_manifests(out);
-	choose_forms(&d);
+	deciding_settle(&d);
 	out->reason = reason_of(&d);
 	out->until_us = out->reason == d.waits ? d.until_us : 0;
 }
