@@ -77,7 +77,7 @@ print_fields(const struct api_route *r)
 }
 
 static const struct api_route *
-find_route(const char *noun, const char *verb)
+route_named(const char *noun, const char *verb)
 {
 	for (size_t i = 0; i < API_ROUTE_COUNT; i++) {
 		if (strcmp(api_routes[i].noun, noun) == 0 &&
@@ -85,6 +85,19 @@ find_route(const char *noun, const char *verb)
 			return &api_routes[i];
 	}
 	return NULL;
+}
+
+/* "show" is "get", or what stands for it. */
+static const struct api_route *
+find_route(const char *noun, const char *verb)
+{
+	const struct api_route *r = route_named(noun, verb);
+
+	if (r == NULL && strcmp(verb, "show") == 0)
+		r = route_named(noun, "get");
+	if (r == NULL && strcmp(verb, "show") == 0)
+		r = route_named(noun, "status");
+	return r;
 }
 
 /* --- the request -------------------------------------------------------------------- */

@@ -131,7 +131,9 @@ for bad in 'policy delete nobody' 'policy rollback nobody revision=1 reason=x dr
 	grep -qE ' (404|422) ' bad.err || die "$bad: $(cat bad.err)"
 done
 "$tamctl" channel put stable "manifest=$two" >/dev/null
-"$tamctl" policy get app >/dev/null
+[ "$("$tamctl" policy show app)" = "$("$tamctl" policy get app)" ] || die "show is not get"
+if "$tamctl" revocation show 99 2>bad.err; then die "a revocation that there is not"; fi
+grep -q '404 not_found' bad.err || die "show is not status: $(cat bad.err)"
 echo '{"components": [{"channel": "stable"}]}' >p.json
 "$tamctl" policy put app p.json >/dev/null
 before=$(sql "SELECT md5(string_agg(p::text, '' ORDER BY name)) FROM policy p")
