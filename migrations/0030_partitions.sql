@@ -19,8 +19,10 @@ CREATE TABLE event_retention (
 	first_us bigint NOT NULL, -- where the first partition ends, which has all that was before
 	months   integer CHECK (months >= 1)  -- whole ones that are kept; NULL: all
 );
+-- Whatever is there, by whatever clock, is in it.
 INSERT INTO event_retention (first_us)
-VALUES (event_month((extract(epoch FROM clock_timestamp()) * 1e6)::bigint, 1));
+SELECT event_month(greatest((extract(epoch FROM clock_timestamp()) * 1e6)::bigint, (SELECT max(at_us) FROM device_event),
+	(SELECT (extract(epoch FROM max(at)) * 1e6)::bigint FROM audit_event)), 1);
 GRANT SELECT ON event_retention TO tam_wire;
 
 -- Nobody reads a partition but through its table.

@@ -56,6 +56,7 @@ free_port() {
 	test_story) base=12000 ;;
 	test_audit) base=11000 ;;
 	test_plans) base=10000 ;;
+	test_upgrade) base=9000 ;;
 	test_policy) base=17000 ;;
 	test_select) base=18000 ;;
 	*) base=27000 ;;
