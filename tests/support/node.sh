@@ -32,40 +32,21 @@ try_for() {
 	done
 }
 
-# Tests run beside each other: each has a thousand ports of its own, below the
-# kernel's ephemeral ones.
+# free_port: a port below the kernel's ephemeral ones that nobody listens on.
+# Tests run beside each other, also of several build directories: a directory
+# per port, made atomically, says that a test has taken it, and which one.
+taken=${TMPDIR:-/tmp}/tam-test-ports
 free_port() {
-	local port base
-	case ${work##*/} in
-	test_api) base=20000 ;;
-	test_crash) base=21000 ;;
-	test_fleet) base=22000 ;;
-	test_http) base=23000 ;;
-	test_lease) base=24000 ;;
-	test_order) base=25000 ;;
-	integration) base=26000 ;;
-	test_attest) base=28000 ;;
-	test_verifier) base=29000 ;;
-	test_matrix) base=30000 ;;
-	test_payload) base=31000 ;;
-	test_hsm) base=19000 ;;
-	test_domains) base=14000 ;;
-	test_two) base=15000 ;;
-	test_revoke) base=16000 ;;
-	test_rollout) base=13000 ;;
-	test_story) base=12000 ;;
-	test_audit) base=11000 ;;
-	test_plans) base=10000 ;;
-	test_upgrade) base=9000 ;;
-	test_policy) base=17000 ;;
-	test_select) base=18000 ;;
-	*) base=27000 ;;
-	esac
+	local port owner
+	mkdir -p "$taken" && chmod 1777 "$taken"
 	while :; do
-		port=$((base + RANDOM % 1000))
-		# Taken, though perhaps not yet bound.
-		if grep -qx "$port" "$work/ports" 2>/dev/null; then continue; fi
-		echo "$port" >>"$work/ports"
+		port=$((10000 + (RANDOM * 32768 + RANDOM) % 22000))
+		if ! mkdir "$taken/$port" 2>/dev/null; then
+			owner=$(cat "$taken/$port/pid" 2>/dev/null || echo "$$")
+			kill -0 "$owner" 2>/dev/null || rm -rf "${taken:?}/$port"
+			continue
+		fi
+		echo "$$" >"$taken/$port/pid"
 		(exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
 	done
 	echo $port
@@ -79,7 +60,7 @@ make_world() {
 	db="host=$pg/socket user=tam dbname=tam"
 	sql_admin "DROP DATABASE IF EXISTS tam WITH (FORCE)"
 	sql_admin "CREATE DATABASE tam"
-	rm -rf "$work/keys" "$work"/node* "$work/ports"
+	rm -rf "$work/keys" "$work"/node*
 	mkdir -p "$work/keys"
 	TAMCTL_DATABASE=$db "$tamctl" db migrate --migrations "$top/migrations" >"$work/migrate.out" ||
 		die "migrations"
@@ -165,6 +146,8 @@ stop_node() {
 }
 
 end_world() {
+	local place
+	grep -lx "$$" "$taken"/*/pid 2>/dev/null | while read -r place; do rm -rf "${place%/pid}"; done
 	for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null || true; done
 	[ -z "${pg:-}" ] || cluster_stop "$pg"
 }
