@@ -26,26 +26,16 @@ deciding_speak(struct deciding *d, struct slice id)
 	return true;
 }
 
+/* Adds the id to a list with room for WANTED_MAX, unless it is in it. */
 static void
-add_unlink(struct policy_decision *out, struct slice manifest_id)
+add_once(struct slice *list, size_t *n, struct slice id)
 {
-	for (size_t i = 0; i < out->n_unlinks; i++) {
-		if (slice_eq(out->unlinks[i], manifest_id))
+	for (size_t i = 0; i < *n; i++) {
+		if (slice_eq(list[i], id))
 			return;
 	}
-	if (out->n_unlinks < WANTED_MAX)
-		out->unlinks[out->n_unlinks++] = manifest_id;
-}
-
-static void
-add_remove(struct policy_decision *out, struct slice component)
-{
-	for (size_t i = 0; i < out->n_removes; i++) {
-		if (slice_eq(out->removes[i], component))
-			return;
-	}
-	if (out->n_removes < WANTED_MAX)
-		out->removes[out->n_removes++] = component;
+	if (*n < WANTED_MAX)
+		list[(*n)++] = id;
 }
 
 static bool
@@ -95,9 +85,9 @@ deciding_unlink(struct deciding *d, struct slice component)
 
 		if (brings(d->set, m, component, DEPENDENCY_DEPTH) &&
 		    !sends(d->out, m->id))
-			add_unlink(d->out, m->id);
+			add_once(d->out->unlinks, &d->out->n_unlinks, m->id);
 	}
-	add_remove(d->out, component);
+	add_once(d->out->removes, &d->out->n_removes, component);
 }
 
 /* --- a manifest ------------------------------------------------------------------ */

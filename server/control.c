@@ -437,6 +437,18 @@ start_changes(struct control *c)
 
 /* --- chores ------------------------------------------------------------------------------- */
 
+/* True once every `every_ms`; *last_us becomes now. */
+static bool
+is_time(int64_t *last_us, int64_t every_ms)
+{
+	int64_t now = clock_mono_us();
+
+	if (now - *last_us < every_ms * 1000)
+		return false;
+	*last_us = now;
+	return true;
+}
+
 /* One node at a time: who does not get the lock knows that another works.
  * `param` NULL: the statement has none.
  * *result, if not NULL: the statement's first value; 0 when another works. */
@@ -509,22 +521,16 @@ seal(struct control *c)
 static enum tam_err
 rollouts(struct control *c)
 {
-	int64_t now = clock_mono_us();
-
-	if (now - c->rollouts_us < ROLLOUTS_EVERY_MS * INT64_C(1000))
+	if (!is_time(&c->rollouts_us, ROLLOUTS_EVERY_MS))
 		return TAM_OK;
-	c->rollouts_us = now;
 	return rollouts_step(c->sql, c->snapshot, clock_wall_us());
 }
 
 static enum tam_err
 tally(struct control *c)
 {
-	int64_t now = clock_mono_us();
-
-	if (now - c->tally_us < TALLY_EVERY_MS * INT64_C(1000))
+	if (!is_time(&c->tally_us, TALLY_EVERY_MS))
 		return TAM_OK;
-	c->tally_us = now;
 	return chore(c, "4", SQL_TALLY_REVOCATIONS, NULL, NULL);
 }
 
@@ -557,13 +563,11 @@ publish(struct control *c)
 static enum tam_err
 chores(struct control *c)
 {
-	int64_t now = clock_mono_us();
 	char text[32];
 	enum tam_err err;
 
-	if (now - c->chores_us < CHORES_EVERY_MS * INT64_C(1000))
+	if (!is_time(&c->chores_us, CHORES_EVERY_MS))
 		return TAM_OK;
-	c->chores_us = now;
 	c->spreading = c->sealing = true; /* whoever began may be gone */
 	err =
 	    token_keys_tend(c->sql, c->config, c->master_key, clock_wall_us());

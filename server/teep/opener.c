@@ -112,6 +112,19 @@ reply_sign(struct worker *w, struct arena *arena,
 	return err;
 }
 
+struct slice
+reply_complete(const struct reply *reply, struct arena *arena,
+    uint8_t (*signatures)[COSE_SIGNATURE_SIZE])
+{
+	uint8_t *message = arena_alloc(arena, reply->message.n);
+
+	memcpy(message, reply->message.p, reply->message.n);
+	for (size_t i = 0; i < reply->n; i++)
+		memcpy(message + reply->blanks[i].at, signatures[i],
+		    COSE_SIGNATURE_SIZE);
+	return (struct slice){message, reply->message.n};
+}
+
 /* The draft's form for an agent nothing is known of: every suite signs. */
 static enum tam_err
 sign_all(struct worker *w, struct arena *arena, const struct tam_domain *domain,

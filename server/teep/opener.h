@@ -54,6 +54,10 @@ enum tam_err reply_sign(struct worker *, struct arena *,
     const struct tam_domain *, const struct reply_form *,
     const struct teep_message *, struct reply *out);
 
+/* Returns the message with the signatures in its placeholders. */
+struct slice reply_complete(const struct reply *, struct arena *,
+    uint8_t (*signatures)[COSE_SIGNATURE_SIZE]);
+
 /* Of the Verifier of our own; NULL: there is none. */
 struct cose_signer *worker_verifier(struct worker *, const struct tam_domain *);
 

@@ -98,19 +98,13 @@ on_signed(enum tam_err err, uint8_t (*signatures)[COSE_SIGNATURE_SIZE],
     void *arg)
 {
 	struct asked *a = arg;
-	struct slice message = a->reply.message;
-	uint8_t *whole;
 
 	a->signing = NULL;
 	if (err != TAM_OK) {
 		unavailable(a->exchange);
 		return;
 	}
-	whole = arena_alloc(a->exchange->arena, message.n);
-	memcpy(whole, message.p, message.n);
-	memcpy(whole + a->reply.blanks[0].at, signatures[0],
-	    COSE_SIGNATURE_SIZE);
-	answer(a, (struct slice){whole, message.n});
+	answer(a, reply_complete(&a->reply, a->exchange->arena, signatures));
 }
 
 static void

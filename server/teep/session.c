@@ -190,7 +190,6 @@ on_signed(enum tam_err err, uint8_t (*signatures)[COSE_SIGNATURE_SIZE],
     void *arg)
 {
 	struct session *s = arg;
-	uint8_t *message;
 
 	s->signing = NULL;
 	if (err != TAM_OK) {
@@ -202,12 +201,7 @@ on_signed(enum tam_err err, uint8_t (*signatures)[COSE_SIGNATURE_SIZE],
 		session_withdraw(s);
 		return;
 	}
-	message = arena_alloc(s->arena, s->reply.message.n);
-	memcpy(message, s->reply.message.p, s->reply.message.n);
-	for (size_t i = 0; i < s->reply.n; i++)
-		memcpy(message + s->reply.blanks[i].at, signatures[i],
-		    COSE_SIGNATURE_SIZE);
-	answer_message(s, (struct slice){message, s->reply.message.n});
+	answer_message(s, reply_complete(&s->reply, s->arena, signatures));
 }
 
 /* Openers, which anybody can ask for, are the first to be shed. */
