@@ -16,14 +16,16 @@
  * retain: for how many months.
  */
 
+enum {
+	HEAD_FILE_MAX = 8192
+};
+
 struct audit_options {
 	const char *database, *domain;
-	const char *seq, *hash; /* a head kept elsewhere */
-	const char
-	    *head_file; /* signed: such a head in a file, and who signs */
-	const char *key;
-	char text[160];     /* of that head */
-	const char *months; /* to keep; NULL: as it is */
+	const char *seq, *hash;      /* a head kept elsewhere */
+	const char *head_file, *key; /* such a head, signed, and by whom */
+	char text[160];              /* of that head */
+	const char *months;          /* to keep; NULL: as it is */
 };
 
 static int
@@ -56,51 +58,42 @@ split_head(char *text, struct audit_options *o)
 	return true;
 }
 
-/* What the file says, which a node published (admin/notices.h), if the key
- * signed it; becomes the head, and its domain the domain. */
+/* Takes the head and its domain into the options. */
+static void
+take_head(struct audit_options *o, const struct notice_head *head)
+{
+	int n = snprintf(o->text, sizeof(o->text), "%.*s", (int)head->domain.n,
+	    (const char *)head->domain.p);
+
+	o->domain = o->text;
+	o->seq = o->text + n + 1;
+	n += 1 +
+	    snprintf(o->text + n + 1, 24, "%llu",
+	        (unsigned long long)head->seq);
+	hex_encode(head->hash, o->text + n + 1);
+	o->hash = o->text + n + 1;
+}
+
+/* Reads a signed head that a node published (admin/notices.h). */
 static bool
-take_signed_head(struct audit_options *o, struct slice file, struct slice pem)
+read_signed_head(struct audit_options *o)
 {
 	struct arena *arena = arena_new_in(NULL);
 	struct notice_head head;
 	struct slice payload;
-	bool ok = ctl_verify_signed(file, pem, arena, &payload) &&
-	    notice_read_head(payload, arena, &head) && head.domain.n < 65;
+	int status = ctl_read_signed(o->head_file, HEAD_FILE_MAX, o->key, arena,
+	    &payload);
+	bool ok = status == CTL_OK && notice_read_head(payload, arena, &head) &&
+	    head.domain.n < 65;
 
-	if (ok) {
-		int n = snprintf(o->text, sizeof(o->text), "%.*s",
-		    (int)head.domain.n, (const char *)head.domain.p);
-
-		o->domain = o->text;
-		o->seq = o->text + n + 1;
-		n += 1 +
-		    snprintf(o->text + n + 1, 24, "%llu",
-		        (unsigned long long)head.seq);
-		hex_encode(head.hash, o->text + n + 1);
-		o->hash = o->text + n + 1;
-	}
-	arena_free(arena);
-	return ok;
-}
-
-static bool
-read_signed_head(struct audit_options *o)
-{
-	struct buf file, pem;
-	bool ok;
-
-	buf_init(&file, 8192);
-	buf_init(&pem, 8192);
-	ok = ctl_read_file(o->head_file, &file) && ctl_read_file(o->key, &pem);
-	if (ok && !take_signed_head(o, buf_slice(&file), buf_slice(&pem))) {
+	if (ok)
+		take_head(o, &head);
+	else if (status != CTL_USAGE)
 		(void)fprintf(stderr,
 		    "tamctl: %s: not a head of a chain of events that this "
 		    "key signed\n",
 		    o->head_file);
-		ok = false;
-	}
-	buf_fini(&file);
-	buf_fini(&pem);
+	arena_free(arena);
 	return ok;
 }
 

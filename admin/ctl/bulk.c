@@ -279,7 +279,8 @@ bulk_is_in_parts(struct slice body)
 /* *after becomes where to go on; NULL: nowhere. */
 static int
 change_part(const struct client_options *client, const struct api_route *route,
-    const char *output, const char *path, const char *body, json_t **after)
+    const char *path, const char *body, const struct bulk_told *told,
+    json_t **after)
 {
 	struct client_answer a;
 	json_t *doc;
@@ -293,8 +294,12 @@ change_part(const struct client_options *client, const struct api_route *route,
 		bulk_problem(NULL, &a);
 		status = CTL_FAILED;
 	} else {
-		output_answer(output, route, buf_slice(&a.body));
 		doc = json_loadb((const char *)a.body.p, a.body.n, 0, NULL);
+		if (told->output != NULL)
+			output_answer(told->output, route, buf_slice(&a.body));
+		if (told->devices != NULL)
+			*told->devices +=
+			    json_integer_value(json_object_get(doc, "devices"));
 		*after = json_incref(json_object_get(doc, "after"));
 		json_decref(doc);
 	}
@@ -304,7 +309,7 @@ change_part(const struct client_options *client, const struct api_route *route,
 
 int
 bulk_change(const struct client_options *client, const struct api_route *route,
-    const char *output, const char *path, struct slice body)
+    const char *path, struct slice body, const struct bulk_told *told)
 {
 	json_t *doc = json_loadb((const char *)body.p, body.n, 0, NULL);
 	json_t *after = NULL;
@@ -313,7 +318,7 @@ bulk_change(const struct client_options *client, const struct api_route *route,
 	do {
 		char *text = json_dumps(doc, JSON_COMPACT);
 
-		status = change_part(client, route, output, path, text, &after);
+		status = change_part(client, route, path, text, told, &after);
 		free(text);
 		if (after != NULL)
 			(void)json_object_set_new(doc, "after", after);

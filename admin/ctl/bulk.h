@@ -23,10 +23,17 @@ int bulk_list(const struct client_options *, const struct api_route *,
 /* Whether it does. */
 bool bulk_is_wanted(const char *path);
 
-/* The same request until the answer names no part to go on with; each answer
- * is printed.  `body` has a member "after". */
+/* Says what to do with the answers to a change that is made in parts. */
+struct bulk_told {
+	const char
+	    *output; /* format in which each answer is printed; NULL: none */
+	int64_t *devices; /* sum of their "devices" members; or NULL */
+};
+
+/* The same request until the answer names no part to go on with.  `body` has a
+ * member "after". */
 int bulk_change(const struct client_options *, const struct api_route *,
-    const char *output, const char *path, struct slice body);
+    const char *path, struct slice body, const struct bulk_told *);
 bool bulk_is_in_parts(struct slice body);
 
 /* Says what a refused request came to; `about`: what was sent, or NULL. */

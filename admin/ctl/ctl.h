@@ -57,11 +57,13 @@ int ctl_device_decommission(const struct client_options *, int argc,
 int ctl_policy_diff(const struct client_options *, int argc, char **argv);
 int ctl_policy_apply(const struct client_options *, int argc, char **argv);
 
-/* What a COSE_Sign1 says, if this key, in PEM, signed it; borrowed from it. */
-bool ctl_verify_signed(struct slice message, struct slice pem, struct arena *,
-    struct slice *payload);
 /* A whole file, "-" being standard input; false after complaining. */
 bool ctl_read_file(const char *path, struct buf *);
+/* Reads a COSE_Sign1 of at most `max` bytes from a file, into the arena.  Returns
+ * CTL_FAILED if the public key in PEM did not sign it, which the caller tells, and
+ * CTL_USAGE after it said which file cannot be read. */
+int ctl_read_signed(const char *path, size_t max, const char *key_path,
+    struct arena *, struct slice *payload);
 /* A private key in PEM, whose text is wiped; the caller wipes the key. */
 bool ctl_read_private(const char *path, struct cose_private *);
 /* Created anew, readable by its owner alone; false after complaining. */

@@ -77,51 +77,21 @@ read_asked(const struct transition *t, int argc, char **argv, struct asked *a)
 	return !a->selector.full;
 }
 
-/* How many there were; *after becomes where the next part begins, or NULL. */
-static int
-change_part(const struct client_options *client, json_t *body, json_t **after,
-    json_int_t *n)
-{
-	struct client_answer a;
-	char *text = json_dumps(body, JSON_COMPACT);
-	json_t *doc = NULL;
-	int status = CTL_OK;
-
-	*after = NULL;
-	if (!client_request(client, "POST", "/v1/device-changes",
-	        "application/json", slice_str(text), &a)) {
-		status = CTL_UNREACHABLE;
-	} else if (a.status >= 300) {
-		bulk_problem(NULL, &a);
-		status = CTL_FAILED;
-	} else {
-		doc = json_loadb((const char *)a.body.p, a.body.n, 0, NULL);
-		*n += json_integer_value(json_object_get(doc, "devices"));
-		*after = json_incref(json_object_get(doc, "after"));
-	}
-	json_decref(doc);
-	client_answer_fini(&a);
-	free(text);
-	return status;
-}
-
 static int
 change(const struct client_options *client, const struct transition *t,
     struct asked *a)
 {
-	json_t *body = json_pack("{s:s, s:s, s:s, s:i}", "selector",
+	const struct api_route *route = &api_routes[API_device_change];
+	json_t *doc = json_pack("{s:s, s:s, s:s, s:i}", "selector",
 	    buf_cstr(&a->selector), "status", t->to, "reason", a->reason,
 	    "after", 0);
-	json_t *after;
-	json_int_t n = 0;
-	int status;
+	char *body = json_dumps(doc, JSON_COMPACT);
+	int64_t n = 0;
+	int status = bulk_change(client, route, route->path, slice_str(body),
+	    &(struct bulk_told){.devices = &n});
 
-	do {
-		status = change_part(client, body, &after, &n);
-		if (after != NULL)
-			(void)json_object_set_new(body, "after", after);
-	} while (status == CTL_OK && after != NULL);
-	json_decref(body);
+	json_decref(doc);
+	free(body);
 	(void)printf("%lld %s\n", (long long)n, t->to);
 	return status == CTL_OK && (n == 0 || (size_t)n < a->names) ? CTL_FAILED
 	                                                            : status;

@@ -10,6 +10,10 @@
 #include "lib/codec/cose.h"
 #include "lib/codec/crypto.h"
 
+enum {
+	PEM_MAX = 8192
+};
+
 bool
 ctl_read_file(const char *path, struct buf *out)
 {
@@ -55,7 +59,7 @@ ctl_read_private(const char *path, struct cose_private *key)
 	struct buf pem;
 	bool ok;
 
-	buf_init(&pem, 8192);
+	buf_init(&pem, PEM_MAX);
 	ok = ctl_read_file(path, &pem);
 	if (ok && cose_private_from_pem(buf_slice(&pem), key) != TAM_OK) {
 		(void)fprintf(stderr, "tamctl: %s: not a private key in PEM\n",
@@ -65,4 +69,41 @@ ctl_read_private(const char *path, struct cose_private *key)
 	crypto_zero(pem.p, pem.n);
 	buf_fini(&pem);
 	return ok;
+}
+
+/* Copies the payload into the arena if this key signed the message. */
+static bool
+verify(struct slice message, struct slice pem, struct arena *arena,
+    struct slice *payload)
+{
+	struct cose_crypto *crypto = cose_crypto_new();
+	struct cose_message m;
+	struct cose_key key;
+	bool ok = cose_key_from_pem(pem, &key) == TAM_OK &&
+	    cose_decode(message, arena, &m) == TAM_OK && !m.multi &&
+	    cose_verify(crypto, &m, 0, &key, slice_none()) == TAM_OK;
+
+	if (ok)
+		*payload = arena_dup(arena, m.payload);
+	cose_crypto_free(crypto);
+	return ok;
+}
+
+int
+ctl_read_signed(const char *path, size_t max, const char *key_path,
+    struct arena *arena, struct slice *payload)
+{
+	struct buf message, pem;
+	int status = CTL_USAGE;
+
+	buf_init(&message, max);
+	buf_init(&pem, PEM_MAX);
+	if (ctl_read_file(path, &message) && ctl_read_file(key_path, &pem))
+		status =
+		    verify(buf_slice(&message), buf_slice(&pem), arena, payload)
+		    ? CTL_OK
+		    : CTL_FAILED;
+	buf_fini(&message);
+	buf_fini(&pem);
+	return status;
 }

@@ -263,8 +263,9 @@ call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 	} else if (used < 0 || !make_body(r, argc - used, argv + used, &body)) {
 		print_fields(r);
 	} else if (r->body == BODY_JSON && bulk_is_in_parts(buf_slice(&body))) {
-		status = bulk_change(&ctl->client, r, ctl->output,
-		    buf_cstr(&path), buf_slice(&body));
+		status = bulk_change(&ctl->client, r, buf_cstr(&path),
+		    buf_slice(&body),
+		    &(struct bulk_told){.output = ctl->output});
 	} else if (!client_request(&ctl->client, r->method, buf_cstr(&path),
 	               types[r->body], buf_slice(&body), &answer)) {
 		status = CTL_UNREACHABLE;

@@ -108,48 +108,24 @@ publish(const struct list_options *o)
 
 /* --- showing ------------------------------------------------------------------------ */
 
-bool
-ctl_verify_signed(struct slice list, struct slice pem, struct arena *arena,
-    struct slice *payload)
-{
-	struct cose_crypto *crypto = cose_crypto_new();
-	struct cose_message m;
-	struct cose_key key;
-	bool ok = cose_key_from_pem(pem, &key) == TAM_OK &&
-	    cose_decode(list, arena, &m) == TAM_OK && !m.multi &&
-	    cose_verify(crypto, &m, 0, &key, slice_none()) == TAM_OK;
-
-	if (ok)
-		*payload = m.payload;
-	cose_crypto_free(crypto);
-	return ok;
-}
-
 static int
 show(const struct list_options *o, const char *file)
 {
 	struct arena *arena = arena_new_in(NULL);
-	struct slice payload = slice_none();
-	struct buf list, pem, text;
-	int status = CTL_FAILED;
+	struct slice payload;
+	struct buf text;
+	int status = ctl_read_signed(file, LIST_MAX, o->key, arena, &payload);
 
-	buf_init(&list, LIST_MAX);
-	buf_init(&pem, 8192);
 	buf_init(&text, (size_t)8 * LIST_MAX);
-	if (!ctl_read_file(file, &list) || !ctl_read_file(o->key, &pem)) {
-		status = CTL_USAGE;
-	} else if (!ctl_verify_signed(buf_slice(&list), buf_slice(&pem), arena,
-	               &payload)) {
-		(void)fprintf(stderr, "tamctl: %s: not signed by this key\n",
-		    file);
-	} else {
+	if (status == CTL_OK) {
 		status = cbor_diag(payload, arena, &text) == TAM_OK
 		    ? CTL_OK
 		    : CTL_FAILED;
 		(void)puts(buf_cstr(&text));
+	} else if (status == CTL_FAILED) {
+		(void)fprintf(stderr, "tamctl: %s: not signed by this key\n",
+		    file);
 	}
-	buf_fini(&list);
-	buf_fini(&pem);
 	buf_fini(&text);
 	arena_free(arena);
 	return status;
