@@ -58,24 +58,9 @@ try_channel(struct api_request *r, struct slice digest)
 	struct policy_change change = {.channel = r->params[0],
 	    .manifest = digest};
 	struct device_query *q = arena_new(r->arena, struct device_query);
-	struct policy_builder *b = NULL;
-	struct policy_set *now, *then;
 	enum tam_err err = device_query_make(r, "", "/selector", 0, q);
 
-	if (err == TAM_OK)
-		err = policy_cache_get(r, &now);
-	if (err != TAM_OK)
-		return err;
-	err = policy_rows_begin(r->sql, r->domain_text, &change, &b);
-	if (err == TAM_OK) {
-		then = policy_build(b);
-		err = dry_run(r, now, then, 0, q);
-		policy_set_unref(then);
-	} else {
-		err = api_sql_problem(r, err);
-	}
-	policy_set_unref(now);
-	return err;
+	return err == TAM_OK ? dry_run_change(r, &change, q) : err;
 }
 
 enum tam_err

@@ -114,9 +114,8 @@ preview(struct api_request *r, const char *selector, const char *pointer)
 	struct device_query *q = arena_new(r->arena, struct device_query);
 	enum tam_err err;
 
-	q->params[0] =
-	    arena_printf(r->arena, "%lld", (long long)clock_wall_us());
-	q->params[1] = arena_printf(r->arena, "%d", SAMPLE);
+	q->params[0] = api_number(r, clock_wall_us());
+	q->params[1] = api_number(r, SAMPLE);
 	err = device_query_make(r, selector, pointer, 2, q);
 	return err != TAM_OK ? err
 	                     : api_one(r,
@@ -136,8 +135,8 @@ api_device_count(struct api_request *r)
 /* One part of those a selector matches. */
 struct selected {
 	const char *ids; /* the text of an SQL array */
-	int64_t n,
-	    last; /* last: where the next part begins; 0: there is none */
+	int64_t n;
+	int64_t last; /* where the next part begins; 0: there is none */
 };
 
 static enum tam_err
@@ -148,9 +147,8 @@ select_ids(struct api_request *r, struct selected *out)
 	struct sql_result *rows;
 	enum tam_err err;
 
-	q->params[0] = arena_printf(r->arena, "%d", CHANGED_MAX);
-	q->params[1] = arena_printf(r->arena, "%lld",
-	    (long long)json_integer_value(after));
+	q->params[0] = api_number(r, CHANGED_MAX);
+	q->params[1] = api_number(r, json_integer_value(after));
 	q->params[2] = api_string(r, "status");
 	err =
 	    device_query_make(r, api_string(r, "selector"), "/selector", 3, q);

@@ -88,7 +88,7 @@ api_update_bytes(struct api_request *r, const char **limit)
 	if (n != 0 && (n < UPDATE_BYTES_MIN || n > UPDATE_BYTES_MAX))
 		return api_problem(r, 422, "bad_input", "/update_bytes",
 		    "0, or from %d to %d", UPDATE_BYTES_MIN, UPDATE_BYTES_MAX);
-	*limit = arena_printf(r->arena, "%lld", (long long)n);
+	*limit = api_number(r, n);
 	return TAM_OK;
 }
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "admin/holdings.h"
+#include "admin/policy_cache.h"
+#include "admin/policy_rows.h"
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
 #include "policy/rollout.h"
@@ -471,32 +473,59 @@ answer(struct run *run)
 	return TAM_OK;
 }
 
+static enum tam_err
+run_all(struct run *run)
+{
+	bool more = true;
+	enum tam_err err = begin(run);
+
+	while (err == TAM_OK && more)
+		err = next_part(run, &more);
+	return err == TAM_OK ? answer(run) : err;
+}
+
 enum tam_err
-dry_run(struct api_request *r, const struct policy_set *before,
-    const struct policy_set *after, size_t n_stages, struct device_query *who)
+dry_run(struct api_request *r, const struct policy_set *after, size_t n_stages,
+    struct device_query *who)
 {
 	struct run run = {.r = r,
-	    .before = before,
 	    .after = after,
 	    .who = who,
 	    .n_stages = n_stages,
 	    .domain = slice_str(r->domain),
-	    .now_us = clock_wall_us(),
-	    .holdings = holdings_new(r),
-	    .classes = json_object(),
-	    .sample = json_array()};
-	bool more = true;
-	enum tam_err err;
+	    .now_us = clock_wall_us()};
+	struct policy_set *before;
+	enum tam_err err = policy_cache_get(r, &before);
 
+	if (err != TAM_OK)
+		return err;
+	run.before = before;
+	run.holdings = holdings_new(r);
+	run.classes = json_object();
+	run.sample = json_array();
 	arena_pool_init(&run.pool, ARENAS_KEPT);
-	err = begin(&run);
-	while (err == TAM_OK && more)
-		err = next_part(&run, &more);
-	if (err == TAM_OK)
-		err = answer(&run);
+	err = run_all(&run);
 	arena_pool_fini(&run.pool);
 	holdings_free(run.holdings);
 	json_decref(run.classes);
 	json_decref(run.sample);
+	policy_set_unref(before);
+	return err;
+}
+
+enum tam_err
+dry_run_change(struct api_request *r, const struct policy_change *change,
+    struct device_query *who)
+{
+	struct policy_builder *b = NULL;
+	struct policy_set *after;
+	enum tam_err err =
+	    policy_rows_begin(r->sql, r->domain_text, change, &b);
+
+	if (err != TAM_OK)
+		return api_sql_problem(r, err);
+	after = policy_build(b);
+	err = dry_run(r, after, 0, who);
+	policy_set_unref(after);
 	return err;
 }

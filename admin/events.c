@@ -10,6 +10,5 @@ api_event_list(struct api_request *r)
 {
 	int64_t after = api_query_int(r, "after", 0, 0, INT64_MAX);
 
-	return api_page(r, SQL_EVENT_LIST,
-	    arena_printf(r->arena, "%lld", (long long)after));
+	return api_page(r, SQL_EVENT_LIST, api_number(r, after));
 }

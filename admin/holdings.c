@@ -9,7 +9,8 @@
 
 enum {
 	KNOWN_MAX = 8192, /* inventories that are kept from read to read */
-	SLOTS = 65536     /* more than these and those of one read */
+	SLOTS = 65536,    /* more than these and those of one read */
+	IDS_MAX = 1 << 20 /* bytes of the ids of one read */
 };
 
 struct holding {
@@ -110,20 +111,16 @@ find(struct holdings *h, const char *device, const char *hash)
 static const char *
 fresh_ids(const struct holdings *h)
 {
-	size_t room = 3;
-	char *text, *p;
+	const char *text;
+	struct buf b;
 
+	buf_init(&b, IDS_MAX);
 	for (size_t i = 0; i < h->n_fresh; i++)
-		room += strlen(h->fresh[i].to->device) + 1;
-	text = p = arena_alloc(h->arena, room);
-	*p++ = '{';
-	for (size_t i = 0; i < h->n_fresh; i++) {
-		if (i > 0)
-			*p++ = ',';
-		p = stpcpy(p, h->fresh[i].to->device);
-	}
-	*p++ = '}';
-	*p = '\0';
+		buf_printf(&b, "%c%s", i == 0 ? '{' : ',',
+		    h->fresh[i].to->device);
+	buf_add_str(&b, "}");
+	text = arena_strdup(h->arena, buf_slice(&b));
+	buf_fini(&b);
 	return text;
 }
 

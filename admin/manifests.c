@@ -33,7 +33,7 @@ const char *
 api_limit(struct api_request *r, int64_t *limit)
 {
 	*limit = api_query_int(r, "limit", PAGE, 1, PAGE_MAX);
-	return arena_printf(r->arena, "%lld", (long long)*limit);
+	return api_number(r, *limit);
 }
 
 enum tam_err

@@ -25,6 +25,13 @@ set_etag(struct api_request *r, int64_t revision)
 	r->etag = arena_printf(r->arena, "\"%lld\"", (long long)revision);
 }
 
+static enum tam_err
+no_policy(struct api_request *r)
+{
+	return api_problem(r, 404, "not_found", NULL,
+	    "there is no such policy");
+}
+
 enum tam_err
 api_policy_get(struct api_request *r)
 {
@@ -34,8 +41,7 @@ api_policy_get(struct api_request *r)
 	if (err != TAM_OK)
 		return err;
 	if (sql_rows(rows) == 0) {
-		err = api_problem(r, 404, "not_found", NULL,
-		    "there is no such policy");
+		err = no_policy(r);
 	} else {
 		buf_add_str(&r->response, sql_text(rows, 0, 0));
 		set_etag(r, sql_int(rows, 0, 1));
@@ -161,27 +167,11 @@ concerned(struct api_request *r, const char *before, const char *after,
 	    : device_query_either(r, old, selector, 0, q);
 }
 
-static enum tam_err
-try_set(struct api_request *r, const char *before, const char *after,
-    const struct policy_set *set)
-{
-	struct device_query *q = arena_new(r->arena, struct device_query);
-	struct policy_set *now;
-	enum tam_err err = concerned(r, before, after, q);
-
-	if (err == TAM_OK)
-		err = policy_cache_get(r, &now);
-	if (err != TAM_OK)
-		return err;
-	err = dry_run(r, now, set, 0, q);
-	policy_set_unref(now);
-	return err;
-}
-
 /* Without a lock: nobody waits for a dry run. */
 static enum tam_err
 try_document(struct api_request *r, const char *document)
 {
+	struct device_query *q = arena_new(r->arena, struct device_query);
 	const char *before;
 	struct policy_set *set = NULL;
 	enum tam_err err = API_TEXT(r, &before, SQL_POLICY_PEEK, r->params[0]);
@@ -190,7 +180,9 @@ try_document(struct api_request *r, const char *document)
 		err = check_document(r, document, &set);
 	if (err != TAM_OK)
 		return err;
-	err = try_set(r, before, document, set);
+	err = concerned(r, before, document, q);
+	if (err == TAM_OK)
+		err = dry_run(r, set, 0, q);
 	policy_set_unref(set);
 	return err;
 }
@@ -202,18 +194,10 @@ api_policy_dry_run(struct api_request *r)
 }
 
 static enum tam_err
-no_policy(struct api_request *r)
-{
-	return api_problem(r, 404, "not_found", NULL,
-	    "there is no such policy");
-}
-
-static enum tam_err
 try_without(struct api_request *r)
 {
 	struct policy_change change = {.without = r->params[0]};
-	struct policy_builder *b = NULL;
-	struct policy_set *set;
+	struct device_query *q = arena_new(r->arena, struct device_query);
 	const char *before;
 	enum tam_err err = API_TEXT(r, &before, SQL_POLICY_PEEK, r->params[0]);
 
@@ -221,13 +205,8 @@ try_without(struct api_request *r)
 		return err;
 	if (before == NULL)
 		return no_policy(r);
-	err = policy_rows_begin(r->sql, r->domain_text, &change, &b);
-	if (err != TAM_OK)
-		return api_sql_problem(r, err);
-	set = policy_build(b);
-	err = try_set(r, before, NULL, set);
-	policy_set_unref(set);
-	return err;
+	err = concerned(r, before, NULL, q);
+	return err == TAM_OK ? dry_run_change(r, &change, q) : err;
 }
 
 /* --- revisions --------------------------------------------------------------------- */
@@ -248,9 +227,8 @@ old_revision(struct api_request *r, const char **document)
 {
 	enum tam_err err =
 	    API_TEXT(r, document, SQL_POLICY_REVISION, r->params[0],
-	        arena_printf(r->arena, "%lld",
-	            (long long)json_integer_value(
-	                json_object_get(r->json, "revision"))));
+	        api_number(r,
+	            json_integer_value(json_object_get(r->json, "revision"))));
 
 	if (err != TAM_OK || *document != NULL)
 		return err;

@@ -95,8 +95,8 @@ read_range(struct api_request *r, struct asked *a)
 	a->what.ranged = true;
 	a->what.first = (uint64_t)from;
 	a->what.last = (uint64_t)to;
-	a->first = arena_printf(r->arena, "%lld", (long long)from);
-	a->last = arena_printf(r->arena, "%lld", (long long)to);
+	a->first = api_number(r, from);
+	a->last = api_number(r, to);
 	return TAM_OK;
 }
 
@@ -115,7 +115,7 @@ read_rest(struct api_request *r, struct asked *a, int64_t now_us)
 		return api_problem(r, 422, "invalid_value", "/deadline_s",
 		    "must be from 1 to %d", DEADLINE_MAX_S);
 	now_us += seconds * CLOCK_SECOND;
-	a->deadline = arena_printf(r->arena, "%lld", (long long)now_us);
+	a->deadline = api_number(r, now_us);
 	return TAM_OK;
 }
 
@@ -241,7 +241,7 @@ insert(struct api_request *r, const struct asked *a, const char *now,
 		    api_bytea_array(r, a->ids, a->n), a->label,
 		    api_string(r, "reason"),
 		    or_empty(api_string(r, "advisory")), r->principal,
-		    arena_printf(r->arena, "%lld", (long long)epoch), now,
+		    api_number(r, epoch), now,
 		    api_bytea_array(r, a->digests, a->n), a->first, a->last,
 		    api_string(r, "signer"), a->deadline, a->replacement,
 		    bit(json_is_true(json_object_get(r->json, "suspend"))),
@@ -336,7 +336,7 @@ static enum tam_err
 show(struct api_request *r, const char *id)
 {
 	return API_ONE(r, SQL_REVOCATION_GET, id,
-	    arena_printf(r->arena, "%lld", (long long)clock_wall_us()));
+	    api_number(r, clock_wall_us()));
 }
 
 enum tam_err
@@ -344,7 +344,7 @@ api_revocation_create(struct api_request *r)
 {
 	struct asked *a = arena_new(r->arena, struct asked);
 	int64_t now_us = clock_wall_us();
-	const char *now = arena_printf(r->arena, "%lld", (long long)now_us);
+	const char *now = api_number(r, now_us);
 	const char *id = NULL;
 	char *after;
 	enum tam_err err = read_asked(r, a, now_us);
@@ -419,7 +419,7 @@ api_revocation_lift(struct api_request *r)
 	if (!is_number(r->params[0]))
 		return no_such(r);
 	err = API_EXEC(r, &rows, SQL_REVOCATION_LIFT, r->params[0],
-	    arena_printf(r->arena, "%lld", (long long)clock_wall_us()));
+	    api_number(r, clock_wall_us()));
 	if (err != TAM_OK)
 		return err;
 	if (sql_changed(rows) == 0)

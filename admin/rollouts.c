@@ -229,20 +229,15 @@ api_rollout_dry_run(struct api_request *r)
 {
 	const char *document = arena_strdup(r->arena, r->body);
 	struct device_query *q = arena_new(r->arena, struct device_query);
-	struct policy_set *now, *then = NULL;
+	struct policy_set *then = NULL;
 	enum tam_err err = load_with(r, document, &then);
 
 	if (err != TAM_OK)
 		return err;
-	err = policy_cache_get(r, &now);
-	if (err == TAM_OK) {
-		err = device_query_make(r, "", "/selector", 0, q);
-		if (err == TAM_OK)
-			err = dry_run(r, now, then,
-			    policy_rollout_plan(then, r->params[0])->n_stages,
-			    q);
-		policy_set_unref(now);
-	}
+	err = device_query_make(r, "", "/selector", 0, q);
+	if (err == TAM_OK)
+		err = dry_run(r, then,
+		    policy_rollout_plan(then, r->params[0])->n_stages, q);
 	policy_set_unref(then);
 	return err;
 }
