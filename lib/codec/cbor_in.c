@@ -4,7 +4,7 @@
 
 #include <assert.h>
 
-#include "lib/codec/utf8.h"
+#include "lib/base/utf8.h"
 
 /*
  * Why not libcbor's decoder: 0.8, Debian 12's, refuses the one-byte tags 6 to

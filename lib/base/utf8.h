@@ -1,8 +1,8 @@
 /*
  * utf8.h - RFC 3629 text: is it valid, and where may it be cut.
  */
-#ifndef LIB_CODEC_UTF8_H
-#define LIB_CODEC_UTF8_H
+#ifndef LIB_BASE_UTF8_H
+#define LIB_BASE_UTF8_H
 
 #include "lib/base/slice.h"
 

@@ -1,6 +1,6 @@
 #include "config.h"
 
-#include "lib/codec/utf8.h"
+#include "lib/base/utf8.h"
 
 /* Bytes of the sequence that starts here; 0 when none does. */
 static size_t
