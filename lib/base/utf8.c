@@ -2,15 +2,17 @@
 
 #include "lib/base/utf8.h"
 
-/* Bytes of the sequence that starts here; 0 when none does. */
-static size_t
-sequence(const uint8_t *p, size_t n)
+size_t
+utf8_next(struct slice s, uint32_t *out)
 {
+	const uint8_t *p = s.p;
 	size_t len;
 	uint32_t code, least;
 
-	if (p[0] < 0x80)
+	if (p[0] < 0x80) {
+		*out = p[0];
 		return 1;
+	}
 	if (p[0] >= 0xc2 && p[0] <= 0xdf) {
 		len = 2;
 		least = 0x80;
@@ -26,7 +28,7 @@ sequence(const uint8_t *p, size_t n)
 	} else {
 		return 0;
 	}
-	if (n < len)
+	if (s.n < len)
 		return 0;
 	for (size_t i = 1; i < len; i++) {
 		if ((p[i] & 0xc0) != 0x80)
@@ -36,18 +38,21 @@ sequence(const uint8_t *p, size_t n)
 	if (code < least || code > 0x10ffff ||
 	    (code >= 0xd800 && code < 0xe000))
 		return 0;
+	*out = code;
 	return len;
 }
 
 bool
 utf8_valid(struct slice s)
 {
-	for (size_t i = 0; i < s.n;) {
-		size_t len = sequence(s.p + i, s.n - i);
+	while (s.n > 0) {
+		uint32_t code;
+		size_t len = utf8_next(s, &code);
 
 		if (len == 0)
 			return false;
-		i += len;
+		s.p += len;
+		s.n -= len;
 	}
 	return true;
 }
