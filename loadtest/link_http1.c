@@ -4,6 +4,7 @@
 #include <strings.h>
 
 #include "lib/base/mem.h"
+#include "lib/base/number.h"
 #include "loadtest/link.h"
 
 /* One request at a time; what a TAM answers has a content-length or no body. */
@@ -45,13 +46,33 @@ http1_output(struct link *l)
 	buf_add_slice(&l->out, r->body);
 }
 
-static void
+/* False for a length that is not a number. */
+static bool
+read_length(struct http1 *h, struct slice text)
+{
+	int64_t length;
+
+	while (text.n > 0 && (text.p[0] == ' ' || text.p[0] == '\t')) {
+		text.p++;
+		text.n--;
+	}
+	while (text.n > 0 && text.p[text.n - 1] == ' ')
+		text.n--;
+	if (!number_parse_slice(text, 0, INT64_MAX, &length))
+		return false;
+	h->left = (size_t)length;
+	return true;
+}
+
+static bool
 read_field(struct http1 *h, const char *line, size_t n)
 {
 	if (n > 15 && strncasecmp(line, "content-length:", 15) == 0)
-		h->left = strtoul(line + 15, NULL, 10);
+		return read_length(h,
+		    (struct slice){(const uint8_t *)line + 15, n - 15});
 	else if (n >= 17 && strncasecmp(line, "connection: close", 17) == 0)
 		h->close = true;
+	return true;
 }
 
 static bool
@@ -59,18 +80,23 @@ read_head(struct link *l, struct link_request *r)
 {
 	struct http1 *h = l->proto;
 	const char *p = (const char *)l->in.p, *end;
+	int64_t status;
 
 	end = memmem(p, l->in.n, "\r\n\r\n", 4);
 	if (end == NULL)
 		return true;
 	if (l->in.n < 12 || strncmp(p, "HTTP/1.1 ", 9) != 0)
 		return false;
-	r->status = (int)strtol(p + 9, NULL, 10);
+	if (!number_parse_slice((struct slice){l->in.p + 9, 3}, 100, 999,
+	        &status))
+		return false;
+	r->status = (int)status;
 	h->left = 0;
 	while (p < end) {
 		const char *next = memmem(p, (size_t)(end + 2 - p), "\r\n", 2);
 
-		read_field(h, p, (size_t)(next - p));
+		if (!read_field(h, p, (size_t)(next - p)))
+			return false;
 		p = next + 2;
 	}
 	buf_consume(&l->in, (size_t)(end + 4 - (const char *)l->in.p));

@@ -2,8 +2,8 @@
 
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "lib/base/number.h"
 #include "loadtest/link.h"
 
 /* Many requests on one connection, by nghttp2. */
@@ -20,15 +20,16 @@ on_header(nghttp2_session *s, const nghttp2_frame *frame, const uint8_t *name,
     void *arg)
 {
 	struct link_request *r = request_of(s, frame->hd.stream_id);
-	char text[4] = "";
+	int64_t status;
 
 	(void)flags;
 	(void)arg;
 	if (r == NULL || name_n != 7 || memcmp(name, ":status", 7) != 0 ||
 	    value_n != 3)
 		return 0;
-	memcpy(text, value, 3);
-	r->status = (int)strtol(text, NULL, 10);
+	if (!number_parse_slice((struct slice){value, 3}, 100, 999, &status))
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	r->status = (int)status;
 	return 0;
 }
 

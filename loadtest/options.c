@@ -8,7 +8,12 @@
 #include <string.h>
 
 #include "lib/base/hex.h"
+#include "lib/base/number.h"
 #include "lib/codec/cose_encrypt.h"
+
+enum {
+	DECIMAL_MAX = 1000000000
+};
 
 const char options_usage[] =
     "usage: tamfleet keys --agents N [--seed S] [--keys p256|ed25519|mix]\n"
@@ -56,15 +61,25 @@ add_key(struct options *o, const char *path, struct cose_key *keys, size_t *n)
 	++*n;
 }
 
-static double
-number(const char *name, const char *text, double min)
+static int64_t
+whole(const char *name, const char *text, int64_t min, int64_t max)
 {
-	char *end;
-	double v = strtod(text, &end);
+	int64_t v;
 
-	if (end == text || *end != '\0' || !(v >= min))
-		errx(2, "--%s wants a number from %g, not '%s'", name, min,
-		    text);
+	if (!number_parse(text, min, max, &v))
+		errx(2, "--%s wants a whole number from %lld to %lld, not '%s'",
+		    name, (long long)min, (long long)max, text);
+	return v;
+}
+
+static double
+decimal(const char *name, const char *text)
+{
+	double v;
+
+	if (!number_parse_decimal(text, 0, DECIMAL_MAX, &v))
+		errx(2, "--%s wants a number from 0 to %d, like 0.5, not '%s'",
+		    name, DECIMAL_MAX, text);
 	return v;
 }
 
@@ -77,7 +92,7 @@ set_server(struct options *o, char *text)
 		errx(2, "--server wants HOST:PORT");
 	*colon = '\0';
 	o->plan.host = strcmp(text, "localhost") == 0 ? "127.0.0.1" : text;
-	o->plan.port = (int)number("server", colon + 1, 1);
+	o->plan.port = (int)whole("server", colon + 1, 1, 65535);
 }
 
 static void
@@ -280,7 +295,8 @@ set_ca(struct options *o, char *text)
 	o->world.ca = key == NULL
 	    ? NULL
 	    : agent_ca_new(text, key,
-	          days == NULL ? 30 : (int)number("x5chain", days, -1000));
+	          days == NULL ? 30
+	                       : (int)whole("x5chain", days, -1000, 36500));
 	if (o->world.ca == NULL)
 		errx(2, "--x5chain wants CERT:KEY[:DAYS], both in PEM");
 }
@@ -307,7 +323,7 @@ set_play(struct agent_play *p, char *text)
 
 	if (equals != NULL) {
 		*equals = '\0';
-		n = (unsigned)number("play", equals + 1, 0);
+		n = (unsigned)whole("play", equals + 1, 0, UINT32_MAX);
 	}
 	if (strcmp(text, "error") == 0)
 		p->query_error = n;
@@ -385,7 +401,7 @@ set_attest(struct options *o, int c, char *arg)
 	case O_HAVE_BINARY:
 		o->world.have_binary = true;
 		o->world.have_sequence =
-		    (uint64_t)number("have-binary", arg, 0);
+		    (uint64_t)whole("have-binary", arg, 0, INT64_MAX);
 		break;
 	case O_REPORT_TO:
 		o->world.encrypts_reports = true;
@@ -419,7 +435,7 @@ set_plan(struct options *o, int c, char *arg)
 
 	switch (c) {
 	case O_AGENTS:
-		p->agents = (uint32_t)number("agents", arg, 1);
+		p->agents = (uint32_t)whole("agents", arg, 1, UINT32_MAX);
 		break;
 	case O_SEED:
 		p->seed = slice_str(arg);
@@ -437,30 +453,29 @@ set_plan(struct options *o, int c, char *arg)
 		p->http = choice("http", arg, "mix", "1", "2");
 		break;
 	case O_CONCURRENCY:
-		p->concurrency = (uint32_t)number("concurrency", arg, 1);
+		p->concurrency =
+		    (uint32_t)whole("concurrency", arg, 1, UINT32_MAX);
 		break;
 	case O_STREAMS:
-		p->streams = (uint32_t)number("streams", arg, 1);
+		p->streams = (uint32_t)whole("streams", arg, 1, UINT32_MAX);
 		break;
 	case O_RATE:
-		p->rate = number("rate", arg, 0);
+		p->rate = decimal("rate", arg);
 		break;
 	case O_ROUNDS:
-		p->rounds = (uint32_t)number("rounds", arg, 0);
+		p->rounds = (uint32_t)whole("rounds", arg, 0, UINT32_MAX);
 		break;
 	case O_INTERVAL:
-		p->interval_s = number("interval", arg, 0);
+		p->interval_s = decimal("interval", arg);
 		break;
 	case O_DURATION:
-		p->duration_s = number("duration", arg, 0);
+		p->duration_s = decimal("duration", arg);
 		break;
 	case O_TRIES:
-		p->tries = (unsigned)number("tries", arg, 1);
+		p->tries = (unsigned)whole("tries", arg, 1, UINT32_MAX);
 		break;
 	case O_SOURCES:
-		p->sources = (unsigned)number("sources", arg, 1);
-		if (p->sources > 65534)
-			errx(2, "--sources: at most 65534");
+		p->sources = (unsigned)whole("sources", arg, 1, 65534);
 		break;
 	default:
 		set_attest(o, c, arg);

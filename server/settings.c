@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/base/mem.h"
+#include "lib/base/number.h"
 #include "server/http/server.h"
 
 enum kind {
@@ -169,7 +170,7 @@ config_next_address(const char **list, char *address, size_t room, int *port)
 {
 	const char *p = *list, *colon;
 	size_t n, host_n;
-	char *end;
+	int64_t number;
 
 	while (*p == ' ' || *p == ',')
 		p++;
@@ -189,10 +190,10 @@ config_next_address(const char **list, char *address, size_t room, int *port)
 	}
 	memcpy(address, p, host_n);
 	address[host_n] = '\0';
-	n = (size_t)strtol(colon + 1, &end, 10);
-	if (end != colon + 1 && (*end == '\0' || *end == ',' || *end == ' ') &&
-	    n <= 65535)
-		*port = (int)n;
+	if (number_parse_slice((struct slice){(const uint8_t *)colon + 1,
+	                           strcspn(colon + 1, ", ")},
+	        0, 65535, &number))
+		*port = (int)number;
 	return true;
 }
 
@@ -212,13 +213,9 @@ good_addresses(const char *text)
 static bool
 good_number(const struct key *k, const char *text)
 {
-	char *end;
-	long long v;
+	int64_t v;
 
-	errno = 0;
-	v = strtoll(text, &end, 10);
-	return errno == 0 && end != text && *end == '\0' && v >= k->min &&
-	    v <= k->max;
+	return number_parse(text, k->min, k->max, &v);
 }
 
 static bool
@@ -445,8 +442,9 @@ config_load(const char *path, const struct config_override *o,
 	memset(out, 0, sizeof(*out));
 	for (size_t i = 0; i < KEYS; i++) {
 		if (keys[i].kind == NUMBER)
-			*(int64_t *)(void *)(base + keys[i].offset) =
-			    strtoll(values[i].text, NULL, 10);
+			(void)number_parse(values[i].text, keys[i].min,
+			    keys[i].max,
+			    (int64_t *)(void *)(base + keys[i].offset));
 		else
 			memcpy(base + keys[i].offset, values[i].text,
 			    CONFIG_TEXT_MAX);

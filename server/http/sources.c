@@ -6,6 +6,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
+#include "lib/base/number.h"
 #include "server/http/server.h"
 
 /*
@@ -117,8 +118,7 @@ parse_net(const char *text, struct http_trusted *out)
 	char address[64];
 	size_t n = strcspn(text, "/");
 	uint8_t *to;
-	unsigned long bits = 128;
-	char *end;
+	int64_t bits = 128;
 	bool v4;
 
 	if (n >= sizeof(address) || out->n == 32)
@@ -131,9 +131,7 @@ parse_net(const char *text, struct http_trusted *out)
 	else if (inet_pton(AF_INET6, address, to) != 1)
 		return false;
 	if (text[n] == '/') {
-		bits = strtoul(text + n + 1, &end, 10);
-		if (end == text + n + 1 || *end != '\0' ||
-		    bits > (v4 ? 32 : 128))
+		if (!number_parse(text + n + 1, 0, v4 ? 32 : 128, &bits))
 			return false;
 		bits += v4 ? 96 : 0;
 	}
