@@ -65,11 +65,28 @@ body_of(const struct api_route *r)
 	    types[r->body], "schema", schema);
 }
 
+static void
+add_query(const struct api_route *r, json_t *list)
+{
+	static const char *const types[] = {[TYPE_STRING] = "string",
+	    [TYPE_INTEGER] = "integer",
+	    [TYPE_BOOLEAN] = "boolean"};
+	const struct api_field *fields[API_QUERY_MAX];
+	size_t n = api_query_fields(r, fields);
+
+	for (size_t i = 0; i < n; i++)
+		(void)json_array_append_new(list,
+		    json_pack("{s:s, s:s, s:s, s:{s:s}}", "name",
+		        fields[i]->name, "in", "query", "description",
+		        fields[i]->help, "schema", "type",
+		        types[fields[i]->type]));
+}
+
 static json_t *
-parameters_of(const char *path)
+parameters_of(const struct api_route *r)
 {
 	json_t *list = json_array();
-	const char *p = path;
+	const char *p = r->path;
 
 	while ((p = strchr(p, '{')) != NULL) {
 		size_t n = strcspn(p, "}");
@@ -80,6 +97,7 @@ parameters_of(const char *path)
 		        "path", "required", 1, "schema", "type", "string"));
 		p += n;
 	}
+	add_query(r, list);
 	return list;
 }
 
@@ -88,7 +106,7 @@ operation_of(const struct api_route *r)
 {
 	json_t *op = json_pack("{s:s, s:s, s:o, s:{s:{s:s}, s:{s:s}}}",
 	    "operationId", r->name, "summary", r->summary, "parameters",
-	    parameters_of(r->path), "responses", "200", "description", "done",
+	    parameters_of(r), "responses", "200", "description", "done",
 	    "default", "description", "problem+json (RFC 9457)");
 
 	if ((r->roles & TWO_PERSONS) != 0)

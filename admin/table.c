@@ -2,6 +2,9 @@
 
 #include "admin/table.h"
 
+#include <assert.h>
+#include <string.h>
+
 const struct api_field api_anchor_fields[] =
     {{"public_key", TYPE_STRING, true, "SubjectPublicKeyInfo in PEM"},
         {"prefixes", TYPE_STRINGS, false,
@@ -170,3 +173,103 @@ const struct api_route api_routes[API_ROUTE_COUNT] = {
     API_ROUTES(X)
 #undef X
 };
+
+/* --- query parameters --------------------------------------------------------------- */
+
+static const struct api_field page_query[] = {{"limit", TYPE_INTEGER, false,
+                                                  "items of a page, 1 to 500"},
+    {"cursor", TYPE_STRING, false, "where the page before ended"}, {0}};
+
+static const struct api_field alone_query[] = {{"alone", TYPE_STRING, false,
+                                                   "why one person does it"},
+    {0}};
+
+static const struct api_field reason_query[] = {{"reason", TYPE_STRING, false,
+                                                    "why; for the audit log"},
+    {0}};
+
+static const struct api_field policy_delete_query[] =
+    {{"dry_run", TYPE_BOOLEAN, false, "only count whom it would change"},
+        {"reason", TYPE_STRING, false, "why; for the audit log"}, {0}};
+
+static const struct api_field selector_query[] = {{"selector", TYPE_STRING,
+                                                      false,
+                                                      "devices it matches"},
+    {0}};
+
+static const struct api_field device_list_query[] = {{"selector", TYPE_STRING,
+                                                         false,
+                                                         "devices it matches"},
+    {"class", TYPE_STRING, false, "devices of this class"},
+    {"status", TYPE_STRING, false, "devices of this status"}, {0}};
+
+static const struct api_field rollout_devices_query[] =
+    {{"state", TYPE_STRING, false, "devices that are in this state"}, {0}};
+
+static const struct api_field event_list_query[] = {{"after", TYPE_INTEGER,
+                                                        false,
+                                                        "events later than "
+                                                        "this number"},
+    {0}};
+
+static const struct api_field payload_upload_query[] = {{"note", TYPE_STRING,
+                                                            false,
+                                                            "what it is"},
+    {0}};
+
+static const struct api_field *const own_query[API_ROUTE_COUNT] = {
+    [API_policy_put] = reason_query,
+    [API_policy_delete] = policy_delete_query,
+    [API_payload_upload] = payload_upload_query,
+    [API_device_list] = device_list_query,
+    [API_device_count] = selector_query,
+    [API_device_export] = selector_query,
+    [API_rollout_put] = reason_query,
+    [API_rollout_delete] = reason_query,
+    [API_rollout_devices] = rollout_devices_query,
+    [API_event_list] = event_list_query,
+};
+
+bool
+api_is_list(const struct api_route *r)
+{
+	return strcmp(r->method, "GET") == 0 && r->columns[0] != '\0';
+}
+
+static size_t
+add_fields(const struct api_field *f, size_t n,
+    const struct api_field *out[API_QUERY_MAX])
+{
+	for (; f != NULL && f->name != NULL; f++) {
+		assert(n < API_QUERY_MAX);
+		out[n++] = f;
+	}
+	return n;
+}
+
+size_t
+api_query_fields(const struct api_route *r,
+    const struct api_field *out[API_QUERY_MAX])
+{
+	size_t n = add_fields(own_query[r - api_routes], 0, out);
+
+	if (api_is_list(r))
+		n = add_fields(page_query, n, out);
+	if ((r->roles & TWO_PERSONS) != 0)
+		n = add_fields(alone_query, n, out);
+	return n;
+}
+
+const struct api_field *
+api_query_field(const struct api_route *r, const char *name, size_t name_n)
+{
+	const struct api_field *fields[API_QUERY_MAX];
+	size_t n = api_query_fields(r, fields);
+
+	for (size_t i = 0; i < n; i++) {
+		if (strlen(fields[i]->name) == name_n &&
+		    memcmp(fields[i]->name, name, name_n) == 0)
+			return fields[i];
+	}
+	return NULL;
+}

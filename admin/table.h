@@ -312,6 +312,21 @@ struct api_route {
 
 extern const struct api_route api_routes[API_ROUTE_COUNT];
 
+enum {
+	API_QUERY_MAX = 8
+};
+
+/* Lists the query parameters that a route takes, those that all lists and all
+ * changes by two persons have among them; returns their number.  No other
+ * parameter has a meaning. */
+size_t api_query_fields(const struct api_route *,
+    const struct api_field *out[API_QUERY_MAX]);
+/* The parameter of this name, or NULL. */
+const struct api_field *api_query_field(const struct api_route *,
+    const char *name, size_t name_n);
+/* True for a route that answers pages of items, with a cursor. */
+bool api_is_list(const struct api_route *);
+
 extern const struct api_field api_anchor_fields[];
 extern const struct api_field api_profile_fields[];
 extern const struct api_field api_domain_fields[];
