@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lib/base/durable_file.h"
 #include "lib/base/hex.h"
 #include "lib/base/mem.h"
 
@@ -21,8 +22,10 @@ journal_open(const char *path)
 	struct journal *j = mem_new(struct journal);
 
 	j->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (j->fd >= 0)
+	if (j->fd >= 0 && durable_file_sync_directory(path) == TAM_OK)
 		return j;
+	if (j->fd >= 0)
+		(void)close(j->fd);
 	free(j);
 	return NULL;
 }

@@ -3,7 +3,6 @@
 #include "server/control.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "server/epoch_file.h"
 #include "server/hsm/hsm.h"
 #include "server/keys.h"
 #include "server/publish.h"
@@ -52,11 +52,6 @@ enum {
 	CLOCK_OFF_MAX_US = 1000000
 };
 
-struct served {
-	int32_t domain_id;
-	int64_t incarnation, epoch;
-};
-
 struct control {
 	pthread_t thread;
 	const struct config *config;
@@ -68,10 +63,10 @@ struct control {
 	uint8_t master_key[32];
 
 	struct tam_snapshot *snapshot; /* a reference to the newest */
-	size_t n_served;               /* what the workers serve now */
-	struct served *served;
 	uint64_t snapshot_no;
-	int64_t token_key_us; /* the newest key's first minute of minting */
+	struct epoch_list handed; /* its epochs: on disk, with the workers */
+	struct epoch_list served; /* those that every worker serves */
+	int64_t token_key_us;     /* the newest key's first minute of minting */
 	int64_t last_change;
 	uint64_t published_no; /* the snapshot that what is published is of */
 	int64_t leased_us, chores_us, rollouts_us, tally_us, published_us;
@@ -80,105 +75,72 @@ struct control {
 	bool opened;    /* the workers were told to listen */
 };
 
-/* --- the highest epochs, outside the database ----------------------------------- */
-
-static void
-epochs_path(const struct config *config, const char *suffix, char out[600])
-{
-	(void)snprintf(out, 600, "%s/epochs%s", config->state_dir, suffix);
-}
+/* --- the newest epochs, outside the database --------------------------------- */
 
 /* A database behind what this node has served was restored from a backup, or
  * is another one: serving it could un-revoke.  The operator must say so. */
 static bool
-was_restored(struct control *c, const struct served *now, size_t n)
+is_behind(const struct epoch_list *now, const struct epoch_list *memory)
 {
-	char path[600], line[128];
-	bool restored = false;
-	FILE *f;
+	for (size_t i = 0; i < memory->n; i++) {
+		const struct served_epoch *had = &memory->of[i];
+		const struct served_epoch *has =
+		    epoch_list_find(now, had->domain_id);
 
-	epochs_path(c->config, "", path);
-	f = fopen(path, "r");
-	if (f == NULL)
-		return false;
-	while (fgets(line, sizeof(line), f) != NULL) {
-		char *end;
-		int64_t domain = strtoll(line, &end, 10);
-		int64_t incarnation = strtoll(end, &end, 10);
-		int64_t epoch = strtoll(end, &end, 10);
-		bool found = false;
-
-		for (size_t i = 0; i < n; i++) {
-			if (now[i].domain_id != domain)
-				continue;
-			found = true;
-			restored |= now[i].incarnation != incarnation ||
-			    now[i].epoch < epoch;
-		}
-		restored |= !found;
+		if (has == NULL || has->incarnation != had->incarnation ||
+		    has->epoch < had->epoch)
+			return true;
 	}
-	(void)fclose(f);
-	return restored;
+	return false;
 }
 
-static bool
-write_whole(const char *path, struct slice text)
+/* Notes whether the memory can be kept; the first failure is logged. */
+static enum tam_err
+memory_works(struct control *c, enum tam_err err)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	bool ok = fd >= 0 && write(fd, text.p, text.n) == (ssize_t)text.n &&
-	    fsync(fd) == 0;
+	bool broken = err != TAM_OK;
 
-	if (fd >= 0)
-		(void)close(fd);
-	return ok;
+	if (broken && !atomic_load(&c->status->memory_broken))
+		log_error("state_dir", "dir=%s error=\"%s\"",
+		    c->config->state_dir, strerror(errno));
+	atomic_store(&c->status->memory_broken, broken);
+	return err;
 }
 
 static enum tam_err
-remember_epochs(struct control *c, const struct served *now, size_t n)
+check_restored(struct control *c, const struct epoch_list *now)
 {
-	char path[600], fresh[600];
-	struct buf text;
-	enum tam_err err = TAM_OK;
+	struct epoch_list memory;
+	enum tam_err err =
+	    memory_works(c, epoch_file_read(c->config->state_dir, &memory));
+	bool behind = err == TAM_OK && is_behind(now, &memory);
 
-	epochs_path(c->config, "", path);
-	epochs_path(c->config, ".new", fresh);
-	buf_init(&text, 1 << 20);
-	for (size_t i = 0; i < n; i++)
-		buf_printf(&text, "%d %lld %lld\n", now[i].domain_id,
-		    (long long)now[i].incarnation, (long long)now[i].epoch);
-	if (!write_whole(fresh, buf_slice(&text)) || rename(fresh, path) != 0) {
-		log_error("state_unwritable", "file=%s error=\"%s\"", path,
-		    strerror(errno));
-		err = TAM_BAD_FILE;
-	}
-	buf_fini(&text);
-	return err;
+	epoch_list_free(&memory);
+	if (err != TAM_OK)
+		return err;
+	if (behind && !atomic_load(&c->status->restored))
+		log_error("database_restored",
+		    "hint=\"tamctl db accept-restore\"");
+	atomic_store(&c->status->restored, behind);
+	return behind ? TAM_CONFLICT : TAM_OK;
 }
 
 /* --- look -------------------------------------------------------------------------- */
 
-static bool
-same_epochs(const struct control *c, const struct served *now, size_t n)
-{
-	return c->snapshot_no > 0 && n == c->n_served &&
-	    memcmp(now, c->served, n * sizeof(*now)) == 0;
-}
-
 static enum tam_err
-read_epochs(struct control *c, struct served **out, size_t *n,
-    int64_t *token_key_us)
+read_epochs(struct control *c, struct epoch_list *out, int64_t *token_key_us)
 {
 	struct sql_result *rows;
 	enum tam_err err = sql_exec(c->sql, SQL_DOMAINS, 0, NULL, &rows);
 
 	if (err != TAM_OK)
 		return err;
-	*n = sql_rows(rows);
-	*out = mem_new_n(*n, struct served);
-	for (size_t r = 0; r < *n; r++) {
-		(*out)[r].domain_id = (int32_t)sql_int(rows, r, 0);
-		(*out)[r].incarnation = sql_int(rows, r, 2);
-		(*out)[r].epoch = sql_int(rows, r, 3);
+	out->n = sql_rows(rows);
+	out->of = mem_new_n(out->n + 1, struct served_epoch);
+	for (size_t r = 0; r < out->n; r++) {
+		out->of[r].domain_id = (int32_t)sql_int(rows, r, 0);
+		out->of[r].incarnation = sql_int(rows, r, 2);
+		out->of[r].epoch = sql_int(rows, r, 3);
 		*token_key_us = sql_int(rows, r, 4);
 	}
 	sql_result_free(rows);
@@ -230,6 +192,7 @@ pause_ms(struct control *c, int ms)
 	return poll(&fd, 1, ms) == 0;
 }
 
+/* From here on the lease shows what was handed out. */
 static enum tam_err
 wait_until_served(struct control *c)
 {
@@ -239,22 +202,53 @@ wait_until_served(struct control *c)
 		if (!pause_ms(c, 2))
 			return TAM_STOPPING;
 	}
+	epoch_list_copy(&c->served, &c->handed);
 	return TAM_OK;
 }
 
-/* The snapshot may be newer than the epochs that were looked at: what it was
- * read with counts. */
+/* The snapshot may be newer than the epochs that were looked at: the epochs it
+ * was read with count. */
 static void
-note_served(struct control *c, const struct tam_snapshot *snapshot)
+list_epochs(const struct tam_snapshot *snapshot, struct epoch_list *out)
 {
-	free(c->served);
-	c->n_served = snapshot->n;
-	c->served = mem_new_n(snapshot->n, struct served);
+	out->n = snapshot->n;
+	out->of = mem_new_n(snapshot->n + 1, struct served_epoch);
 	for (size_t i = 0; i < snapshot->n; i++) {
-		c->served[i].domain_id = snapshot->domains[i].id;
-		c->served[i].incarnation = snapshot->domains[i].incarnation;
-		c->served[i].epoch = snapshot->domains[i].epoch;
+		const struct tam_domain *d = &snapshot->domains[i];
+
+		out->of[i].domain_id = d->id;
+		out->of[i].incarnation = d->incarnation;
+		out->of[i].epoch = d->epoch;
+		out->of[i].audit_seq = d->audit_seq;
+		memcpy(out->of[i].audit_hash, d->audit_hash, EPOCH_HASH_SIZE);
 	}
+}
+
+/* Remembers the snapshot's epochs on disk, then hands it to the workers.
+ * What cannot be remembered is not served. */
+static enum tam_err
+take_over(struct control *c, struct tam_snapshot *snapshot)
+{
+	struct epoch_list epochs;
+	enum tam_err err;
+
+	list_epochs(snapshot, &epochs);
+	err = memory_works(c, epoch_file_write(c->config->state_dir, &epochs));
+	if (err != TAM_OK) {
+		epoch_list_free(&epochs);
+		return err;
+	}
+	hand_out(c, snapshot);
+	snapshot_unref(c->snapshot);
+	c->snapshot = snapshot_ref(snapshot);
+	epoch_list_free(&c->handed);
+	c->handed = epochs;
+	c->leased_us = 0; /* renew at once, with the new epochs */
+	c->spreading = true;
+	(void)atomic_fetch_add(&c->status->snapshots, 1);
+	log_info("snapshot", "no=%llu domains=%zu",
+	    (unsigned long long)c->snapshot_no, c->handed.n);
+	return TAM_OK;
 }
 
 static enum tam_err
@@ -270,54 +264,31 @@ serve_new(struct control *c)
 		    snapshot_load(c->sql, c->config, c->master_key, &snapshot);
 	if (err != TAM_OK)
 		return err;
-	note_served(c, snapshot);
-	err = remember_epochs(c, c->served, c->n_served);
-	if (err == TAM_OK)
-		hand_out(c, snapshot);
+	err = take_over(c, snapshot);
 	if (err == TAM_OK)
 		try_hsm_keys(c, snapshot);
-	if (err != TAM_OK) {
-		snapshot_unref(snapshot);
-		return err;
-	}
-	snapshot_unref(c->snapshot);
-	c->snapshot = snapshot;
-	c->leased_us = 0; /* renew at once, with the new epochs */
-	c->spreading = true;
-	(void)atomic_fetch_add(&c->status->snapshots, 1);
-	log_info("snapshot", "no=%llu domains=%zu",
-	    (unsigned long long)c->snapshot_no, c->n_served);
-	return wait_until_served(c);
+	snapshot_unref(snapshot);
+	return err;
 }
 
 static enum tam_err
 look(struct control *c)
 {
-	struct served *now = NULL;
-	size_t n = 0;
-	bool restored;
+	struct epoch_list now = {0};
 	int64_t token_key_us = 0;
-	enum tam_err err = read_epochs(c, &now, &n, &token_key_us);
+	enum tam_err err = read_epochs(c, &now, &token_key_us);
 
-	if (err == TAM_OK) {
-		restored = was_restored(c, now, n);
-		if (restored && !atomic_load(&c->status->restored))
-			log_error("database_restored",
-			    "hint=\"tamctl db accept-restore\"");
-		atomic_store(&c->status->restored, restored);
-		if (restored)
-			err = TAM_CONFLICT;
-		else if (!same_epochs(c, now, n) ||
-		    token_key_us != c->token_key_us)
-			err = serve_new(c);
-		else
-			err = wait_until_served(c);
-	}
+	if (err == TAM_OK)
+		err = check_restored(c, &now);
+	if (err == TAM_OK &&
+	    (c->snapshot_no == 0 || !epoch_list_same(&now, &c->handed) ||
+	        token_key_us != c->token_key_us))
+		err = serve_new(c);
 	/* What was looked at before the snapshot was read is in it. */
 	if (err == TAM_OK)
 		c->token_key_us = token_key_us;
-	free(now);
-	return err;
+	epoch_list_free(&now);
+	return err == TAM_OK ? wait_until_served(c) : err;
 }
 
 /* --- renew --------------------------------------------------------------------------- */
@@ -350,11 +321,11 @@ list_served(const struct control *c, struct buf *domains, struct buf *epochs)
 {
 	buf_add_str(domains, "{");
 	buf_add_str(epochs, "{");
-	for (size_t i = 0; i < c->n_served; i++) {
+	for (size_t i = 0; i < c->served.n; i++) {
 		buf_printf(domains, "%s%d", i == 0 ? "" : ",",
-		    c->served[i].domain_id);
+		    c->served.of[i].domain_id);
 		buf_printf(epochs, "%s%lld", i == 0 ? "" : ",",
-		    (long long)c->served[i].epoch);
+		    (long long)c->served.of[i].epoch);
 	}
 	buf_add_str(domains, "}");
 	buf_add_str(epochs, "}");
@@ -504,13 +475,13 @@ seal(struct control *c)
 	enum tam_err err = TAM_OK;
 	bool more = false;
 
-	for (size_t i = 0; c->sealing && err == TAM_OK && i < c->n_served;
+	for (size_t i = 0; c->sealing && err == TAM_OK && i < c->served.n;
 	     i++) {
 		int64_t some = 0;
 		char domain[32];
 
 		(void)snprintf(domain, sizeof(domain), "%d",
-		    c->served[i].domain_id);
+		    c->served.of[i].domain_id);
 		err = chore(c, "1", SQL_SEAL_EVENTS, domain, &some);
 		more |= some != 0;
 	}
@@ -688,7 +659,8 @@ control_stop(struct control *c)
 	(void)close(c->stop_fd);
 	sql_free(c->sql);
 	snapshot_unref(c->snapshot);
-	free(c->served);
+	epoch_list_free(&c->handed);
+	epoch_list_free(&c->served);
 	crypto_zero(c->master_key, sizeof(c->master_key));
 	free(c);
 }

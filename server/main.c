@@ -85,6 +85,8 @@ ready(void *arg, const char **why)
 		*why = "database was restored";
 	else if (atomic_load(&d->status.clock_off))
 		*why = "clock is off";
+	else if (atomic_load(&d->status.memory_broken))
+		*why = "state_dir cannot be written";
 	else if (clock_mono_us() >= atomic_load(&d->status.lease_until_us))
 		*why = "no lease";
 	else if (!all_open(d))

@@ -26,6 +26,16 @@ struct loading {
 	struct tam_snapshot *out;
 };
 
+static size_t
+copy_bounded(uint8_t *to, size_t room, struct slice from)
+{
+	size_t n = from.n < room ? from.n : room;
+
+	if (n > 0)
+		memcpy(to, from.p, n);
+	return n;
+}
+
 static enum tam_err
 load_domains(struct loading *l)
 {
@@ -43,6 +53,9 @@ load_domains(struct loading *l)
 		    sql_text(rows, r, 1));
 		d->incarnation = sql_int(rows, r, 2);
 		d->epoch = sql_int(rows, r, 3);
+		d->audit_seq = sql_int(rows, r, 9);
+		(void)copy_bounded(d->audit_hash, sizeof(d->audit_hash),
+		    sql_bytes(rows, r, 10, l->arena));
 		(void)snprintf(d->teep_profile, sizeof(d->teep_profile), "%s",
 		    sql_text(rows, r, 5));
 		d->passport_s = sql_int(rows, r, 7);
@@ -172,16 +185,6 @@ load_cas(struct loading *l)
 }
 
 /* --- the Verifier of our own ------------------------------------------------------- */
-
-static size_t
-copy_bounded(uint8_t *to, size_t room, struct slice from)
-{
-	size_t n = from.n < room ? from.n : room;
-
-	if (n > 0)
-		memcpy(to, from.p, n);
-	return n;
-}
 
 static enum tam_err
 load_endorsements(struct loading *l, struct tam_domain *d, const char *domain)

@@ -143,10 +143,11 @@
 
 #define SQL_CLOCK "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::int8"
 
-#define SQL_DOMAINS                                                              \
-	"SELECT domain_id, name, incarnation, epoch, "                           \
-	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key), teep_profile, " \
-	"enrol, passport_s, (suspended IS NOT NULL)::int FROM domain "           \
+#define SQL_DOMAINS                                                               \
+	"SELECT domain_id, name, incarnation, epoch, "                            \
+	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key), teep_profile, "  \
+	"enrol, passport_s, (suspended IS NOT NULL)::int, audit_seq, audit_hash " \
+	"FROM domain "                                                            \
 	"ORDER BY domain_id"
 
 #define SQL_ENDORSEMENTS                                      \

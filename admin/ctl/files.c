@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "admin/ctl/ctl.h"
+#include "lib/base/durable_file.h"
 #include "lib/codec/cose.h"
 #include "lib/codec/crypto.h"
 
@@ -43,7 +44,7 @@ ctl_write_secret(const char *path, struct slice bytes)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	bool ok = fd >= 0 && write(fd, bytes.p, bytes.n) == (ssize_t)bytes.n &&
-	    fsync(fd) == 0;
+	    fsync(fd) == 0 && durable_file_sync_directory(path) == TAM_OK;
 
 	if (!ok)
 		(void)fprintf(stderr, "tamctl: %s: %s\n", path,

@@ -73,6 +73,8 @@ struct tam_domain {
 	int32_t id;
 	char name[DOMAIN_NAME_MAX];
 	int64_t incarnation, epoch;
+	int64_t audit_seq; /* the head of its chain of events */
+	uint8_t audit_hash[32];
 	size_t n_profiles;
 	struct wire_profile profiles[DOMAIN_PROFILES_MAX];
 	bool has_key[2]; /* by enum cose_curve */

@@ -6,6 +6,8 @@ work=$build/tests/work/integration
 . "$top/tests/support/node.sh"
 trap end_world EXIT
 make_world
-export TAM_TEST_DATABASE="$db"
+export TAM_TEST_DATABASE="$db" TAM_TEST_MASTER_KEY=$work/keys/master.key TAM_TEST_WORK=$work
+rm -rf "$work"/control-*
+"$build/tests/integration/test_control"
 "$build/tests/integration/test_device_store"
 "$build/tests/integration/test_selector"

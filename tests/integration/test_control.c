@@ -1,0 +1,373 @@
+#include "config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <check.h>
+
+#include "lib/base/arena.h"
+#include "lib/base/clock.h"
+#include "server/control.h"
+#include "server/epoch_file.h"
+#include "server/settings.h"
+#include "server/teep/domain.h"
+#include "server/teep/published.h"
+#include "storage/sql.h"
+#include "tests/support/suite.h"
+
+/*
+ * The control thread against a real PostgreSQL.  The test plays the worker: it
+ * reads the mail, and acknowledges a snapshot when it likes.  Each test has a
+ * state_dir of its own.
+ */
+
+static struct config config;
+static struct control_status status;
+static struct worker_thread worker;
+static struct control *control;
+static struct sql *sql;
+static struct arena *arena;
+static char *state, *gone;
+static bool acknowledges;
+static uint64_t handed_out; /* the number of the last snapshot */
+
+static void
+read_mail(void)
+{
+	struct mail *next;
+
+	for (struct mail *m = mailbox_take(worker.mail); m != NULL; m = next) {
+		next = m->next;
+		snapshot_unref(m->snapshot);
+		published_unref(m->published);
+		if (m->kind == MAIL_SNAPSHOT)
+			handed_out = m->snapshot_no;
+		free(m);
+	}
+	if (acknowledges)
+		atomic_store(&worker.snapshot_no, handed_out);
+}
+
+/* Does the worker's part meanwhile. */
+static bool
+within(int seconds, bool (*is_so)(void))
+{
+	int64_t until = clock_mono_us() + seconds * CLOCK_SECOND;
+
+	while (clock_mono_us() < until) {
+		read_mail();
+		if (is_so())
+			return true;
+		(void)usleep(10000);
+	}
+	return false;
+}
+
+static int64_t
+number(const char *statement)
+{
+	struct sql_result *rows;
+	int64_t n = 0;
+
+	ck_assert_msg(sql_exec(sql, statement, 0, NULL, &rows) == TAM_OK,
+	    "%s: %s", statement, sql_error(sql));
+	if (sql_rows(rows) > 0)
+		n = sql_int(rows, 0, 0);
+	sql_result_free(rows);
+	return n;
+}
+
+static int64_t
+epoch(void)
+{
+	return number("SELECT epoch FROM domain WHERE domain_id = 1");
+}
+
+static int64_t
+leased(void)
+{
+	return number("SELECT epoch FROM node_lease WHERE domain_id = 1 AND "
+	              "node_id = 'control-test'");
+}
+
+static int64_t
+raise_epoch(void)
+{
+	return number("SELECT epoch_raise(1)");
+}
+
+static bool
+has_lease(void)
+{
+	return clock_mono_us() < atomic_load(&status.lease_until_us);
+}
+
+static bool
+has_no_lease(void)
+{
+	return !has_lease();
+}
+
+static bool
+lease_is_newest(void)
+{
+	return has_lease() && leased() == epoch();
+}
+
+static bool
+memory_is_broken(void)
+{
+	return atomic_load(&status.memory_broken);
+}
+
+static int64_t
+remembered(void)
+{
+	struct epoch_list l;
+	const struct served_epoch *e;
+	int64_t n = 0;
+
+	if (epoch_file_read(state, &l) != TAM_OK)
+		return -1;
+	e = epoch_list_find(&l, 1);
+	if (e != NULL)
+		n = e->epoch;
+	epoch_list_free(&l);
+	return n;
+}
+
+static void
+start(void)
+{
+	acknowledges = true;
+	handed_out = 0;
+	atomic_store(&worker.snapshot_no, 0);
+	atomic_store(&status.lease_until_us, 0);
+	control = control_start(&config, &worker, 1, &status);
+	ck_assert_ptr_nonnull(control);
+}
+
+static void
+setup(void)
+{
+	const char *conninfo = getenv("TAM_TEST_DATABASE");
+	const char *key = getenv("TAM_TEST_MASTER_KEY");
+	const char *work = getenv("TAM_TEST_WORK");
+
+	ck_assert_msg(conninfo != NULL && key != NULL && work != NULL,
+	    "run tests/integration/run.sh");
+	arena = arena_new_in(NULL);
+	state = arena_printf(arena, "%s/control-%d", work, (int)getpid());
+	gone = arena_printf(arena, "%s.gone", state);
+	ck_assert_int_eq(mkdir(state, 0700), 0);
+	(void)snprintf(config.node_id, sizeof(config.node_id), "control-test");
+	(void)snprintf(config.database, sizeof(config.database), "%s",
+	    conninfo);
+	(void)snprintf(config.master_key, sizeof(config.master_key), "%s", key);
+	(void)snprintf(config.state_dir, sizeof(config.state_dir), "%s", state);
+	config.staleness_max_ms = 3000;
+	config.query_life_s = config.update_life_s = 3600;
+	worker.mail = mailbox_new();
+	sql = sql_new(conninfo, NULL, 10000, -1);
+	start();
+	ck_assert_msg(within(30, lease_is_newest), "no lease at the start");
+}
+
+static void
+stop(void)
+{
+	control_stop(control);
+	control = NULL;
+	read_mail();
+}
+
+static void
+teardown(void)
+{
+	stop();
+	mailbox_free(worker.mail);
+	sql_free(sql);
+	arena_free(arena);
+}
+
+/* --- each way in which the memory fails ------------------------------------------- */
+
+static char *
+in_state(const char *name)
+{
+	return arena_printf(arena, "%s/%s", state, name);
+}
+
+/* Root may write anywhere: a file in the place of the directory stops it. */
+static void
+break_directory(void)
+{
+	FILE *f;
+
+	ck_assert_int_eq(rename(state, gone), 0);
+	f = fopen(state, "w");
+	ck_assert_ptr_nonnull(f);
+	(void)fclose(f);
+}
+
+static void
+mend_directory(void)
+{
+	ck_assert_int_eq(unlink(state), 0);
+	ck_assert_int_eq(rename(gone, state), 0);
+}
+
+static void
+break_open(void)
+{
+	ck_assert_int_eq(mkdir(in_state("epochs.new"), 0700), 0);
+}
+
+static void
+mend_open(void)
+{
+	ck_assert_int_eq(rmdir(in_state("epochs.new")), 0);
+}
+
+/* A full disk: each write says ENOSPC. */
+static void
+break_write(void)
+{
+	ck_assert_int_eq(symlink("/dev/full", in_state("epochs.new")), 0);
+}
+
+static void
+mend_write(void)
+{
+	ck_assert_int_eq(unlink(in_state("epochs.new")), 0);
+}
+
+static void
+break_rename(void)
+{
+	ck_assert_int_eq(rename(in_state("epochs"), gone), 0);
+	ck_assert_int_eq(mkdir(in_state("epochs"), 0700), 0);
+}
+
+static void
+mend_rename(void)
+{
+	ck_assert_int_eq(rmdir(in_state("epochs")), 0);
+	ck_assert_int_eq(rename(gone, in_state("epochs")), 0);
+}
+
+static void
+break_text(void)
+{
+	FILE *f;
+
+	ck_assert_int_eq(rename(in_state("epochs"), gone), 0);
+	f = fopen(in_state("epochs"), "w");
+	ck_assert_ptr_nonnull(f);
+	(void)fputs("1 12", f);
+	(void)fclose(f);
+}
+
+static void
+mend_text(void)
+{
+	ck_assert_int_eq(rename(gone, in_state("epochs")), 0);
+}
+
+static const struct broken {
+	const char *what;
+	void (*make)(void), (*mend)(void);
+} memories[] = {
+    {"a file in the place of the directory", break_directory, mend_directory},
+    {"the new file cannot be made", break_open, mend_open},
+    {"the disk is full", break_write, mend_write},
+    {"the new file cannot take the old one's name", break_rename, mend_rename},
+    {"the file is damaged", break_text, mend_text},
+};
+
+START_TEST(an_epoch_that_cannot_be_remembered_is_not_served)
+{
+	const struct broken *b = &memories[_i];
+	int64_t before = epoch();
+	uint64_t number_before = handed_out;
+
+	b->make();
+	(void)raise_epoch();
+	ck_assert_msg(within(30, memory_is_broken), "%s: not noticed", b->what);
+	ck_assert_msg(within(30, has_no_lease), "%s: still served", b->what);
+	ck_assert_msg(leased() == before, "%s: the lease shows it", b->what);
+	ck_assert_msg(handed_out == number_before, "%s: handed out", b->what);
+	b->mend();
+	ck_assert_msg(within(30, lease_is_newest), "%s: never again", b->what);
+	ck_assert(!memory_is_broken());
+	ck_assert_int_eq(remembered(), epoch());
+}
+END_TEST
+
+START_TEST(an_epoch_is_on_disk_before_a_worker_has_it)
+{
+	int64_t until = clock_mono_us() + 30 * CLOCK_SECOND;
+	uint64_t before = handed_out;
+	int64_t next = raise_epoch();
+
+	while (handed_out == before && clock_mono_us() < until) {
+		read_mail();
+		if (handed_out != before)
+			ck_assert_int_ge(remembered(), next);
+	}
+	ck_assert_uint_gt(handed_out, before);
+}
+END_TEST
+
+START_TEST(the_lease_waits_for_a_worker)
+{
+	int64_t before = epoch();
+
+	acknowledges = false;
+	(void)raise_epoch();
+	ck_assert_msg(within(30, has_no_lease), "renewed without the worker");
+	ck_assert_int_eq(leased(), before);
+	acknowledges = true;
+	ck_assert(within(30, lease_is_newest));
+}
+END_TEST
+
+/* --- the file ------------------------------------------------------------------------ */
+
+START_TEST(what_was_remembered_is_read_again)
+{
+	struct served_epoch two[] = {{.domain_id = 1,
+	                                 .incarnation = INT64_MAX,
+	                                 .epoch = 7,
+	                                 .audit_seq = 9,
+	                                 .audit_hash = {1, 2, 255}},
+	    {.domain_id = 2, .incarnation = 5, .epoch = 1}};
+	struct epoch_list wrote = {.n = 2, .of = two}, got;
+
+	stop();
+	ck_assert_int_eq(epoch_file_write(state, &wrote), TAM_OK);
+	ck_assert_int_eq(epoch_file_read(state, &got), TAM_OK);
+	ck_assert(epoch_list_same(&wrote, &got));
+	ck_assert_int_eq(got.of[0].audit_seq, 9);
+	ck_assert_int_eq(got.of[0].audit_hash[2], 255);
+	ck_assert_int_eq(got.of[1].audit_seq, 0);
+	epoch_list_free(&got);
+}
+END_TEST
+
+int
+main(void)
+{
+	TCase *tc = tcase_create("control");
+
+	tcase_set_timeout(tc, 180);
+	tcase_add_checked_fixture(tc, setup, teardown);
+	LOOP(tc, an_epoch_that_cannot_be_remembered_is_not_served, memories);
+	tcase_add_test(tc, an_epoch_is_on_disk_before_a_worker_has_it);
+	tcase_add_test(tc, the_lease_waits_for_a_worker);
+	tcase_add_test(tc, what_was_remembered_is_read_again);
+	return suite_main(tc);
+}
