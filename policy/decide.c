@@ -19,14 +19,17 @@
 /* --- revocations -------------------------------------------------------------- */
 
 static void
-show(struct policy_decision *out, int64_t id)
+show(struct deciding *d, int64_t id)
 {
+	struct policy_decision *out = d->out;
+
 	for (size_t i = 0; i < out->n_shown; i++) {
 		if (out->shown[i] == id)
 			return;
 	}
-	if (out->n_shown < WANTED_MAX)
-		out->shown[out->n_shown++] = id;
+	out->shown =
+	    arena_room(d->arena, out->shown, out->n_shown, sizeof(*out->shown));
+	out->shown[out->n_shown++] = id;
 }
 
 /* Whether it is to be unlinked. */
@@ -41,7 +44,7 @@ show_one(struct deciding *d, const struct policy_component *c)
 	     i++) {
 		if (!revoked_hits(&set->revoked[i], c->digest))
 			continue;
-		show(d->out, set->revoked[i].id);
+		show(d, set->revoked[i].id);
 		if (set->revoked[i].quarantine) {
 			d->out->quarantined = true;
 			continue;
@@ -64,7 +67,7 @@ show_class(struct deciding *d)
 	     i < set->n_revoked_classes &&
 	     slice_eq(set->revoked_classes[i].name, name);
 	     i++) {
-		show(d->out, set->revoked_classes[i].id);
+		show(d, set->revoked_classes[i].id);
 		d->out->quarantined = true;
 	}
 }
@@ -105,25 +108,16 @@ about(const struct rule_target *t)
 	return t->manifest == NULL ? t->absent : t->manifest->id;
 }
 
-/* Who spoke about it first. */
-static const char *
-speaker_of(const struct deciding *d, struct slice id)
-{
-	for (size_t i = 0; i < d->n_spoken; i++) {
-		if (slice_eq(d->spoken[i], id))
-			return d->speakers[i];
-	}
-	return NULL;
-}
-
 static void
 note(struct deciding *d, const struct rule *r, const struct rule_target *t,
     const char *verdict)
 {
 	struct policy_trace *trace = d->trace;
 
-	if (trace == NULL || trace->n == POLICY_STEPS_MAX)
+	if (trace == NULL)
 		return;
+	trace->steps =
+	    arena_room(d->arena, trace->steps, trace->n, sizeof(*trace->steps));
 	trace->steps[trace->n++] = (struct policy_step){.policy = r->name,
 	    .verdict = verdict,
 	    .rollout = r->rollout == NULL ? NULL : r->rollout->name,
@@ -131,7 +125,7 @@ note(struct deciding *d, const struct rule *r, const struct rule_target *t,
 	    .about = about(t),
 	    .manifest = t->manifest,
 	    .winner = strcmp(verdict, "outranked") == 0
-	        ? speaker_of(d, about(t))
+	        ? deciding_speaker(d, about(t))
 	        : NULL};
 }
 
@@ -252,7 +246,7 @@ apply_reached(struct deciding *d, const struct rule *r, const struct place *p)
 	d->hold = p->hold;
 	apply_matching(d, r, standing);
 	d->hold = NULL;
-	if (p->hold != NULL && standing != NULL && !standing->held)
+	if (p->hold != NULL && !standing->held)
 		wait_for(d, r->rollout, p->hold);
 }
 
@@ -301,7 +295,7 @@ account_for(struct deciding *d, const struct rule *r)
 	    d->facts->attestation == POLICY_ATTEST_FAILED)
 		return; /* what it shows is not believed */
 	standing = standing_in(d->out, r->rollout, &p);
-	for (size_t i = 0; standing != NULL && i < r->n; i++)
+	for (size_t i = 0; i < r->n; i++)
 		standing->held &= is_there(d, &r->targets[i]);
 }
 
@@ -386,20 +380,6 @@ fill_subject(struct deciding *d, struct arena *arena)
 	d->subject.requested = requested;
 }
 
-static void
-make_lists(struct policy_decision *out, struct arena *arena)
-{
-	*out = (struct policy_decision){.reason = "up_to_date"};
-	out->manifests = (const struct policy_manifest **)arena_alloc(arena,
-	    WANTED_MAX * sizeof(struct policy_manifest *));
-	out->envelopes =
-	    arena_alloc(arena, WANTED_MAX * sizeof(*out->envelopes));
-	out->unlinks = arena_alloc(arena, WANTED_MAX * sizeof(*out->unlinks));
-	out->shown = arena_alloc(arena, WANTED_MAX * sizeof(*out->shown));
-	out->adds = arena_alloc(arena, WANTED_MAX * sizeof(*out->adds));
-	out->removes = arena_alloc(arena, WANTED_MAX * sizeof(*out->removes));
-}
-
 static const char *
 reason_of(const struct deciding *d)
 {
@@ -432,11 +412,12 @@ policy_explain(const struct policy_set *set, const struct policy_facts *facts,
 	struct deciding d = {.set = set,
 	    .facts = facts,
 	    .out = out,
+	    .arena = arena,
 	    .speaker = "revocation",
 	    .trace = trace};
 
 	fill_subject(&d, arena);
-	make_lists(out, arena);
+	*out = (struct policy_decision){.reason = "up_to_date"};
 	show_revocations(&d);
 	if (!out->quarantined) {
 		apply_rules(&d, arena);

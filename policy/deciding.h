@@ -11,7 +11,14 @@
 #include "policy/rules.h"
 
 enum {
-	WANTED_MAX = 128 /* things one decision can speak about */
+	/* Manifests of one Update; the next Update brings the others. */
+	DECIDING_MANIFESTS_MAX = 128
+};
+
+/* An id that is decided, and the rule that decided it. */
+struct spoken {
+	struct slice id;
+	const char *speaker; /* NULL: the place is free */
 };
 
 struct deciding {
@@ -19,10 +26,11 @@ struct deciding {
 	const struct policy_facts *facts;
 	struct selector_subject subject; /* with what the device holds */
 	struct policy_decision *out;
-	/* Ids that are decided already, and by whom. */
-	struct slice spoken[WANTED_MAX];
-	const char *speakers[WANTED_MAX];
-	size_t n_spoken;
+	struct arena *arena;
+	/* The ids that are decided already: a hash table with open addressing,
+	 * whose room is a power of two. */
+	struct spoken *spoken;
+	size_t n_spoken, spoken_room;
 	const char *speaker;
 	bool too_large, downgrades, insufficient;
 	const char *hold;  /* why what a rule wants is not sent now */
@@ -31,8 +39,10 @@ struct deciding {
 	struct policy_trace *trace; /* NULL: nobody asks why */
 };
 
-/* False: somebody spoke about it before. */
+/* False: a rule before decided about this id. */
 bool deciding_speak(struct deciding *, struct slice id);
+/* The rule that decided about this id; NULL: none did. */
+const char *deciding_speaker(const struct deciding *, struct slice id);
 
 /* A manifest is to be there; what became of that, as a verdict of a trace. */
 const char *deciding_want(struct deciding *, const struct policy_manifest *);

@@ -185,7 +185,8 @@ struct policy_standing {
 };
 
 enum {
-	POLICY_STANDINGS_MAX = 8 /* rollouts that reach one device */
+	/* Rollouts that reach one device: all of a domain's may. */
+	POLICY_STANDINGS_MAX = 32
 };
 
 struct policy_decision {
@@ -223,13 +224,9 @@ struct policy_step {
 	const char *winner; /* what decided it instead; NULL: this did */
 };
 
-enum {
-	POLICY_STEPS_MAX = 512
-};
-
 struct policy_trace {
-	size_t n, considered; /* rules that the index named */
-	struct policy_step steps[POLICY_STEPS_MAX];
+	size_t n, considered;      /* rules that the index named */
+	struct policy_step *steps; /* in the arena of the decision */
 };
 
 /* The same decision, and why: the rules that matched, best first. */

@@ -2,6 +2,11 @@
 
 #include "policy/standing.h"
 
+#include <assert.h>
+
+_Static_assert((int)POLICY_STANDINGS_MAX >= (int)ROLLOUT_LIVE_MAX,
+    "a device has room for every rollout of its domain");
+
 /* --- where a device is in a rollout ------------------------------------------------- */
 
 static const struct policy_part *
@@ -84,8 +89,7 @@ standing_in(struct policy_decision *out, const struct live_rollout *r,
 
 	while (i < out->n_standings && out->standings[i].rollout != r->id)
 		i++;
-	if (i == POLICY_STANDINGS_MAX)
-		return NULL;
+	assert(i < POLICY_STANDINGS_MAX); /* a set has no more rollouts */
 	if (i == out->n_standings)
 		out->standings[out->n_standings++] =
 		    (struct policy_standing){.rollout = r->id,

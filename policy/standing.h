@@ -17,7 +17,7 @@ struct place {
 struct place place_in(const struct policy_facts *,
     const struct selector_subject *, const struct live_rollout *);
 
-/* The decision's entry for it; NULL when there are too many. */
+/* The decision's entry for this rollout. */
 struct policy_standing *standing_in(struct policy_decision *,
     const struct live_rollout *, const struct place *);
 

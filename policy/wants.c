@@ -12,30 +12,83 @@ held(const struct policy_facts *f, struct slice id)
 	return NULL;
 }
 
+/* --- what is decided already -------------------------------------------------------- */
+
+enum {
+	SPOKEN_ROOM = 16 /* at first */
+};
+
+/* FNV-1a. */
+static size_t
+hash_of(struct slice id)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < id.n; i++)
+		h = (h ^ id.p[i]) * UINT64_C(0x100000001b3);
+	return (size_t)(h ^ h >> 32);
+}
+
+/* The place of an id, or the free one where it belongs. */
+static struct spoken *
+place_of(struct spoken *table, size_t room, struct slice id)
+{
+	size_t i = hash_of(id) & (room - 1);
+
+	while (table[i].speaker != NULL && !slice_eq(table[i].id, id))
+		i = (i + 1) & (room - 1);
+	return &table[i];
+}
+
+static void
+grow_spoken(struct deciding *d)
+{
+	size_t room = d->spoken_room == 0 ? SPOKEN_ROOM : 2 * d->spoken_room;
+	struct spoken *table = arena_new_n(d->arena, room, struct spoken);
+
+	for (size_t i = 0; i < d->spoken_room; i++) {
+		if (d->spoken[i].speaker != NULL)
+			*place_of(table, room, d->spoken[i].id) = d->spoken[i];
+	}
+	d->spoken = table;
+	d->spoken_room = room;
+}
+
 bool
 deciding_speak(struct deciding *d, struct slice id)
 {
-	for (size_t i = 0; i < d->n_spoken; i++) {
-		if (slice_eq(d->spoken[i], id))
-			return false;
-	}
-	if (d->n_spoken < WANTED_MAX) {
-		d->speakers[d->n_spoken] = d->speaker;
-		d->spoken[d->n_spoken++] = id;
-	}
+	struct spoken *place;
+
+	if (2 * d->n_spoken >= d->spoken_room)
+		grow_spoken(d);
+	place = place_of(d->spoken, d->spoken_room, id);
+	if (place->speaker != NULL)
+		return false;
+	*place = (struct spoken){id, d->speaker};
+	d->n_spoken++;
 	return true;
 }
 
-/* Adds the id to a list with room for WANTED_MAX, unless it is in it. */
+const char *
+deciding_speaker(const struct deciding *d, struct slice id)
+{
+	return d->n_spoken == 0
+	    ? NULL
+	    : place_of(d->spoken, d->spoken_room, id)->speaker;
+}
+
+/* --- what is to be unlinked ---------------------------------------------------------- */
+
+/* Adds the id to a list in the arena, unless it is in it. */
 static void
-add_once(struct slice *list, size_t *n, struct slice id)
+add_once(struct arena *arena, struct slice **list, size_t *n, struct slice id)
 {
 	for (size_t i = 0; i < *n; i++) {
-		if (slice_eq(list[i], id))
+		if (slice_eq((*list)[i], id))
 			return;
 	}
-	if (*n < WANTED_MAX)
-		list[(*n)++] = id;
+	*list = arena_room(arena, *list, *n, sizeof(**list));
+	(*list)[(*n)++] = id;
 }
 
 static bool
@@ -85,9 +138,10 @@ deciding_unlink(struct deciding *d, struct slice component)
 
 		if (brings(d->set, m, component, DEPENDENCY_DEPTH) &&
 		    !sends(d->out, m->id))
-			add_once(d->out->unlinks, &d->out->n_unlinks, m->id);
+			add_once(d->arena, &d->out->unlinks, &d->out->n_unlinks,
+			    m->id);
 	}
-	add_once(d->out->removes, &d->out->n_removes, component);
+	add_once(d->arena, &d->out->removes, &d->out->n_removes, component);
 }
 
 /* --- a manifest ------------------------------------------------------------------ */
@@ -185,13 +239,18 @@ drop_unlink(struct policy_decision *out, struct slice manifest_id)
 }
 
 static void
-add_wanted(struct policy_decision *out, const struct policy_manifest *m)
+add_wanted(struct deciding *d, const struct policy_manifest *m)
 {
+	struct policy_decision *out = d->out;
+
 	drop_unlink(out, m->id);
+	out->manifests = arena_room(d->arena, out->manifests, out->n_manifests,
+	    sizeof(*out->manifests));
 	out->manifests[out->n_manifests++] = m;
 	for (size_t i = 0; i < m->n_components; i++) {
-		if (out->n_adds < WANTED_MAX)
-			out->adds[out->n_adds++] = m->components[i];
+		out->adds = arena_room(d->arena, out->adds, out->n_adds,
+		    sizeof(*out->adds));
+		out->adds[out->n_adds++] = m->components[i];
 	}
 }
 
@@ -218,9 +277,9 @@ deciding_want(struct deciding *d, const struct policy_manifest *m)
 		/* The next Update takes it, if it fits at all. */
 		return out->n_manifests == 0 ? "too_large" : "next_update";
 	}
-	if (out->n_manifests == WANTED_MAX)
+	if (out->n_manifests == DECIDING_MANIFESTS_MAX)
 		return "next_update";
-	add_wanted(out, m);
+	add_wanted(d, m);
 	return "sent";
 }
 
@@ -307,6 +366,8 @@ order_manifests(struct policy_decision *out)
 static void
 choose_forms(struct deciding *d)
 {
+	d->out->envelopes =
+	    arena_new_n(d->arena, d->out->n_manifests, struct slice);
 	for (size_t i = 0; i < d->out->n_manifests; i++)
 		d->out->envelopes[i] =
 		    sent_form(d->facts, d->out->manifests[i]);

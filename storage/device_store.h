@@ -62,7 +62,7 @@ struct store_mark {
 };
 
 enum {
-	STORE_MARKS_MAX = 8
+	STORE_MARKS_MAX = 32 /* rollouts of a domain under way */
 };
 
 /* The newest Update of a device, whatever became of it. */

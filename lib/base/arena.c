@@ -11,7 +11,8 @@
 #include "lib/base/mem.h"
 
 enum {
-	BLOCK_ROOM = 8192 /* a session with a 1 kB message stays in one */
+	BLOCK_ROOM = 8192, /* a session with a 1 kB message stays in one */
+	LIST_ROOM = 8      /* entries of a list at first; a power of two */
 };
 
 struct arena_block {
@@ -131,6 +132,19 @@ arena_calloc(struct arena *a, size_t n, size_t size)
 	assert(size == 0 || n <= SIZE_MAX / 2 / size);
 	p = arena_alloc(a, n * size);
 	return memset(p, 0, n * size);
+}
+
+void *
+arena_room(struct arena *a, void *list, size_t n, size_t entry_size)
+{
+	void *larger;
+
+	if (n > 0 && (n < LIST_ROOM || (n & (n - 1)) != 0))
+		return list;
+	larger = arena_calloc(a, n == 0 ? LIST_ROOM : 2 * n, entry_size);
+	if (n > 0)
+		memcpy(larger, list, n * entry_size);
+	return larger;
 }
 
 struct slice

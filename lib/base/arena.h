@@ -36,6 +36,13 @@ void *arena_calloc(struct arena *, size_t n, size_t) __attribute__((malloc));
 #define arena_new(arena, T)      ((T *)arena_calloc((arena), 1, sizeof(T)))
 #define arena_new_n(arena, n, T) ((T *)arena_calloc((arena), (n), sizeof(T)))
 
+/*
+ * Room for one more entry of a list that only grows: call it before each
+ * append, with the entries so far.  A list of 8, 16, 32, ... entries is copied
+ * to twice the room; any other has room and is returned as it is.
+ */
+void *arena_room(struct arena *, void *list, size_t n, size_t entry_size);
+
 /* Copies; the string one ends in a NUL that the length does not count. */
 struct slice arena_dup(struct arena *, struct slice);
 char *arena_strdup(struct arena *, struct slice);

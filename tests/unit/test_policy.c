@@ -775,6 +775,100 @@ START_TEST(paces_offers)
 }
 END_TEST
 
+/* A policy: the components c0, c1, ... are to be absent. */
+static const char *
+many_absent(int priority, int n)
+{
+	const char *list = "";
+
+	for (int i = 0; i < n; i++)
+		list = arena_printf(arena,
+		    "%s%s{\"component\": \"c%d\", \"state\": \"absent\"}", list,
+		    i == 0 ? "" : ", ", i);
+	return arena_printf(arena, "{\"priority\": %d, \"components\": [%s]}",
+	    priority, list);
+}
+
+START_TEST(the_last_of_many_components_keeps_its_priority)
+{
+	struct policy_trace trace = {0};
+	struct policy_facts facts = {.update_max = 1000};
+	struct policy_decision d;
+	struct policy_set *set;
+
+	for (int i = 0; i < 250; i++)
+		add_manifest(arena_printf(arena, "c%d", i), i, 1);
+	add_policy("high", many_absent(9, 250));
+	add_policy("middle", many_absent(5, 250));
+	add_policy("low",
+	    arena_printf(arena,
+	        "{\"components\": [{\"manifest\": \"%s\"}, "
+	        "{\"component\": \"c249\", \"state\": \"absent\"}]}",
+	        digest_text(249)));
+	set = build();
+	policy_explain(set, &facts, arena, &d, &trace);
+	ck_assert_uint_eq(d.n_manifests, 1); /* another id: c249/suit */
+	ck_assert_uint_eq(trace.n, 502);
+	for (size_t i = 250; i < 500; i++) {
+		ck_assert_str_eq(trace.steps[i].verdict, "outranked");
+		ck_assert_str_eq(trace.steps[i].winner, "high");
+	}
+	ck_assert_str_eq(trace.steps[501].verdict, "outranked");
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(each_of_many_revoked_components_is_shown_and_leaves)
+{
+	struct policy_component held[250];
+	struct policy_facts facts = {.n_components = 250,
+	    .components = held,
+	    .update_max = 1000};
+	struct policy_decision d;
+	struct policy_set *set;
+
+	for (int i = 0; i < 250; i++) {
+		const char *id = arena_printf(arena, "c%d", i);
+		struct policy_revocation r = {.id = i + 1,
+		    .component = slice_str(id)};
+
+		held[i] = (struct policy_component){slice_str(id),
+		    SLICE_OF(digests[i])};
+		add_manifest(id, i, 1);
+		policy_add_revocation(builder, &r);
+	}
+	set = build();
+	policy_decide(set, &facts, arena, &d);
+	ck_assert_uint_eq(d.n_shown, 250);
+	ck_assert_uint_eq(d.n_unlinks, 250);
+	ck_assert_uint_eq(d.n_removes, 250);
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(what_an_update_has_no_room_for_comes_with_the_next)
+{
+	struct policy_facts facts = {.update_max = 1000};
+	struct policy_trace trace = {0};
+	struct policy_decision d;
+	struct policy_set *set;
+	const char *list = "";
+
+	for (int i = 0; i < 200; i++) {
+		add_manifest(arena_printf(arena, "c%d", i), i, 1);
+		list = arena_printf(arena, "%s%s{\"manifest\": \"%s\"}", list,
+		    i == 0 ? "" : ", ", digest_text(i));
+	}
+	add_policy("p", arena_printf(arena, "{\"components\": [%s]}", list));
+	set = build();
+	policy_explain(set, &facts, arena, &d, &trace);
+	ck_assert_uint_eq(d.n_manifests, 128);
+	ck_assert_uint_eq(d.n_adds, 128);
+	ck_assert_str_eq(trace.steps[128].verdict, "next_update");
+	policy_set_unref(set);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -803,5 +897,8 @@ main(void)
 	    requirements);
 	LOOP(tc, a_documents_error_points_at_the_member, bad_documents);
 	LOOP(tc, paces_offers, paces);
+	tcase_add_test(tc, the_last_of_many_components_keeps_its_priority);
+	tcase_add_test(tc, each_of_many_revoked_components_is_shown_and_leaves);
+	tcase_add_test(tc, what_an_update_has_no_room_for_comes_with_the_next);
 	return suite_main(tc);
 }

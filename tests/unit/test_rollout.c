@@ -284,6 +284,38 @@ START_TEST(outside_its_window_nothing_is_sent_even_if_nobody_shut_it)
 }
 END_TEST
 
+START_TEST(a_device_takes_part_in_every_rollout_of_its_domain)
+{
+	struct policy_part_mark marks[POLICY_STANDINGS_MAX];
+	struct policy_facts f = camera(OLD, false, 1, NULL);
+	struct policy_decision d;
+	struct policy_set *set;
+	char error[POLICY_ERROR_MAX];
+
+	for (int i = 0; i < ROLLOUT_LIVE_MAX; i++) {
+		const char *document = arena_printf(arena,
+		    "{\"policy\": \"p%d\", \"document\": {\"components\": "
+		    "[{\"component\": \"x%d\", \"state\": \"absent\"}]}, "
+		    "\"stages\": [{}]}",
+		    i, i);
+		struct rollout_row row = {i + 1, arena_printf(arena, "r%d", i),
+		    document, running};
+
+		ck_assert_msg(policy_add_rollout(builder, &row, parse_id,
+		                  error),
+		    "%s", error);
+	}
+	set = policy_build(builder);
+	builder = NULL;
+	d = decide(set, &f);
+	ck_assert_uint_eq(d.n_standings, ROLLOUT_LIVE_MAX);
+	ck_assert_uint_eq(policy_marks(&f, &d, false, marks), ROLLOUT_LIVE_MAX);
+	for (size_t i = 0; i < ROLLOUT_LIVE_MAX; i++)
+		ck_assert_int_eq(marks[i].mark, MARK_HELD);
+	policy_set_unref(set);
+}
+END_TEST
+
 START_TEST(a_rollback_reaches_those_who_were_reached)
 {
 	struct policy_part part = {7, 0, false, PART_VERIFIED};
@@ -810,6 +842,7 @@ main(void)
 	    a_paused_rollout_sends_nothing_and_takes_nothing_back);
 	tcase_add_test(tc,
 	    outside_its_window_nothing_is_sent_even_if_nobody_shut_it);
+	tcase_add_test(tc, a_device_takes_part_in_every_rollout_of_its_domain);
 	tcase_add_test(tc, a_rollback_reaches_those_who_were_reached);
 	tcase_add_test(tc, behind_its_end_a_rollout_only_looks);
 	tcase_add_test(tc, what_was_on_its_way_at_the_end_is_counted);
