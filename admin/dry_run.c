@@ -11,6 +11,7 @@
 #include "lib/base/mem.h"
 #include "policy/rollout.h"
 #include "storage/admin_statements.h"
+#include "storage/device_facts.h"
 
 /*
  * The fleet goes by in parts, each some lists in the order of device ids
@@ -78,6 +79,8 @@ enum dry_column {
 	C_ENROLLED,
 	C_SEEN,
 	C_UPDATE_BYTES,
+	C_PROFILE_BYTES,
+	C_ASKS_PROOF,
 	C_RESULT,
 	C_VERIFIER,
 	C_OEMID,
@@ -153,73 +156,52 @@ text_at(const struct sql_result *rows, size_t row, int column)
 
 static void
 take_labels(struct run *run, int64_t id, struct arena *arena,
-    struct selector_subject *d)
+    struct store_device *d)
 {
 	size_t first, n = take_rows(&run->labels, id, &first);
-	struct selector_label *labels =
-	    arena_new_n(arena, n, struct selector_label);
 
+	d->n_labels = n;
+	d->labels = arena_new_n(arena, n, struct store_label);
 	for (size_t i = 0; i < n; i++)
-		labels[i] = (struct selector_label){text_at(run->labels.rows,
+		d->labels[i] = (struct store_label){text_at(run->labels.rows,
 		                                        first + i, 1),
 		    text_at(run->labels.rows, first + i, 2)};
-	d->n_labels = n;
-	d->labels = labels;
 }
 
-static void
-take_keys(struct run *run, int64_t id, struct arena *arena,
-    struct selector_subject *d)
+static struct slice *
+take_bytes(struct walked *w, int64_t id, struct arena *arena, size_t *n)
 {
-	size_t first, n = take_rows(&run->keys, id, &first);
-	struct slice *keys = arena_new_n(arena, n, struct slice);
+	size_t first;
+	struct slice *list;
 
-	for (size_t i = 0; i < n; i++)
-		keys[i] = sql_bytes(run->keys.rows, first + i, 1, arena);
-	d->n_keys = n;
-	d->keys = keys;
-}
-
-static void
-take_requests(struct run *run, int64_t id, struct arena *arena,
-    struct policy_facts *f)
-{
-	size_t first, n = take_rows(&run->requests, id, &first);
-	struct policy_request *requests =
-	    arena_new_n(arena, n, struct policy_request);
-
-	for (size_t i = 0; i < n; i++)
-		requests[i].component =
-		    sql_bytes(run->requests.rows, first + i, 1, arena);
-	f->n_requested = n;
-	f->requested = requests;
+	*n = take_rows(w, id, &first);
+	list = arena_new_n(arena, *n, struct slice);
+	for (size_t i = 0; i < *n; i++)
+		list[i] = sql_bytes(w->rows, first + i, 1, arena);
+	return list;
 }
 
 /* Rollouts under way that reached it. */
 static void
 take_parts(struct run *run, int64_t id, struct arena *arena,
-    struct policy_facts *f)
+    struct store_device *d)
 {
 	size_t first, n = take_rows(&run->parts, id, &first);
-	struct policy_part *parts = arena_new_n(arena, n, struct policy_part);
 
+	d->n_parts = n;
+	d->parts = arena_new_n(arena, n, struct store_part);
 	for (size_t i = 0; i < n; i++)
-		parts[i] =
-		    (struct policy_part){sql_int(run->parts.rows, first + i, 1),
-		        (int)sql_int(run->parts.rows, first + i, 2),
-		        sql_int(run->parts.rows, first + i, 3) != 0,
-		        (enum policy_part_state)sql_int(run->parts.rows,
-		            first + i, 4)};
-	f->n_parts = n;
-	f->parts = parts;
+		d->parts[i] =
+		    (struct store_part){sql_int(run->parts.rows, first + i, 1),
+		        sql_int(run->parts.rows, first + i, 2),
+		        sql_int(run->parts.rows, first + i, 3),
+		        sql_int(run->parts.rows, first + i, 4)};
 }
 
 static void
 take_appraisal(const struct sql_result *rows, size_t row, struct arena *arena,
-    struct policy_facts *f)
+    struct store_appraisal *a)
 {
-	struct selector_appraisal *a = &f->subject.appraisal;
-
 	a->result = text_at(rows, row, C_RESULT);
 	if (a->result.n == 0)
 		return;
@@ -230,32 +212,41 @@ take_appraisal(const struct sql_result *rows, size_t row, struct arena *arena,
 	a->hwversion = text_at(rows, row, C_HWVERSION);
 	a->tier = sql_int(rows, row, C_TIER);
 	a->at_us = sql_int(rows, row, C_ATTESTED);
-	f->attestation = slice_is(a->result, "affirmed") ? POLICY_ATTESTED
-	                                                 : POLICY_ATTEST_FAILED;
 }
 
 static void
-take_facts(struct run *run, const struct sql_result *rows, size_t row,
-    struct arena *arena, struct policy_facts *f)
+take_components(struct run *run, size_t row, struct arena *arena,
+    struct store_device *d)
 {
-	struct selector_subject *d = &f->subject;
+	const struct policy_component *held;
+	size_t n = holdings_of(run->holdings, row, &held);
+
+	d->n_components = n;
+	d->components = arena_new_n(arena, n, struct store_component);
+	for (size_t i = 0; i < n; i++)
+		d->components[i] =
+		    (struct store_component){held[i].id, held[i].digest};
+}
+
+static void
+take_device(struct run *run, const struct sql_result *rows, size_t row,
+    struct arena *arena, struct store_device *d)
+{
 	int64_t id = sql_int(rows, row, C_ID);
 
-	d->domain = run->domain;
 	d->name = text_at(rows, row, C_NAME);
 	d->class_name = text_at(rows, row, C_CLASS);
 	d->status = text_at(rows, row, C_STATUS);
-	d->first_seen_us = sql_int(rows, row, C_ENROLLED);
-	d->last_seen_us = sql_int(rows, row, C_SEEN);
-	d->now_us = run->now_us;
-	f->update_max = (size_t)sql_int(rows, row, C_UPDATE_BYTES);
-	f->bucket = (int)sql_int(rows, row, C_BUCKET);
-	take_appraisal(rows, row, arena, f);
+	d->enrolled_us = sql_int(rows, row, C_ENROLLED);
+	d->seen_us = sql_int(rows, row, C_SEEN);
+	d->update_max = (size_t)sql_int(rows, row, C_UPDATE_BYTES);
+	d->bucket = (int)sql_int(rows, row, C_BUCKET);
+	take_appraisal(rows, row, arena, &d->appraisal);
 	take_labels(run, id, arena, d);
-	take_keys(run, id, arena, d);
-	f->n_components = holdings_of(run->holdings, row, &f->components);
-	take_parts(run, id, arena, f);
-	take_requests(run, id, arena, f);
+	d->keys = take_bytes(&run->keys, id, arena, &d->n_keys);
+	take_components(run, row, arena, d);
+	take_parts(run, id, arena, d);
+	d->requested = take_bytes(&run->requests, id, arena, &d->n_requested);
 }
 
 /* --- comparing -------------------------------------------------------------------- */
@@ -356,15 +347,19 @@ note_stage(struct run *run, const struct policy_decision *d)
 }
 
 static void
-compare(struct run *run, const struct policy_facts *f, struct arena *arena)
+compare(struct run *run, const struct store_device *d,
+    const struct device_profile *profile, struct arena *arena)
 {
 	struct policy_decision a, b;
+	struct policy_facts f;
 	bool changes[CHANGES] = {false};
 	int64_t ignored = 0;
 
 	run->devices++;
-	policy_decide(run->before, f, arena, &a);
-	policy_decide(run->after, f, arena, &b);
+	device_decide(run->before, arena, run->domain, d, profile, run->now_us,
+	    &f, &a, NULL);
+	device_decide(run->after, arena, run->domain, d, profile, run->now_us,
+	    &f, &b, NULL);
 	changes[CHANGE_SEND] = sends_more(&b, &a, &run->bytes);
 	changes[CHANGE_UNLINK] = unlinks_more(&b, &a);
 	changes[CHANGE_STOP] = sends_more(&a, &b, &ignored);
@@ -374,7 +369,7 @@ compare(struct run *run, const struct policy_facts *f, struct arena *arena)
 	for (int i = 0; i < CHANGES; i++) {
 		if (!changes[i])
 			continue;
-		count(run, &f->subject, changes);
+		count(run, &f.subject, changes);
 		return;
 	}
 }
@@ -386,10 +381,13 @@ walk(struct run *run, const struct sql_result *rows)
 {
 	for (size_t i = 0; i < sql_rows(rows); i++) {
 		struct arena *arena = arena_new_in(&run->pool);
-		struct policy_facts *f = arena_new(arena, struct policy_facts);
+		struct store_device *d = arena_new(arena, struct store_device);
+		struct device_profile profile = {(size_t)sql_int(rows, i,
+		                                     C_PROFILE_BYTES),
+		    sql_int(rows, i, C_ASKS_PROOF) != 0};
 
-		take_facts(run, rows, i, arena, f);
-		compare(run, f, arena);
+		take_device(run, rows, i, arena, d);
+		compare(run, d, &profile, arena);
 		arena_free(arena);
 	}
 }

@@ -7,31 +7,33 @@
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "storage/admin_statements.h"
+#include "storage/device_facts.h"
 
 /*
  * Why a device is told what it is told: the decision of the device path, made
  * again of stored facts or of facts in the request, with every rule that
  * matched and what became of it.
  *
- *	read_device, read_parts   the facts as rows have them
- *	read_facts                or as the request has them
- *	answer                    policy_explain(), as JSON
+ *	read_device, read_parts   the rows
+ *	read_facts                or a device as the request describes it
+ *	decide                    storage/device_facts.h, as the device path does
+ *	answer                    the decision and its reasons, as JSON
  */
 
-enum {
-	UPDATE_MAX = 1048576 /* of a wire profile, unless it says otherwise */
-};
-
 struct asked {
+	struct store_device device;
+	struct device_profile profile;
+	const struct device_shown
+	    *shown;     /* of the request; NULL: of the rows */
+	const char *id; /* NULL: no device */
+	bool suspended; /* its domain is */
 	struct policy_facts facts;
-	const char *name, *status; /* NULL: no device */
-	const char *id;
-	struct policy_last last;
-	struct slice content; /* of the last Update */
-	json_t *rollouts;     /* that reached it; NULL: not asked */
+	struct policy_decision decision;
+	struct policy_trace trace;
+	json_t *rollouts; /* that reached it; NULL: not asked */
 };
 
-/* --- facts from rows ---------------------------------------------------------------- */
+/* --- a device from rows -------------------------------------------------------------- */
 
 static struct slice
 text_at(struct api_request *r, const struct sql_result *rows, int column)
@@ -51,6 +53,9 @@ enum device_column {
 	D_ENROLLED,
 	D_SEEN,
 	D_UPDATE_BYTES,
+	D_PROFILE_BYTES,
+	D_ASKS_PROOF,
+	D_SUSPENDED,
 	D_RESULT,
 	D_VERIFIER,
 	D_OEMID,
@@ -59,6 +64,7 @@ enum device_column {
 	D_HWVERSION,
 	D_TIER,
 	D_ATTESTED,
+	D_UPDATE,
 	D_CONTENT,
 	D_STATE,
 	D_SUCCESS,
@@ -68,13 +74,12 @@ enum device_column {
 	D_OFFERED,
 	D_CLOSED,
 	D_EXPIRES,
-	D_DOMAIN,
 	D_BUCKET
 };
 
 static void
 read_appraisal(struct api_request *r, const struct sql_result *rows,
-    struct selector_appraisal *a)
+    struct store_appraisal *a)
 {
 	if (sql_text(rows, 0, D_RESULT) == NULL)
 		return;
@@ -89,36 +94,33 @@ read_appraisal(struct api_request *r, const struct sql_result *rows,
 }
 
 static void
-read_last(struct api_request *r, const struct sql_result *rows, struct asked *q)
+read_update(struct api_request *r, const struct sql_result *rows,
+    struct store_update *u)
 {
 	const char *state = sql_text(rows, 0, D_STATE);
+	struct slice content;
 
 	if (state == NULL)
 		return;
-	q->content = sql_bytes(rows, 0, D_CONTENT, r->arena);
-	q->last.open = strcmp(state, "committed") == 0;
-	q->last.answered = strcmp(state, "answered") == 0;
-	q->last.failed = q->last.answered && sql_int(rows, 0, D_SUCCESS) == 0;
-	q->last.err_code = sql_int(rows, 0, D_ERR_CODE);
-	q->last.attempt = sql_int(rows, 0, D_ATTEMPT);
-	q->last.failures = sql_int(rows, 0, D_FAILURES);
-	q->last.offered_us = sql_int(rows, 0, D_OFFERED);
-	q->last.closed_us = sql_int(rows, 0, D_CLOSED);
-	q->last.expires_us = sql_int(rows, 0, D_EXPIRES);
-}
-
-static enum policy_attestation
-attestation_of(struct slice result)
-{
-	return slice_is(result, "affirmed") ? POLICY_ATTESTED
-	    : slice_is(result, "failed")    ? POLICY_ATTEST_FAILED
-	                                    : POLICY_UNATTESTED;
+	u->id = sql_int(rows, 0, D_UPDATE);
+	content = sql_bytes(rows, 0, D_CONTENT, r->arena);
+	if (content.n == sizeof(u->content))
+		memcpy(u->content, content.p, content.n);
+	u->open = strcmp(state, "committed") == 0;
+	u->answered = strcmp(state, "answered") == 0;
+	u->success = sql_int(rows, 0, D_SUCCESS) != 0;
+	u->err_code = sql_int(rows, 0, D_ERR_CODE);
+	u->attempt = sql_int(rows, 0, D_ATTEMPT);
+	u->failures = sql_int(rows, 0, D_FAILURES);
+	u->offered_us = sql_int(rows, 0, D_OFFERED);
+	u->closed_us = sql_int(rows, 0, D_CLOSED);
+	u->expires_us = sql_int(rows, 0, D_EXPIRES);
 }
 
 static enum tam_err
 read_device(struct api_request *r, struct asked *q)
 {
-	struct selector_subject *d = &q->facts.subject;
+	struct store_device *d = &q->device;
 	struct sql_result *rows;
 	enum tam_err err = API_EXEC(r, &rows, SQL_EXPLAIN_DEVICE, r->params[0]);
 
@@ -129,20 +131,20 @@ read_device(struct api_request *r, struct asked *q)
 		return api_problem(r, 404, "not_found", NULL,
 		    "there is no such device");
 	}
-	d->domain = text_at(r, rows, D_DOMAIN);
 	d->name = text_at(r, rows, D_NAME);
 	d->status = text_at(r, rows, D_STATUS);
 	d->class_name = text_at(r, rows, D_CLASS);
-	d->first_seen_us = sql_int(rows, 0, D_ENROLLED);
-	d->last_seen_us = sql_int(rows, 0, D_SEEN);
+	d->enrolled_us = sql_int(rows, 0, D_ENROLLED);
+	d->seen_us = sql_int(rows, 0, D_SEEN);
+	d->update_max = (size_t)sql_int(rows, 0, D_UPDATE_BYTES);
+	d->bucket = (int)sql_int(rows, 0, D_BUCKET);
 	read_appraisal(r, rows, &d->appraisal);
-	read_last(r, rows, q);
+	read_update(r, rows, &d->update);
+	q->profile =
+	    (struct device_profile){(size_t)sql_int(rows, 0, D_PROFILE_BYTES),
+	        sql_int(rows, 0, D_ASKS_PROOF) != 0};
+	q->suspended = sql_int(rows, 0, D_SUSPENDED) != 0;
 	q->id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, D_ID)));
-	q->name = (const char *)d->name.p;
-	q->status = (const char *)d->status.p;
-	q->facts.attestation = attestation_of(d->appraisal.result);
-	q->facts.update_max = (size_t)sql_int(rows, 0, D_UPDATE_BYTES);
-	q->facts.bucket = (int)sql_int(rows, 0, D_BUCKET);
 	sql_result_free(rows);
 	return TAM_OK;
 }
@@ -151,46 +153,37 @@ read_device(struct api_request *r, struct asked *q)
 static enum tam_err
 read_parts(struct api_request *r, struct asked *q)
 {
-	struct policy_facts *f = &q->facts;
+	struct store_device *d = &q->device;
 	struct sql_result *rows;
-	struct selector_label *labels;
-	struct policy_component *components;
-	struct policy_request *requests;
-	struct slice *keys;
 	enum tam_err err = API_EXEC(r, &rows, SQL_EXPLAIN_PARTS, q->id);
 
 	if (err != TAM_OK)
 		return err;
-	labels = arena_new_n(r->arena, sql_rows(rows), struct selector_label);
-	components =
-	    arena_new_n(r->arena, sql_rows(rows), struct policy_component);
-	keys = arena_new_n(r->arena, sql_rows(rows), struct slice);
-	requests = arena_new_n(r->arena, sql_rows(rows), struct policy_request);
+	d->labels = arena_new_n(r->arena, sql_rows(rows), struct store_label);
+	d->components =
+	    arena_new_n(r->arena, sql_rows(rows), struct store_component);
+	d->keys = arena_new_n(r->arena, sql_rows(rows), struct slice);
+	d->requested = arena_new_n(r->arena, sql_rows(rows), struct slice);
 	for (size_t i = 0; i < sql_rows(rows); i++) {
 		struct slice a = sql_bytes(rows, i, 1, r->arena);
 		struct slice b = sql_bytes(rows, i, 2, r->arena);
 
 		switch (*sql_text(rows, i, 0)) {
 		case 'l':
-			labels[f->subject.n_labels++] =
-			    (struct selector_label){a, b};
+			d->labels[d->n_labels++] = (struct store_label){a, b};
 			break;
 		case 'k':
-			keys[f->subject.n_keys++] = a;
+			d->keys[d->n_keys++] = a;
 			break;
 		case 'r':
-			requests[f->n_requested++].component = a;
+			d->requested[d->n_requested++] = a;
 			break;
 		default:
-			components[f->n_components++] =
-			    (struct policy_component){a, b};
+			d->components[d->n_components++] =
+			    (struct store_component){a, b};
 		}
 	}
 	sql_result_free(rows);
-	f->subject.labels = labels;
-	f->subject.keys = keys;
-	f->components = components;
-	f->requested = requests;
 	return TAM_OK;
 }
 
@@ -198,26 +191,25 @@ read_parts(struct api_request *r, struct asked *q)
 static enum tam_err
 read_rollouts(struct api_request *r, struct asked *q)
 {
+	struct store_device *d = &q->device;
 	struct sql_result *rows;
-	struct policy_part *parts;
 	enum tam_err err = API_EXEC(r, &rows, SQL_EXPLAIN_ROLLOUTS, q->id);
 
 	if (err != TAM_OK)
 		return err;
-	parts = arena_new_n(r->arena, sql_rows(rows), struct policy_part);
+	d->n_parts = sql_rows(rows);
+	d->parts = arena_new_n(r->arena, sql_rows(rows), struct store_part);
 	q->rollouts = json_array();
 	for (size_t i = 0; i < sql_rows(rows); i++) {
-		parts[i] = (struct policy_part){sql_int(rows, i, 0),
-		    (int)sql_int(rows, i, 1), sql_int(rows, i, 2) != 0,
-		    (enum policy_part_state)sql_int(rows, i, 3)};
+		d->parts[i] = (struct store_part){sql_int(rows, i, 0),
+		    sql_int(rows, i, 1), sql_int(rows, i, 2),
+		    sql_int(rows, i, 3)};
 		(void)json_array_append_new(q->rollouts,
 		    json_pack("{s:s, s:I, s:b, s:s}", "rollout",
 		        sql_text(rows, i, 4), "stage",
-		        (json_int_t)parts[i].stage + 1, "back",
-		        (int)parts[i].back, "state", sql_text(rows, i, 5)));
+		        (json_int_t)d->parts[i].stage + 1, "back",
+		        d->parts[i].back != 0, "state", sql_text(rows, i, 5)));
 	}
-	q->facts.n_parts = sql_rows(rows);
-	q->facts.parts = parts;
 	sql_result_free(rows);
 	return TAM_OK;
 }
@@ -244,33 +236,32 @@ bytes_of_hex(struct api_request *r, const char *hex)
 }
 
 static void
-read_labels(struct api_request *r, struct selector_subject *d)
+read_labels(struct api_request *r, struct store_device *d)
 {
 	json_t *given = json_object_get(r->json, "labels"), *value;
-	struct selector_label *labels = arena_new_n(r->arena,
-	    json_object_size(given), struct selector_label);
 	const char *key;
 
-	d->labels = labels;
-	json_object_foreach(given, key, value) labels[d->n_labels++] =
-	    (struct selector_label){slice_str(key),
+	d->labels =
+	    arena_new_n(r->arena, json_object_size(given), struct store_label);
+	json_object_foreach(given, key, value) d->labels[d->n_labels++] =
+	    (struct store_label){slice_str(key),
 	        slice_str(json_string_value(value))};
 }
 
 /* Component ids and the digests of their images, "" for not known. */
 static enum tam_err
-read_components(struct api_request *r, struct policy_facts *f)
+read_components(struct api_request *r, struct device_shown *shown)
 {
 	json_t *given = json_object_get(r->json, "components"), *value;
 	struct policy_component *components = arena_new_n(r->arena,
 	    json_object_size(given), struct policy_component);
 	const char *id;
 
-	f->components = components;
+	shown->components = components;
 	json_object_foreach(given, id, value)
 	{
 		const char *hex = json_string_value(value);
-		struct policy_component *c = &components[f->n_components++];
+		struct policy_component *c = &components[shown->n_components++];
 
 		c->digest = bytes_of_hex(r, hex);
 		if (!suit_component_parse(r->arena, id, &c->id) ||
@@ -284,18 +275,18 @@ read_components(struct api_request *r, struct policy_facts *f)
 }
 
 static enum tam_err
-read_requests(struct api_request *r, struct policy_facts *f)
+read_requests(struct api_request *r, struct device_shown *shown)
 {
 	json_t *given = json_object_get(r->json, "requested"), *value;
 	struct policy_request *requests = arena_new_n(r->arena,
 	    json_array_size(given), struct policy_request);
 	size_t i;
 
-	f->requested = requests;
+	shown->requested = requests;
 	json_array_foreach(given, i, value)
 	{
 		if (!suit_component_parse(r->arena, json_string_value(value),
-		        &requests[f->n_requested++].component))
+		        &requests[shown->n_requested++].component))
 			return api_problem(r, 422, "invalid_value",
 			    arena_printf(r->arena, "/requested/%zu", i),
 			    "must be a component id");
@@ -313,33 +304,63 @@ bucket_of(struct api_request *r, struct slice name)
 	return (hash[0] << 16 | hash[1] << 8 | hash[2]) % POLICY_BUCKETS;
 }
 
+/* The device that is described comes by the default wire profile. */
+static enum tam_err
+read_profile(struct api_request *r, struct asked *q)
+{
+	struct sql_result *rows;
+	enum tam_err err = api_exec(r, &rows, SQL_EXPLAIN_PROFILE, 0, NULL);
+
+	if (err != TAM_OK)
+		return err;
+	q->profile.update_max = (size_t)sql_int(rows, 0, 0);
+	q->suspended = sql_int(rows, 0, 1) != 0;
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+/* The result of an appraisal that the device's answer comes with. */
+static enum tam_err
+read_attestation(struct api_request *r, struct asked *q,
+    struct device_shown *shown)
+{
+	struct slice result = string_of(r, "attestation");
+	struct store_appraisal *a = &q->device.appraisal;
+
+	a->hwversion = string_of(r, "hwversion");
+	if (result.n == 0 || slice_is(result, "none"))
+		return TAM_OK;
+	if (!slice_is(result, "affirmed") && !slice_is(result, "failed"))
+		return api_problem(r, 422, "invalid_value", "/attestation",
+		    "must be none, affirmed or failed");
+	shown->attestation = slice_is(result, "affirmed")
+	    ? POLICY_ATTESTED
+	    : POLICY_ATTEST_FAILED;
+	a->result = result;
+	return TAM_OK;
+}
+
 static enum tam_err
 read_facts(struct api_request *r, struct asked *q)
 {
-	struct selector_subject *d = &q->facts.subject;
-	struct slice result = string_of(r, "attestation");
-	int64_t limit =
-	    json_integer_value(json_object_get(r->json, "update_bytes"));
-	enum tam_err err;
+	struct device_shown *shown = arena_new(r->arena, struct device_shown);
+	struct store_device *d = &q->device;
+	enum tam_err err = read_profile(r, q);
 
-	d->domain = slice_str(r->domain);
+	q->shown = shown;
 	d->name = string_of(r, "name");
 	d->class_name = string_of(r, "class");
 	d->status = SLICE_LIT("active");
-	d->appraisal.hwversion = string_of(r, "hwversion");
-	d->first_seen_us = d->last_seen_us = clock_wall_us();
-	q->facts.bucket = bucket_of(r, d->name);
-	if (result.n > 0 && !slice_is(result, "none") &&
-	    attestation_of(result) == POLICY_UNATTESTED)
-		return api_problem(r, 422, "invalid_value", "/attestation",
-		    "must be none, affirmed or failed");
-	q->facts.attestation = attestation_of(result);
-	if (q->facts.attestation != POLICY_UNATTESTED)
-		d->appraisal.result = result;
-	q->facts.update_max = limit > 0 ? (size_t)limit : UPDATE_MAX;
+	d->enrolled_us = d->seen_us = clock_wall_us();
+	d->bucket = bucket_of(r, d->name);
+	d->update_max = (size_t)json_integer_value(
+	    json_object_get(r->json, "update_bytes"));
 	read_labels(r, d);
-	err = read_requests(r, &q->facts);
-	return err == TAM_OK ? read_components(r, &q->facts) : err;
+	if (err == TAM_OK)
+		err = read_attestation(r, q, shown);
+	if (err == TAM_OK)
+		err = read_requests(r, shown);
+	return err == TAM_OK ? read_components(r, shown) : err;
 }
 
 /* --- the answer --------------------------------------------------------------------------- */
@@ -414,23 +435,25 @@ rules_json(struct api_request *r, const struct policy_trace *trace)
 
 /* Whether it would be offered something now, and why not. */
 static json_t *
-offer_json(struct api_request *r, struct asked *q,
-    const struct policy_decision *d)
+offer_json(struct api_request *r, const struct asked *q)
 {
-	int64_t now_us = clock_wall_us();
-	struct slice *parts;
-	size_t n = policy_content(d, r->arena, &parts);
-	uint8_t content[32];
+	const struct policy_decision *d = &q->decision;
+	int64_t now_us = q->facts.subject.now_us;
+	struct policy_last last;
 	struct policy_pace pace;
+	struct slice *parts;
+	uint8_t content[32];
+	size_t n;
 
 	if (!policy_has_work(d) && d->until_us > 0)
 		return json_pack("{s:b, s:s, s:I}", "offer", 0, "reason",
 		    d->reason, "until_us", (json_int_t)d->until_us);
 	if (!policy_has_work(d))
 		return json_pack("{s:b, s:s}", "offer", 0, "reason", d->reason);
+	n = policy_content(d, r->arena, &parts);
 	cose_digest(r->crypto, parts, n, content);
-	q->last.same = slice_eq(q->content, SLICE_OF(content));
-	pace = policy_pace(&q->last, d->n_shown > 0, now_us);
+	last = device_last(&q->device.update, content);
+	pace = policy_pace(&last, d->n_shown > 0, now_us);
 	if (pace.offer || pace.until_us <= now_us)
 		return json_pack("{s:b, s:s}", "offer", (int)pace.offer,
 		    "reason", d->reason);
@@ -441,17 +464,20 @@ offer_json(struct api_request *r, struct asked *q,
 
 /* What the device would be told if it came now. */
 static json_t *
-now_json(struct api_request *r, struct asked *q,
-    const struct policy_decision *d)
+now_json(struct api_request *r, const struct asked *q)
 {
 	json_t *doc;
 
-	if (q->status != NULL && strcmp(q->status, "active") != 0)
-		return json_pack("{s:b, s:s}", "offer", 0, "reason", q->status);
-	doc = offer_json(r, q, d);
-	if (d->poll_s > 0)
+	if (q->suspended)
+		return json_pack("{s:b, s:s}", "offer", 0, "reason",
+		    "domain_suspended");
+	if (!slice_is(q->device.status, "active"))
+		return json_pack("{s:b, s:s#}", "offer", 0, "reason",
+		    (const char *)q->device.status.p, (int)q->device.status.n);
+	doc = offer_json(r, q);
+	if (q->decision.poll_s > 0)
 		(void)json_object_set_new(doc, "poll_interval_s",
-		    json_integer((json_int_t)d->poll_s));
+		    json_integer((json_int_t)q->decision.poll_s));
 	return doc;
 }
 
@@ -484,12 +510,33 @@ facts_json(struct api_request *r, const struct asked *q)
 	    (json_int_t)f->subject.last_seen_us);
 }
 
+static void
+decide(struct api_request *r, const struct policy_set *set, struct asked *q)
+{
+	struct slice domain = slice_str(r->domain);
+	int64_t now_us = clock_wall_us();
+
+	if (q->shown == NULL) {
+		device_decide(set, r->arena, domain, &q->device, &q->profile,
+		    now_us, &q->facts, &q->decision, &q->trace);
+		return;
+	}
+	q->facts = device_facts(r->arena, domain, &q->device, &q->profile,
+	    q->shown, now_us);
+	policy_explain(set, &q->facts, r->arena, &q->decision, &q->trace);
+}
+
+static const char *
+text_of(struct api_request *r, const struct asked *q, struct slice text)
+{
+	return q->id == NULL ? NULL : arena_strdup(r->arena, text);
+}
+
 static enum tam_err
 answer(struct api_request *r, struct asked *q)
 {
-	struct policy_trace *trace = arena_new(r->arena, struct policy_trace);
+	const struct policy_decision *d = &q->decision;
 	struct policy_set *set;
-	struct policy_decision d;
 	json_t *doc;
 	char *text;
 	enum tam_err err = policy_cache_get(r, &set);
@@ -498,16 +545,16 @@ answer(struct api_request *r, struct asked *q)
 		json_decref(q->rollouts);
 		return err;
 	}
-	q->facts.subject.now_us = clock_wall_us();
-	policy_explain(set, &q->facts, r->arena, &d, trace);
+	decide(r, set, q);
 	doc = json_pack("{s:s*, s:s*, s:{s:s, s:b, s:o, s:o, s:o}, s:o, s:I, "
 	                "s:o, s:o}",
-	    "device", q->name, "status", q->status, "decision", "reason",
-	    d.reason, "needs_attestation", (int)d.needs_attestation,
-	    "manifests", manifests_json(r, &d), "unlinks", unlinks_json(r, &d),
-	    "revocations", revocations_json(&d), "now", now_json(r, q, &d),
-	    "considered", (json_int_t)trace->considered, "rules",
-	    rules_json(r, trace), "facts", facts_json(r, q));
+	    "device", text_of(r, q, q->device.name), "status",
+	    text_of(r, q, q->device.status), "decision", "reason", d->reason,
+	    "needs_attestation", (int)d->needs_attestation, "manifests",
+	    manifests_json(r, d), "unlinks", unlinks_json(r, d), "revocations",
+	    revocations_json(d), "now", now_json(r, q), "considered",
+	    (json_int_t)q->trace.considered, "rules", rules_json(r, &q->trace),
+	    "facts", facts_json(r, q));
 	policy_set_unref(set);
 	if (q->rollouts != NULL)
 		(void)json_object_set_new(doc, "rollouts", q->rollouts);

@@ -409,13 +409,15 @@
 	"a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, a.tier, a.at_us"
 #define SQL_DRY_NO_APPRAISAL "NULL, NULL, NULL, NULL, NULL, 0, 0"
 
-#define SQL_DRY_DEVICES                                                      \
-	"DECLARE dry NO SCROLL CURSOR FOR "                                  \
-	"SELECT d.device_id, d.name, d.class, d.status, %s, s.seen_us, "     \
-	"coalesce(d.update_bytes, (SELECT p.update_bytes FROM wire_profile " \
-	" p WHERE p.is_default), 1048576), a.result, %s, d.bucket, "         \
-	"s.inventory_hash FROM %s WHERE d.status = 'active' AND %s "         \
-	"ORDER BY d.device_id"
+#define SQL_DRY_DEVICES                                                                         \
+	"DECLARE dry NO SCROLL CURSOR FOR "                                                     \
+	"SELECT d.device_id, d.name, d.class, d.status, %s, s.seen_us, "                        \
+	"coalesce(d.update_bytes, 0), coalesce(w.update_bytes, p.update_bytes, 1048576), "      \
+	"(coalesce(w.ask, p.ask) IS NOT DISTINCT FROM 'attest')::int, a.result, %s, d.bucket, " \
+	"s.inventory_hash FROM %s LEFT JOIN wire_profile w ON "                                 \
+	"w.domain_id = d.domain_id AND w.wire_id = s.wire_id "                                  \
+	"LEFT JOIN wire_profile p ON p.domain_id = d.domain_id AND "                            \
+	"p.is_default WHERE d.status = 'active' AND %s ORDER BY d.device_id"
 
 #define SQL_DRY_FETCH   "FETCH 20000 FROM dry"
 
@@ -495,24 +497,37 @@
 	"FROM device d JOIN device_seen s USING (domain_id, device_id) "                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                          \
 	"WHERE d.name = $1"
 
-#define SQL_EXPLAIN_DEVICE                                                     \
-	"SELECT d.device_id, d.name, d.status, d.class, "                      \
-	"(extract(epoch FROM d.enrolled_at) * 1000000)::int8, s.seen_us, "     \
-	"coalesce(d.update_bytes, p.update_bytes, 1048576), a.result, "        \
-	"a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, a.tier, "        \
-	"a.at_us, u.content, u.state, u.success::int, u.err_code, u.attempt, " \
-	"u.failures, u.offered_us, u.closed_us, u.expires_us, x.name, "        \
-	"d.bucket "                                                            \
-	"FROM device d JOIN device_seen s USING (domain_id, device_id) "       \
-	"JOIN domain x USING (domain_id) "                                     \
-	"LEFT JOIN wire_profile p ON p.domain_id = d.domain_id AND "           \
-	"p.is_default "                                                        \
-	"LEFT JOIN device_attestation a ON a.domain_id = d.domain_id AND "     \
-	"a.device_id = d.device_id "                                           \
-	"LEFT JOIN LATERAL (SELECT * FROM outstanding_update o "               \
-	" WHERE o.domain_id = d.domain_id AND o.device_id = d.device_id "      \
-	" ORDER BY o.committed_us DESC LIMIT 1) u ON true "                    \
+/* The wire profile that a device (d, with its row s of device_seen) came by
+ * last, or the default one: p. */
+#define SQL_CAME_BY                                                          \
+	"LEFT JOIN LATERAL (SELECT w.update_bytes, w.ask FROM wire_profile " \
+	" w WHERE w.domain_id = d.domain_id AND (w.wire_id = s.wire_id OR "  \
+	" w.is_default) ORDER BY w.is_default LIMIT 1) p ON true "
+
+#define SQL_EXPLAIN_DEVICE                                                 \
+	"SELECT d.device_id, d.name, d.status, d.class, "                  \
+	"(extract(epoch FROM d.enrolled_at) * 1000000)::int8, s.seen_us, " \
+	"coalesce(d.update_bytes, 0), coalesce(p.update_bytes, 1048576), " \
+	"(p.ask IS NOT DISTINCT FROM 'attest')::int, "                     \
+	"(x.suspended IS NOT NULL)::int, a.result, "                       \
+	"a.verifier, a.oemid, a.ueid, a.hwmodel, a.hwversion, a.tier, "    \
+	"a.at_us, u.update_id, u.content, u.state, u.success::int, "       \
+	"u.err_code, u.attempt, "                                          \
+	"u.failures, u.offered_us, u.closed_us, u.expires_us, d.bucket "   \
+	"FROM device d JOIN device_seen s USING (domain_id, device_id) "   \
+	"JOIN domain x USING (domain_id) " SQL_CAME_BY                     \
+	"LEFT JOIN device_attestation a ON a.domain_id = d.domain_id AND " \
+	"a.device_id = d.device_id "                                       \
+	"LEFT JOIN LATERAL (SELECT * FROM outstanding_update o "           \
+	" WHERE o.domain_id = d.domain_id AND o.device_id = d.device_id "  \
+	" ORDER BY o.committed_us DESC LIMIT 1) u ON true "                \
 	"WHERE d.name = $1"
+
+/* The default wire profile's limit, and whether the domain is suspended. */
+#define SQL_EXPLAIN_PROFILE                                              \
+	"SELECT coalesce((SELECT p.update_bytes FROM wire_profile p "    \
+	" WHERE p.domain_id = x.domain_id AND p.is_default), 1048576), " \
+	"(x.suspended IS NOT NULL)::int FROM domain x"
 
 #define SQL_EXPLAIN_PARTS                                                 \
 	"SELECT 'label', convert_to(key, 'UTF8'), "                       \

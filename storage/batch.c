@@ -33,6 +33,7 @@ static const char *const columns[DB_STATEMENTS] = {
     [DB_ANSWER_QUERY] = "iiiiiiiiibttttiibbttttiittttit",
     [DB_ANSWER_UPDATE] = "iiiiiiiiit",
     [DB_ATTESTED] = "iiiiitttibbbt",
+    [DB_CAME_BY] = "iii",
     [DB_PAYLOAD] = "ib",
     [DB_ENROL] = "ittbtbbbi",
 };

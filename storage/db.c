@@ -34,6 +34,7 @@ static const char *const statement_texts[DB_STATEMENTS] = {
     [DB_ANSWER_QUERY] = SQL_WIRE_ANSWER_QUERY,
     [DB_ANSWER_UPDATE] = SQL_WIRE_ANSWER_UPDATE,
     [DB_ATTESTED] = SQL_WIRE_ATTESTED,
+    [DB_CAME_BY] = SQL_WIRE_CAME_BY,
     [DB_PAYLOAD] = SQL_WIRE_PAYLOAD,
     [DB_ENROL] = SQL_WIRE_ENROL,
 };
@@ -45,6 +46,7 @@ static const char *const statement_names[DB_STATEMENTS] = {
     [DB_ANSWER_QUERY] = "answer_query",
     [DB_ANSWER_UPDATE] = "answer_update",
     [DB_ATTESTED] = "attested",
+    [DB_CAME_BY] = "came_by",
     [DB_PAYLOAD] = "payload",
     [DB_ENROL] = "enrol",
 };

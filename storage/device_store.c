@@ -141,7 +141,8 @@ enum load_column {
 	L_BUCKET,
 	L_PARTS,
 	L_REASON,
-	L_REQUESTED
+	L_REQUESTED,
+	L_WIRE_ID
 };
 
 static void
@@ -276,6 +277,7 @@ load_device(const struct db_rows *rows, size_t row, struct arena *arena,
 	d->version = db_int(rows, row, L_VERSION);
 	d->open_work = db_int(rows, row, L_OPEN_WORK) != 0;
 	d->numbering = (int)db_int(rows, row, L_NUMBERING);
+	d->wire_id = (int)db_int(rows, row, L_WIRE_ID);
 	d->certified = db_int(rows, row, L_CERTIFIED) != 0;
 	d->update_max = (size_t)db_int(rows, row, L_UPDATE_BYTES);
 	d->has_hash = hash.n == sizeof(d->inventory_hash);
@@ -514,8 +516,9 @@ device_answer_query(struct batch *batch, const struct store_answer *a,
 	return call;
 }
 
+/* Of what is written behind. */
 static void
-on_attested(enum tam_err err, const struct db_rows *rows, size_t row,
+on_written(enum tam_err err, const struct db_rows *rows, size_t row,
     const struct batch_caller *w)
 {
 	(void)err;
@@ -550,7 +553,20 @@ device_attested(struct batch *batch, const struct store_attestation *a)
 	add_slice(&r, not_null(a->hwmodel));
 	add_slice(&r, not_null(a->hwversion));
 	return batch_add(batch, DB_ATTESTED, a->device_id, r.values, INT64_MAX,
-	           on_attested, (struct batch_caller){.arg = NULL}) != NULL;
+	           on_written, (struct batch_caller){.arg = NULL}) != NULL;
+}
+
+bool
+device_came_by(struct batch *batch, int32_t domain_id, int64_t device_id,
+    int wire_id)
+{
+	struct row r = {.n = 0};
+
+	add_int(&r, domain_id);
+	add_int(&r, device_id);
+	add_int(&r, wire_id);
+	return batch_add(batch, DB_CAME_BY, device_id, r.values, INT64_MAX,
+	           on_written, (struct batch_caller){.arg = NULL}) != NULL;
 }
 
 static enum store_enrolled

@@ -91,6 +91,7 @@ struct store_device {
 	bool has_hash, open_work;
 	uint8_t inventory_hash[STORE_DIGEST_SIZE];
 	int numbering;     /* -1: not known yet */
+	int wire_id;       /* of the profile it came by last; -1: unknown */
 	size_t update_max; /* bytes of one Update; 0: its profile's */
 	size_t n_labels, n_components;
 	struct store_label *labels;
@@ -205,6 +206,13 @@ struct store_attestation {
 
 /* Written behind: nobody waits.  False when the queue is full. */
 bool device_attested(struct batch *, const struct store_attestation *);
+
+/*
+ * The wire profile a device came by, where the row says another.  Written
+ * behind: nobody waits.  False when the queue is full.
+ */
+bool device_came_by(struct batch *, int32_t domain_id, int64_t device_id,
+    int wire_id);
 
 /* A key a Verifier or a CA vouched for, and whose it is. */
 struct store_enrol {

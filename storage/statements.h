@@ -36,7 +36,8 @@
 	" FROM rollout_device p WHERE p.domain_id = k.domain_id AND "         \
 	" p.device_id = k.device_id), s.reason, "                             \
 	"array(SELECT q.component FROM device_request q WHERE q.domain_id = " \
-	" k.domain_id AND q.device_id = k.device_id) "                        \
+	" k.domain_id AND q.device_id = k.device_id), "                       \
+	"coalesce(s.wire_id, -1)::int8 "                                      \
 	"FROM unnest($1::int8[], $2::int8[], $3::bytea[]) "                   \
 	" AS e (n, domain, thumbprint) "                                      \
 	"JOIN device_key k ON k.domain_id = e.domain::int "                   \
@@ -131,6 +132,14 @@
 	"hwmodel = EXCLUDED.hwmodel, hwversion = EXCLUDED.hwversion "                                      \
 	"WHERE (d.stamp_epoch, d.stamp_us) < "                                                             \
 	" (EXCLUDED.stamp_epoch, EXCLUDED.stamp_us)"
+
+/* The wire profile a device came by: explain and dry run go by its limits. */
+#define SQL_WIRE_CAME_BY                                                      \
+	"UPDATE device_seen s SET wire_id = e.wire_id FROM "                  \
+	"unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[]) "             \
+	" AS e (n, domain, device, wire_id) WHERE s.domain_id = "             \
+	"e.domain::int AND s.device_id = e.device AND s.wire_id IS DISTINCT " \
+	"FROM e.wire_id"
 
 #define SQL_WIRE_ENROL                                                    \
 	"SELECT e.n, r.verdict FROM unnest($1::int8[], $2::int8[], "      \

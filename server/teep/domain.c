@@ -99,3 +99,9 @@ domain_profile_by_id(const struct tam_domain *d, uint8_t wire_id)
 	}
 	return domain_profile(d, (struct slice){0});
 }
+
+struct device_profile
+domain_limits(const struct wire_profile *p)
+{
+	return (struct device_profile){p->update_max, p->ask_attest};
+}

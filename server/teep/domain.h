@@ -19,6 +19,7 @@
 #include "policy/policy.h"
 #include "server/teep/builtin.h"
 #include "server/teep/token.h"
+#include "storage/device_facts.h"
 
 enum {
 	DOMAIN_NAME_MAX = 64,
@@ -120,7 +121,10 @@ const struct tam_domain *snapshot_find(const struct tam_snapshot *,
 /* By name; an empty name is the default profile. */
 const struct wire_profile *domain_profile(const struct tam_domain *,
     struct slice name);
+/* The default profile if none has this id. */
 const struct wire_profile *domain_profile_by_id(const struct tam_domain *,
     uint8_t wire_id);
+/* The part of a profile that decisions depend on. */
+struct device_profile domain_limits(const struct wire_profile *);
 
 #endif

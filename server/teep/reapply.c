@@ -10,10 +10,10 @@
 #include "server/http/server.h"
 #include "server/teep/device_cache.h"
 #include "server/teep/domain.h"
-#include "server/teep/facts.h"
 #include "server/teep/session.h"
 #include "server/worker.h"
 #include "storage/batch.h"
+#include "storage/device_facts.h"
 
 /*
  *	reapply_observe   batched; nearly always the end of it
@@ -30,11 +30,10 @@ struct observed {
 	uint8_t thumbprint[COSE_THUMBPRINT_SIZE];
 	struct stamp stamp;
 	int64_t now_us;
-	int numbering;
-	enum policy_attestation attestation;
-	bool requests; /* something, the same as the rows had */
+	struct reapply_shown shown;
 	struct arena *arena;
-	struct inventory inventory; /* copied when it is needed */
+	struct inventory inventory; /* in the arena, as what follows */
+	struct selector_appraisal appraisal;
 	unsigned tries;
 };
 
@@ -78,6 +77,28 @@ on_applied(enum tam_err err, enum store_verdict verdict, int64_t version,
 		observed_free(o);
 }
 
+static struct policy_facts
+facts_of(struct observed *o, const struct tam_domain *domain,
+    const struct store_device *d)
+{
+	struct device_profile profile = domain_limits(
+	    domain_profile_by_id(domain, (uint8_t)o->shown.wire_id));
+	struct policy_request *requests =
+	    arena_new_n(o->arena, d->n_requested, struct policy_request);
+	struct device_shown shown = {.attestation = o->shown.attestation,
+	    .appraisal = o->shown.appraisal,
+	    .n_components = o->inventory.n,
+	    .components = device_components(o->arena, o->inventory.components,
+	        o->inventory.n),
+	    .n_requested = o->shown.requests ? d->n_requested : 0,
+	    .requested = requests};
+
+	for (size_t i = 0; i < d->n_requested; i++)
+		requests[i].component = d->requested[i];
+	return device_facts(o->arena, slice_str(domain->name), d, &profile,
+	    &shown, o->now_us);
+}
+
 static void
 on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 {
@@ -98,10 +119,7 @@ on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 		observed_free(o);
 		return;
 	}
-	facts = policy_facts_of(o->arena, domain, d, &o->inventory,
-	    o->attestation, 0, o->now_us);
-	if (!o->requests)
-		facts.n_requested = 0;
+	facts = facts_of(o, domain, d);
 	policy_decide(domain->policy, &facts, o->arena, &decision);
 	crypto_random(&exchange, sizeof(exchange));
 	a = (struct store_answer){.domain_id = o->domain_id,
@@ -111,19 +129,19 @@ on_loaded(enum tam_err err, const struct store_device *d, void *arg)
 	    .now_us = o->now_us,
 	    .version = d->version,
 	    .epoch = domain->epoch,
-	    .numbering = o->numbering,
+	    .numbering = o->shown.numbering,
 	    .hash = o->inventory.hash,
 	    .n_components = o->inventory.n,
 	    .components = o->inventory.components,
 	    .n_shown = decision.n_shown,
 	    .shown = decision.shown,
 	    .reason = decision.reason,
-	    .attested = o->attestation == POLICY_ATTESTED,
+	    .attested = o->shown.attestation == POLICY_ATTESTED,
 	    .opener = SLICE_LIT(""),
 	    .content = o->inventory.hash};
-	if (!o->requests)
+	if (!o->shown.requests)
 		a.requested = &nothing; /* none of it */
-	a.n_marks = facts_marks(&facts, &decision, false, a.marks);
+	a.n_marks = device_marks(&facts, &decision, false, a.marks);
 	if (device_answer_query(o->worker->batch, &a,
 	        clock_mono_us() + o->worker->limits->deadline_us, on_applied,
 	        o) == NULL)
@@ -157,6 +175,21 @@ on_written(void *arg)
 }
 
 static void
+copy_appraisal(struct observed *o, const struct selector_appraisal *from)
+{
+	struct selector_appraisal *a = &o->appraisal;
+
+	*a = *from;
+	a->result = arena_dup(o->arena, from->result);
+	a->verifier = arena_dup(o->arena, from->verifier);
+	a->oemid = arena_dup(o->arena, from->oemid);
+	a->ueid = arena_dup(o->arena, from->ueid);
+	a->hwmodel = arena_dup(o->arena, from->hwmodel);
+	a->hwversion = arena_dup(o->arena, from->hwversion);
+	o->shown.appraisal = a;
+}
+
+static void
 copy_inventory(struct observed *o, const struct inventory *from)
 {
 	o->inventory.n = from->n;
@@ -174,9 +207,7 @@ copy_inventory(struct observed *o, const struct inventory *from)
 void
 reapply_observe(struct worker *w, const struct tam_domain *domain,
     int64_t device_id, const uint8_t thumbprint[COSE_THUMBPRINT_SIZE],
-    const struct store_observation *ob, int numbering,
-    enum policy_attestation attestation, const struct inventory *inventory,
-    bool requests)
+    const struct store_observation *ob, const struct reapply_shown *shown)
 {
 	struct observed *o = mem_new(struct observed);
 
@@ -187,11 +218,12 @@ reapply_observe(struct worker *w, const struct tam_domain *domain,
 	memcpy(o->thumbprint, thumbprint, sizeof(o->thumbprint));
 	o->stamp = ob->stamp;
 	o->now_us = ob->now_us;
-	o->numbering = numbering;
-	o->attestation = attestation;
-	o->requests = requests;
+	o->shown = *shown;
 	o->arena = arena_new_in(&w->http->arenas);
-	copy_inventory(o, inventory);
+	copy_inventory(o, shown->inventory);
+	o->shown.inventory = &o->inventory;
+	if (shown->appraisal != NULL)
+		copy_appraisal(o, shown->appraisal);
 	/* While the database is away observations wait; see batch.h. */
 	if (!device_observe(w->batch, ob, INT64_MAX, on_differs, on_written, o))
 		lost(o);

@@ -16,10 +16,19 @@
 struct tam_domain;
 struct worker;
 
-/* Copies all it needs.  `requests`: it asked for something, as the rows say. */
+/* What the answer showed. */
+struct reapply_shown {
+	int wire_id; /* of the profile it came by */
+	int numbering;
+	enum policy_attestation attestation;
+	const struct selector_appraisal *appraisal; /* NULL: not attested now */
+	const struct inventory *inventory;
+	bool requests; /* it asked for something, as the rows say */
+};
+
+/* Copies all it needs. */
 void reapply_observe(struct worker *, const struct tam_domain *,
     int64_t device_id, const uint8_t thumbprint[COSE_THUMBPRINT_SIZE],
-    const struct store_observation *, int numbering, enum policy_attestation,
-    const struct inventory *, bool requests);
+    const struct store_observation *, const struct reapply_shown *);
 
 #endif

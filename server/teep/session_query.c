@@ -5,11 +5,11 @@
 #include "lib/base/clock.h"
 #include "server/http/exchange.h"
 #include "server/teep/device_cache.h"
-#include "server/teep/facts.h"
 #include "server/teep/fault.h"
 #include "server/teep/reapply.h"
 #include "server/worker.h"
 #include "storage/batch.h"
+#include "storage/device_facts.h"
 
 /*
  * A QueryResponse: nothing new (observe), or the rows are read (reload),
@@ -34,6 +34,7 @@ is_quiet(const struct session *s, const struct cached_device *d)
 	return d != NULL && s->message.n_requested == 0 &&
 	    (d->quiet_until_us == 0 || s->now_us < d->quiet_until_us) &&
 	    s->message.n_unneeded == 0 && d->quiet_epoch == s->domain->epoch &&
+	    d->wire_id == s->profile->wire_id &&
 	    d->attestation == s->attestation &&
 	    memcmp(d->attest_hash, s->attest_hash, sizeof(s->attest_hash)) ==
 	    0 &&
@@ -51,8 +52,13 @@ observe(struct session *s, int64_t version)
 	        .now_us = s->now_us,
 	        .version = version,
 	        .hash = s->inventory.hash},
-	    (int)s->form.numbering, s->attestation, &s->inventory,
-	    s->message.n_requested > 0);
+	    &(struct reapply_shown){.wire_id = s->profile->wire_id,
+	        .numbering = (int)s->form.numbering,
+	        .attestation = s->attestation,
+	        .appraisal =
+	            s->attestation == POLICY_UNATTESTED ? NULL : &s->appraisal,
+	        .inventory = &s->inventory,
+	        .requests = s->message.n_requested > 0});
 }
 
 void
@@ -149,24 +155,6 @@ hash_content(struct session *s)
 	cose_digest(s->worker->crypto, parts, n, s->content);
 }
 
-static struct policy_last
-last_update(const struct session *s)
-{
-	const struct store_update *u = &s->device->update;
-
-	return (struct policy_last){.same = u->id != 0 &&
-	        memcmp(u->content, s->content, sizeof(s->content)) == 0,
-	    .open = u->open,
-	    .answered = u->answered,
-	    .failed = u->answered && !u->success,
-	    .err_code = u->err_code,
-	    .attempt = u->attempt,
-	    .failures = u->failures,
-	    .offered_us = u->offered_us,
-	    .closed_us = u->closed_us,
-	    .expires_us = u->expires_us};
-}
-
 static void
 remember_quiet(struct session *s, int64_t version)
 {
@@ -178,6 +166,7 @@ remember_quiet(struct session *s, int64_t version)
 	    .certified = s->certified,
 	    .quiet_epoch = s->domain->epoch,
 	    .quiet_until_us = s->decision.good_until_us,
+	    .wire_id = s->profile->wire_id,
 	    .poll_s = (int)s->decision.poll_s,
 	    .attestation = s->attestation,
 	    .stamp = session_stamp(s)};
@@ -202,7 +191,7 @@ is_marked(const struct session *s)
 {
 	struct store_mark marks[STORE_MARKS_MAX];
 
-	return facts_marks(&s->facts, &s->decision, false, marks) > 0;
+	return device_marks(&s->facts, &s->decision, false, marks) > 0;
 }
 
 /* What is to be read of the device says why it gets nothing; what it is told
@@ -263,31 +252,54 @@ changes_nothing(const struct session *s)
 	        sizeof(s->inventory.hash)) == 0;
 }
 
-static void
-decide(struct session *s)
+static struct policy_request *
+requests_of(struct session *s)
 {
 	struct policy_request *requests = arena_new_n(s->arena,
 	    s->message.n_requested, struct policy_request);
-	struct policy_facts *facts = &s->facts;
 
-	*facts = policy_facts_of(s->arena, s->domain, s->device, &s->inventory,
-	    s->attestation, s->profile->update_max, s->now_us);
-	if (s->attestation != POLICY_UNATTESTED)
-		facts->subject.appraisal = s->appraisal;
 	for (size_t i = 0; i < s->message.n_requested; i++)
 		requests[i] = (struct policy_request){s->message.requested[i]
 		                                          .component_id,
 		    s->message.requested[i].sequence,
 		    s->message.requested[i].have_binary};
-	facts->n_requested = s->message.n_requested;
-	facts->requested = requests;
-	facts->n_unneeded = s->message.n_unneeded;
-	facts->unneeded = s->message.unneeded;
-	if (!believed(s)) {
-		facts->n_components = 0;
-		facts->n_requested = 0;
-		facts->n_unneeded = 0;
-	}
+	return requests;
+}
+
+static struct policy_facts
+facts_of(struct session *s)
+{
+	struct device_profile profile = domain_limits(s->profile);
+	struct device_shown shown = {.attestation = s->attestation,
+	    .appraisal =
+	        s->attestation == POLICY_UNATTESTED ? NULL : &s->appraisal,
+	    .n_components = s->inventory.n,
+	    .components = device_components(s->arena, s->inventory.components,
+	        s->inventory.n),
+	    .n_requested = s->message.n_requested,
+	    .requested = requests_of(s),
+	    .n_unneeded = s->message.n_unneeded,
+	    .unneeded = s->message.unneeded};
+
+	return device_facts(s->arena, slice_str(s->domain->name), s->device,
+	    &profile, &shown, s->now_us);
+}
+
+/* Explain and dry run go by the limits of the profile it came by last. */
+static bool
+note_profile(struct session *s)
+{
+	return s->device->wire_id == s->profile->wire_id ||
+	    device_came_by(s->worker->batch, s->domain->id, s->device_id,
+	        s->profile->wire_id);
+}
+
+static void
+decide(struct session *s)
+{
+	struct policy_facts *facts = &s->facts;
+
+	*facts = facts_of(s);
 	s->decisions++;
 	if (s->withdraw == 0 &&
 	    stamp_cmp(session_stamp(s), s->device->stamp) <= 0) {
@@ -297,12 +309,17 @@ decide(struct session *s)
 		        : TAM_STALE_ANSWER);
 		return;
 	}
+	if (s->decisions == 1 && !note_profile(s)) {
+		session_refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
 	policy_decide(s->domain->policy, facts, s->arena, &s->decision);
 	hash_content(s);
 	s->poll_s = (int)s->decision.poll_s;
 	s->pace = (struct policy_pace){0};
 	if (policy_has_work(&s->decision)) {
-		struct policy_last last = last_update(s);
+		struct policy_last last =
+		    device_last(&s->device->update, s->content);
 
 		s->pace =
 		    policy_pace(&last, s->decision.n_shown > 0, s->now_us);
@@ -517,7 +534,7 @@ promise(struct session *s)
 		fill_update(s, &a);
 	}
 	a.n_marks =
-	    facts_marks(&s->facts, &s->decision, s->update_id != 0, a.marks);
+	    device_marks(&s->facts, &s->decision, s->update_id != 0, a.marks);
 	fault_point(FAULT_BEFORE_COMMIT);
 	device_cache_drop(s->worker->devices, s->domain->id, s->device_id);
 	call = device_answer_query(s->worker->batch, &a, session_deadline(s),

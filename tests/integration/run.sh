@@ -11,3 +11,13 @@ rm -rf "$work"/control-*
 "$build/tests/integration/test_control"
 "$build/tests/integration/test_device_store"
 "$build/tests/integration/test_selector"
+# Five components, two manifests of each, of very different sizes.
+export TAM_TEST_MANIFESTS="$work/manifests"
+mkdir -p "$TAM_TEST_MANIFESTS"
+for i in 0 1 2 3 4 5 6 7 8 9; do
+	head -c $((1 + i * i * 60)) /dev/zero | tr '\0' "$i" >"$work/payload"
+	"$tamctl" suit create --key "$work/keys/signer.pem" --vendor "$vendor" --class "$class_id" \
+	    --component "vendor/$(printf 'abcde' | cut -c $((i / 2 + 1)))" --sequence $((i % 2 + 1)) \
+	    --payload "$work/payload" --out "$TAM_TEST_MANIFESTS/m$i.suit"
+done
+"$build/tests/integration/test_explain"

@@ -6,7 +6,7 @@
 
 #include "lib/base/arena.h"
 
-/* A file below tests/ of the source tree; lives as long as the arena. */
+/* A file below tests/ of the source tree, or by its whole path; lives as long as the arena. */
 struct slice test_file(struct arena *, const char *path);
 
 /* Bytes written as hexadecimal digits; blanks are ignored. */

@@ -226,4 +226,53 @@ post "$port" a_version u_version
 [ "$code" = 200 ] || die "another version: $code"
 "$tamctl" inspect --key keys/tam-p256.pub u_version >version.json || die "$(cat version.json)"
 grep -q '"err-name": "unsupported_msg_version"' version.json || die "another version: $(cat version.json)"
+
+# What is too large for the wire profile a device comes by is not too large for
+# another one, whatever the node remembers of the device; explain goes by the
+# one it came by.
+big=$(make_component vendor/big 1 "$(printf '%01500d' 1)")
+put_policy base "$big"
+"$tamctl" wire-profile put small update_bytes=512 >/dev/null
+settle
+by_small() { curl -sS --cacert "$work/keys/tls.crt" -X POST -H 'Accept: */*' -o o_small "https://localhost:$port/tam/default/small" && [ -s o_small ]; }
+try_for 10 by_small || die "no wire profile small"
+reason_of() { sql "SELECT s.reason FROM device_seen s JOIN device USING (device_id) WHERE name = '$1'"; }
+for _ in 1 2; do
+	opener "$port" o_small /tam/default/small
+	"$peer" --agent 4 query-response o_small a_small
+	post "$port" a_small x /tam/default/small
+	[ "$code" = 204 ] || die "too large for its profile: $code"
+done
+[ "$(reason_of agent-000004)" = manifest_too_large_for_device ] || die "too large: $(reason_of agent-000004)"
+is_explained() {
+	"$tamctl" -o json device explain agent-000004 | tr -d ' \n' >why.json
+	grep -q '"update_bytes":512' why.json && grep -q '"now":{"offer":false,"reason":"manifest_too_large_for_device"' why.json
+}
+try_for 10 is_explained || die "explain promises what its profile refuses: $(cat why.json)"
+opener "$port" o_large
+"$peer" --agent 4 query-response o_large a_large
+post "$port" a_large u_large
+[ "$code" = 200 ] || die "what fits this profile is not sent: $code"
+"$peer" --agent 4 success u_large s_large
+post "$port" s_large x
+
+# An observation that the database contradicts is applied later, with the same
+# limits: what would be sent is not too large.
+sql "UPDATE device SET class = 'other' WHERE name = 'agent-000002'" >/dev/null
+differ=$(metric "$admin_1" tam_observations_differ_total)
+quiet() {
+	opener "$port" o_quiet
+	"$peer" --agent 2 query-response o_quiet a_quiet
+	post "$port" a_quiet x
+	[ "$code" = 204 ]
+}
+is_quiet() { quiet && [ "$(reason_of agent-000002)" = up_to_date ]; }
+try_for 10 is_quiet || die "not quiet: $(reason_of agent-000002)"
+quiet
+sql "SET session_replication_role = replica; UPDATE device SET class = 'cam' WHERE name = 'agent-000002';
+	UPDATE device_seen SET version = version + 1 WHERE device_id = (SELECT device_id FROM device WHERE name = 'agent-000002')" >/dev/null
+quiet
+is_applied() { [ "$(metric "$admin_1" tam_observations_differ_total)" -gt "$differ" ] && [ "$(reason_of agent-000002)" != up_to_date ]; }
+try_for 10 is_applied || die "the observation was not applied"
+[ "$(reason_of agent-000002)" = policy ] || die "applied later: $(reason_of agent-000002)"
 stop_node 1
