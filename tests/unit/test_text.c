@@ -3,7 +3,9 @@
 #include <stdint.h>
 
 #include "lib/base/number.h"
+#include "lib/base/percent.h"
 #include "lib/base/terminal.h"
+#include "lib/base/text.h"
 #include "tests/support/suite.h"
 
 /* Numbers that people write, and text that others wrote. */
@@ -168,6 +170,116 @@ START_TEST(a_nul_is_shown_as_what_it_is)
 }
 END_TEST
 
+/* --- kept texts ----------------------------------------------------------------------- */
+
+static const struct {
+	const char *text;
+	bool name, line, lines;
+} kept[] = {
+    {"urn:dev:mac:0024befffe804ff1", true, true, true},
+    {"a b", true, true, true},
+    {"x/y", true, true, true},
+    {"caf\xc3\xa9", true, true, true},
+    {"100%", true, true, true},
+    {"...", true, true, true},
+    {"", false, true, true},
+    {".", false, true, true},
+    {"..", false, true, true},
+    {"\xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xae", false, true, true}, /* Persian */
+    {"a\nb", false, false, true},
+    {"a\tb", false, false, true},
+    {"a\x1b[2Jb", false, false, false},
+    {"\x7f", false, false, false},
+    {"\xc2\x9b"
+     "31m",
+        false, false, false},
+    {"\xe2\x80\xae"
+     "exe.txt",
+        false, false, false}, /* right-to-left override */
+    {"\xe2\x81\xa6", false, false, false},
+    {"\xe2\x80\x8b", false, false, false}, /* zero-width space */
+    {"\xff", false, false, false},
+    {"\xc0\xaf", false, false, false}, /* overlong slash */
+    {"\xed\xa0\x80", false, false, false},
+};
+
+START_TEST(a_text_is_kept_only_when_it_shows_what_it_is)
+{
+	struct slice text = slice_str(kept[_i].text);
+
+	ck_assert_int_eq(text_fault(text, TEXT_NAME) == NULL, kept[_i].name);
+	ck_assert_int_eq(text_fault(text, TEXT_LINE) == NULL, kept[_i].line);
+	ck_assert_int_eq(text_fault(text, TEXT_LINES) == NULL, kept[_i].lines);
+}
+END_TEST
+
+START_TEST(a_text_with_a_nul_is_not_kept)
+{
+	struct slice text = {(const uint8_t *)"a\0b", 3};
+
+	ck_assert_ptr_nonnull(text_fault(text, TEXT_NAME));
+	ck_assert_ptr_nonnull(text_fault(text, TEXT_LINES));
+}
+END_TEST
+
+/* --- percent-encoding --------------------------------------------------------------------- */
+
+/* RFC 3986, 2.1; NULL: refused. */
+static const struct {
+	const char *text, *segment, *form;
+} encoded[] = {
+    {"plain", "plain", "plain"},
+    {"a%20b", "a b", "a b"},
+    {"a+b", "a+b", "a b"},
+    {"x%2Fy", "x/y", "x/y"},
+    {"x%2fy", "x/y", "x/y"},
+    {"%C3%A9", "\xc3\xa9", "\xc3\xa9"},
+    {"%2541", "%41", "%41"}, /* once, not twice */
+    {"%41", "A", "A"},
+    {"%", NULL, NULL},
+    {"a%4", NULL, NULL},
+    {"%zz", NULL, NULL},
+    {"%4 1", NULL, NULL},
+    {"%%41", NULL, NULL},
+};
+
+START_TEST(a_part_of_a_url_is_decoded_exactly_once)
+{
+	struct arena *arena = arena_new_in(NULL);
+	struct slice text = slice_str(encoded[_i].text), out;
+
+	ck_assert_int_eq(percent_decode(arena, text, &out),
+	    encoded[_i].segment != NULL);
+	if (encoded[_i].segment != NULL)
+		ck_assert(slice_is(out, encoded[_i].segment));
+	ck_assert_int_eq(percent_decode_form(arena, text, &out),
+	    encoded[_i].form != NULL);
+	if (encoded[_i].form != NULL)
+		ck_assert(slice_is(out, encoded[_i].form));
+	arena_free(arena);
+}
+END_TEST
+
+START_TEST(every_byte_survives_encoding_and_decoding)
+{
+	struct arena *arena = arena_new_in(NULL);
+	uint8_t all[256];
+	struct slice out;
+	struct buf b;
+
+	for (int i = 0; i < 256; i++)
+		all[i] = (uint8_t)i;
+	buf_init(&b, 1000);
+	percent_encode(SLICE_OF(all), &b);
+	ck_assert(percent_decode(arena, buf_slice(&b), &out));
+	ck_assert(slice_eq(out, SLICE_OF(all)));
+	ck_assert(percent_decode_form(arena, buf_slice(&b), &out));
+	ck_assert(slice_eq(out, SLICE_OF(all)));
+	buf_fini(&b);
+	arena_free(arena);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -182,5 +294,9 @@ main(void)
 	tcase_add_test(tc, numbers_are_taken_one_after_another);
 	LOOP(tc, a_terminal_is_shown_nothing_that_it_obeys, texts);
 	tcase_add_test(tc, a_nul_is_shown_as_what_it_is);
+	LOOP(tc, a_text_is_kept_only_when_it_shows_what_it_is, kept);
+	tcase_add_test(tc, a_text_with_a_nul_is_not_kept);
+	LOOP(tc, a_part_of_a_url_is_decoded_exactly_once, encoded);
+	tcase_add_test(tc, every_byte_survives_encoding_and_decoding);
 	return suite_main(tc);
 }
