@@ -32,7 +32,8 @@ struct http_exchange {
 	struct arena *arena;    /* freed with the exchange */
 	const struct http_route *route;
 	struct slice method, path, query;
-	struct slice params[HTTP_PARAMS_MAX]; /* the {..} of the route's path */
+	/* The {..} of the route's path, percent-decoded. */
+	struct slice params[HTTP_PARAMS_MAX];
 	size_t n_headers;
 	struct http_header headers[HTTP_HEADERS_MAX];
 	struct slice body; /* whole, and no longer than the route allows */

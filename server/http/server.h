@@ -42,7 +42,8 @@ struct http_trusted {
 /* "10.0.0.0/8, ::1"; false when it is not a list of networks. */
 bool http_trusted_parse(const char *, struct http_trusted *);
 
-/* Path patterns are matched by segment; {name} takes any one segment. */
+/* Path patterns are matched by decoded segments; {name} takes any one segment
+ * that is a name (lib/base/text.h). */
 struct http_route {
 	const char *method; /* NULL: any, the handler says 405 itself */
 	const char *path;
@@ -93,7 +94,8 @@ void http_server_close_idle(struct http_server *);
  * it, or else listening already; -1 and errno. */
 int http_listen_socket(const char *address, int port, bool reuse_port);
 
-/* The route of a request, its parameters set; NULL with *status 404 or 405. */
+/* The route of a request, its parameters set and decoded; NULL with *status 404,
+ * 405, or 400 for a path that is not well encoded or names what no name is. */
 const struct http_route *http_find_route(const struct http_server *,
     struct http_exchange *, int *status);
 
