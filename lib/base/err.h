@@ -23,6 +23,7 @@
 	X(TOO_DEEP, PEER, "items nested too deeply")                           \
 	X(DUPLICATE_KEY, PEER, "a map has the same key twice")                 \
 	X(BAD_UTF8, PEER, "text is not valid UTF-8")                           \
+	X(NUL_IN_TEXT, PEER, "text contains a NUL character")                  \
 	X(NOT_DETERMINISTIC, PEER, "not in deterministic encoding")            \
 	X(MISSING_FIELD, PEER, "a required element is missing")                \
 	/* COSE */                                                             \

@@ -149,7 +149,7 @@ item(struct printer *p, struct cbor_in *in)
 		byte_string(p, cbor_in_bytes(in, 0, SIZE_MAX / 2));
 		break;
 	case CBOR_TEXT:
-		quoted(p, cbor_in_text(in, 0, SIZE_MAX / 2));
+		quoted(p, cbor_in_any_text(in));
 		break;
 	case CBOR_ARRAY:
 		array(p, in);

@@ -538,9 +538,20 @@ cbor_in_bytes(struct cbor_in *in, size_t min, size_t max)
 }
 
 struct slice
+cbor_in_any_text(struct cbor_in *in)
+{
+	return string(in, CBOR_TEXT, 0, SIZE_MAX / 2);
+}
+
+struct slice
 cbor_in_text(struct cbor_in *in, size_t min, size_t max)
 {
-	return string(in, CBOR_TEXT, min, max);
+	struct slice text = string(in, CBOR_TEXT, min, max);
+
+	if (text.n == 0 || memchr(text.p, '\0', text.n) == NULL)
+		return text;
+	cbor_in_fail(in, TAM_NUL_IN_TEXT);
+	return (struct slice){0};
 }
 
 static size_t

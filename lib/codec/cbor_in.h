@@ -81,7 +81,10 @@ bool cbor_in_bool(struct cbor_in *);
  * pair was skipped. */
 bool cbor_in_label(struct cbor_in *, int64_t *);
 struct slice cbor_in_bytes(struct cbor_in *, size_t min, size_t max);
+/* Text without a NUL: no column of the database can hold one. */
 struct slice cbor_in_text(struct cbor_in *, size_t min, size_t max);
+/* The same as it came: to be shown, not kept. */
+struct slice cbor_in_any_text(struct cbor_in *);
 
 /* Enters; the items (for a map: pairs) follow. */
 size_t cbor_in_array(struct cbor_in *, size_t max);

@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "lib/base/hex.h"
+#include "lib/base/text.h"
 #include "lib/codec/eat_labels.h"
 
 /*
@@ -332,6 +333,10 @@ json_teep_claims(const json_t *v, struct arena *arena, struct eat_claims *c)
 		return true;
 	if (json_is_array(version))
 		version = json_array_get(version, 0);
+	if (json_is_string(version) &&
+	    text_fault(slice_str(json_string_value(version)), TEXT_LINE) !=
+	        NULL)
+		return false;
 	if (json_is_string(version))
 		c->hwversion =
 		    arena_dup(arena, slice_str(json_string_value(version)));

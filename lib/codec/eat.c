@@ -2,6 +2,7 @@
 
 #include "lib/codec/eat.h"
 
+#include "lib/base/text.h"
 #include "lib/codec/cbor_in.h"
 #include "lib/codec/cbor_out.h"
 #include "lib/codec/eat_labels.h"
@@ -116,6 +117,8 @@ read_version(struct cbor_in *in)
 
 	if (n == 0)
 		cbor_in_fail(in, TAM_MISSING_FIELD);
+	if (text_fault(version, TEXT_LINE) != NULL)
+		cbor_in_fail(in, TAM_OUT_OF_RANGE);
 	if (n == 2)
 		cbor_in_skip(in);
 	return version;

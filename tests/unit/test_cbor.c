@@ -43,6 +43,19 @@ START_TEST(reads_the_fields_in_order)
 }
 END_TEST
 
+START_TEST(a_text_with_a_nul_is_not_taken_and_can_be_shown)
+{
+	struct slice message = test_hex(arena, "63 610062");
+
+	cbor_in_open(&in, message, arena, CBOR_ANY);
+	ck_assert_uint_eq(cbor_in_text(&in, 0, 9).n, 0);
+	ck_assert_int_eq(cbor_in_finish(&in), TAM_NUL_IN_TEXT);
+	cbor_in_open(&in, message, arena, CBOR_ANY);
+	ck_assert_uint_eq(cbor_in_any_text(&in).n, 3);
+	ck_assert_int_eq(cbor_in_finish(&in), TAM_OK);
+}
+END_TEST
+
 /* Each row is one way a peer can be wrong; _i is Check's loop index. */
 static const struct {
 	const char *message;
@@ -202,6 +215,7 @@ main(void)
 	crypto_init();
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, reads_the_fields_in_order);
+	tcase_add_test(tc, a_text_with_a_nul_is_not_taken_and_can_be_shown);
 	tcase_add_loop_test(tc, refuses_what_is_not_one_sound_item, 0,
 	    (int)(sizeof(bad) / sizeof(bad[0])));
 	tcase_add_test(tc, reads_any_encoding_of_the_same_item_alike);

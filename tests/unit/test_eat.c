@@ -374,6 +374,11 @@ static const char *const bad_json[] = {
     "{\"eat_nonce\":7}",
     "{\"eat_nonce\":\"!\"}",
     "{\"iat\":1,\"iat\":2}",
+    /* hwversion with a NUL, with an escape sequence */
+    "{\"submods\":{\"a\":{\"ear.status\":2,\"ear.teep-claims\":"
+    "{\"hwversion\":[\"1\\u0000\"]}}}}",
+    "{\"submods\":{\"a\":{\"ear.status\":2,\"ear.teep-claims\":"
+    "{\"hwversion\":[\"1\\u001b[2J\"]}}}}",
 };
 
 START_TEST(an_ear_with_wrong_types_cannot_be_read)
@@ -431,6 +436,9 @@ static const char *const bad_claims[] = {
     "a1190100430102",                     /* cut short */
     "a119010044deadbeef",                 /* ueid of four bytes */
     "a119010480",                         /* hwversion without a version */
+    "a119010481 63310030",                /* hwversion with a NUL */
+    "a119010481 64311b5b4a",              /* with an escape sequence */
+    "a119010481 6431e280ae",              /* with a right-to-left override */
     "a2061a00000001061a00000002",         /* iat twice */
 };
 
