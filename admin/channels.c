@@ -23,11 +23,12 @@ api_channel_get(struct api_request *r)
 enum tam_err
 api_channel_history(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
+	struct api_paging page;
+	enum tam_err err = api_paging_read(r, "9223372036854775807", &page);
 
-	return API_LIST(r, limit, SQL_CHANNEL_HISTORY, r->params[0],
-	    api_cursor(r, "9223372036854775807"), limit_text);
+	return err != TAM_OK ? err
+	                     : API_LIST(r, page.limit, SQL_CHANNEL_HISTORY,
+	                           r->params[0], page.after, page.limit_text);
 }
 
 /* It is there, and not revoked. */

@@ -69,17 +69,19 @@ enum tam_err
 api_device_list(struct api_request *r)
 {
 	struct device_query *q = arena_new(r->arena, struct device_query);
-	int64_t limit;
-	enum tam_err err;
+	struct api_paging page;
+	enum tam_err err = api_paging_read(r, "", &page);
 
-	q->params[0] = api_cursor(r, "");
-	q->params[1] = api_limit(r, &limit);
+	if (err != TAM_OK)
+		return err;
+	q->params[0] = page.after;
+	q->params[1] = page.limit_text;
 	q->params[2] = or_empty(api_query(r, "class"));
 	q->params[3] = or_empty(api_query(r, "status"));
 	err = device_query_make(r, api_query(r, "selector"), "/selector", 4, q);
 	if (err != TAM_OK)
 		return err;
-	return api_list(r, limit,
+	return api_list(r, page.limit,
 	    arena_printf(r->arena, SQL_DEVICE_LIST "%s" SQL_DEVICE_LIST_END,
 	        SQL_SELECTED, q->condition),
 	    q->n, q->params);
@@ -90,15 +92,17 @@ enum tam_err
 api_device_export(struct api_request *r)
 {
 	struct device_query *q = arena_new(r->arena, struct device_query);
-	int64_t limit;
-	enum tam_err err;
+	struct api_paging page;
+	enum tam_err err = api_paging_read(r, "", &page);
 
-	q->params[0] = api_cursor(r, "");
-	q->params[1] = api_limit(r, &limit);
+	if (err != TAM_OK)
+		return err;
+	q->params[0] = page.after;
+	q->params[1] = page.limit_text;
 	err = device_query_make(r, api_query(r, "selector"), "/selector", 2, q);
 	if (err != TAM_OK)
 		return err;
-	return api_list(r, limit,
+	return api_list(r, page.limit,
 	    arena_printf(r->arena, SQL_DEVICE_EXPORT, SQL_SELECTED,
 	        q->condition),
 	    q->n, q->params);

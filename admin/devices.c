@@ -4,6 +4,7 @@
 
 #include "admin/learn.h"
 #include "lib/base/hex.h"
+#include "lib/base/text.h"
 #include "storage/admin_statements.h"
 
 /* Devices: who they are, what they hold, and the last decision about them. */
@@ -67,11 +68,12 @@ api_device_get(struct api_request *r)
 enum tam_err
 api_device_event_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
+	struct api_paging page;
+	enum tam_err err = api_paging_read(r, "0", &page);
 
-	return API_LIST(r, limit, SQL_DEVICE_EVENTS, r->params[0],
-	    api_cursor(r, "0"), limit_text);
+	return err != TAM_OK ? err
+	                     : API_LIST(r, page.limit, SQL_DEVICE_EVENTS,
+	                           r->params[0], page.after, page.limit_text);
 }
 
 /* --- change ------------------------------------------------------------------------ */
@@ -246,7 +248,7 @@ check_limits(const json_t *status, const json_t *bytes)
 }
 
 static const char *
-read_document(struct import *in, const json_t *doc, json_t **out)
+read_document(struct import *in, json_t *doc, json_t **out)
 {
 	const json_t *class_name = json_object_get(doc, "class");
 	json_t *status = json_object_get(doc, "status");
@@ -258,6 +260,9 @@ read_document(struct import *in, const json_t *doc, json_t **out)
 
 	if (!json_is_object(doc))
 		return "a line must be a JSON object";
+	error = api_text_fault(doc);
+	if (error != NULL)
+		return arena_printf(in->r->arena, "a text in it %s", error);
 	error = read_jwk(in, json_object_get(doc, "key"), &key);
 	if (error == NULL)
 		error = check_labels(labels);
@@ -269,8 +274,11 @@ read_document(struct import *in, const json_t *doc, json_t **out)
 		return error;
 	if (name == NULL)
 		name = hex_dup(in->r->arena, SLICE_OF(key.thumbprint));
-	if (name[0] == '\0' || strlen(name) > 255)
+	if (strlen(name) > 255)
 		return "name must be 1 to 255 bytes";
+	error = text_fault(slice_str(name), TEXT_NAME);
+	if (error != NULL)
+		return arena_printf(in->r->arena, "name %s", error);
 	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:O*, s:O*}", "name",
 	    name, "class",
 	    class_name == NULL ? "" : json_string_value(class_name),

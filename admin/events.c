@@ -8,7 +8,7 @@
 enum tam_err
 api_event_list(struct api_request *r)
 {
-	int64_t after = api_query_int(r, "after", 0, 0, INT64_MAX);
+	int64_t after = api_query_int(r, "after", 0);
 
 	return api_page(r, SQL_EVENT_LIST, api_number(r, after));
 }

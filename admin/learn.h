@@ -29,10 +29,18 @@ enum tam_err learn_check_rollout(struct api_request *, const char *what,
 /* A whole number as an SQL parameter. */
 const char *api_number(struct api_request *, int64_t);
 
-/* Where a list goes on; `initial` on its first page. */
-const char *api_cursor(struct api_request *, const char *initial);
-/* How many items of a list are asked for, as a number and as text. */
-const char *api_limit(struct api_request *, int64_t *);
+/* The page of a list that the query asks for. */
+struct api_paging {
+	int64_t limit; /* items */
+	const char *limit_text, *after;
+};
+
+/* Reads it; `initial` is where the first page begins.  A list is one of
+ * numbers when this is a number. */
+enum tam_err api_paging_read(struct api_request *, const char *initial,
+    struct api_paging *);
+/* The cursor of the page that begins after this key. */
+const char *api_cursor_text(const struct api_request *, const char *key);
 /* Answers with the page asked for of what the statement lists after $1, at
  * most $2. */
 enum tam_err api_page(struct api_request *, const char *statement,

@@ -13,39 +13,6 @@
 
 /* Manifests: SUIT envelopes that passed every check before they are kept. */
 
-enum {
-	PAGE = 100,
-	PAGE_MAX = 500
-};
-
-const char *
-api_cursor(struct api_request *r, const char *initial)
-{
-	const char *text = api_query(r, "cursor");
-	struct slice raw;
-
-	if (text == NULL || !base64_decode(r->arena, slice_str(text), &raw))
-		return initial;
-	return arena_strdup(r->arena, raw);
-}
-
-const char *
-api_limit(struct api_request *r, int64_t *limit)
-{
-	*limit = api_query_int(r, "limit", PAGE, 1, PAGE_MAX);
-	return api_number(r, *limit);
-}
-
-enum tam_err
-api_page(struct api_request *r, const char *statement, const char *initial)
-{
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
-
-	return API_LIST(r, limit, statement, api_cursor(r, initial),
-	    limit_text);
-}
-
 bool
 api_digest(struct api_request *r, const char *hex, const char **sql,
     struct slice *digest)

@@ -10,11 +10,12 @@
 enum tam_err
 api_payload_list(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
+	struct api_paging page;
+	enum tam_err err = api_paging_read(r, "", &page);
 
-	return API_LIST(r, limit, SQL_PAYLOAD_LIST, api_cursor(r, ""),
-	    limit_text, r->domain);
+	return err != TAM_OK ? err
+	                     : API_LIST(r, page.limit, SQL_PAYLOAD_LIST,
+	                           page.after, page.limit_text, r->domain);
 }
 
 enum tam_err

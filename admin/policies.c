@@ -214,11 +214,12 @@ try_without(struct api_request *r)
 enum tam_err
 api_policy_history(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
+	struct api_paging page;
+	enum tam_err err = api_paging_read(r, "9223372036854775807", &page);
 
-	return API_LIST(r, limit, SQL_POLICY_HISTORY, r->params[0],
-	    api_cursor(r, "9223372036854775807"), limit_text);
+	return err != TAM_OK ? err
+	                     : API_LIST(r, page.limit, SQL_POLICY_HISTORY,
+	                           r->params[0], page.after, page.limit_text);
 }
 
 /* What the policy said then. */
@@ -268,10 +269,9 @@ enum tam_err
 api_policy_delete(struct api_request *r)
 {
 	const char *before, *reason = api_query(r, "reason");
-	const char *dry = api_query(r, "dry_run");
 	enum tam_err err;
 
-	if (dry != NULL && strcmp(dry, "true") == 0)
+	if (api_query_true(r, "dry_run"))
 		return try_without(r);
 	err = old_policy(r, &before);
 	if (err != TAM_OK)

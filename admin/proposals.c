@@ -219,7 +219,9 @@ carry_out(struct api_request *r, const struct kept *k)
 		r->params[i] = k->params[i];
 	json_decref(r->json);
 	r->json = NULL;
-	err = api_read_body(r);
+	err = api_read_query(r);
+	if (err == TAM_OK)
+		err = api_read_body(r);
 	return err == TAM_OK ? api_handlers[r->route - api_routes](r) : err;
 }
 

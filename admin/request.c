@@ -11,7 +11,6 @@
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
 #include "lib/codec/crypto.h"
-#include "server/http/exchange.h"
 #include "storage/admin_statements.h"
 
 /*
@@ -20,28 +19,6 @@
  */
 
 /* --- what handlers ask ------------------------------------------------------------ */
-
-const char *
-api_query(struct api_request *r, const char *name)
-{
-	return http_query_value(r->arena, r->query, name);
-}
-
-int64_t
-api_query_int(struct api_request *r, const char *name, int64_t initial,
-    int64_t min, int64_t max)
-{
-	const char *text = api_query(r, name);
-	char *end;
-	int64_t v;
-
-	if (text == NULL)
-		return initial;
-	v = strtoll(text, &end, 10);
-	if (end == text || *end != '\0')
-		return initial;
-	return v < min ? min : v > max ? max : v;
-}
 
 const char *
 api_string(const struct api_request *r, const char *name)
@@ -166,8 +143,7 @@ api_list(struct api_request *r, int64_t limit, const char *statement, size_t n,
 	buf_add_str(&r->response, "]");
 	if (count > 0 && count == (size_t)limit)
 		buf_printf(&r->response, ",\"cursor\":\"%s\"",
-		    base64_dup(r->arena,
-		        slice_str(sql_text(rows, count - 1, 1))));
+		    api_cursor_text(r, sql_text(rows, count - 1, 1)));
 	buf_add_str(&r->response, "}");
 	sql_result_free(rows);
 	return TAM_OK;
@@ -284,11 +260,26 @@ check_fields(struct api_request *r)
 	return TAM_OK;
 }
 
+/* What else is wrong with the document, its handler says. */
+static enum tam_err
+check_raw(struct api_request *r)
+{
+	json_t *document =
+	    json_loadb((const char *)r->body.p, r->body.n, 0, NULL);
+	enum tam_err err = api_check_texts(r, document);
+
+	json_decref(document);
+	return err;
+}
+
 enum tam_err
 api_read_body(struct api_request *r)
 {
 	json_error_t where;
+	enum tam_err err;
 
+	if (r->route->body == BODY_RAW)
+		return check_raw(r);
 	if (r->route->body != BODY_JSON)
 		return TAM_OK;
 	r->json = json_loadb((const char *)r->body.p, r->body.n,
@@ -300,7 +291,8 @@ api_read_body(struct api_request *r)
 	if (!json_is_object(r->json))
 		return api_problem(r, 422, "wrong_type", "",
 		    "the body must be a JSON object");
-	return check_fields(r);
+	err = api_check_texts(r, r->json);
+	return err == TAM_OK ? check_fields(r) : err;
 }
 
 /* --- signing in -------------------------------------------------------------------------- */
@@ -415,6 +407,8 @@ api_run(struct api_request *r, const char *authorization)
 	r->content_type = "application/json";
 	buf_init(&r->response, API_RESPONSE_MAX);
 	err = sign_in(r, authorization);
+	if (err == TAM_OK)
+		err = api_read_query(r);
 	if (err == TAM_OK)
 		err = api_read_body(r);
 	if (err == TAM_OK)

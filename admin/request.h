@@ -21,11 +21,19 @@ enum {
 	API_RESPONSE_MAX = 64 << 20
 };
 
+/* A parameter of the query, of its field's type. */
+struct api_parameter {
+	const struct api_field *field;
+	const char *text;
+};
+
 struct api_request {
 	struct arena *arena;
 	const struct api_route *route;
 	const char *params[API_PARAMS_MAX];
 	struct slice query, body;
+	struct api_parameter parameters[API_QUERY_MAX];
+	size_t n_parameters;
 	const char *if_match; /* NULL when absent */
 	char id[24];          /* of the request */
 	json_t *json;         /* BODY_JSON: validated against the fields */
@@ -55,11 +63,12 @@ extern const api_handler api_handlers[API_ROUTE_COUNT];
 API_ROUTES(X)
 #undef X
 
-/* A query parameter; NULL when absent. */
-const char *api_query(struct api_request *, const char *name);
-/* A whole number within bounds; `initial` when absent or not one. */
-int64_t api_query_int(struct api_request *, const char *name, int64_t initial,
-    int64_t min, int64_t max);
+/* A parameter of the query; NULL when absent. */
+const char *api_query(const struct api_request *, const char *name);
+/* The same of the types TYPE_INTEGER and TYPE_BOOLEAN. */
+int64_t api_query_int(const struct api_request *, const char *name,
+    int64_t initial);
+bool api_query_true(const struct api_request *, const char *name);
 /* A member of the JSON body; NULL when absent. */
 const char *api_string(const struct api_request *, const char *name);
 
@@ -97,8 +106,14 @@ enum tam_err api_list(struct api_request *, int64_t limit,
 	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
 	    (const char *[]){__VA_ARGS__})
 
-/* Reads and checks the body again: of a request that was kept. */
+/* Read and check query and body; again, of a request that was kept. */
+enum tam_err api_read_query(struct api_request *);
 enum tam_err api_read_body(struct api_request *);
+
+/* Refuses a document that has a text which may not be kept. */
+enum tam_err api_check_texts(struct api_request *, json_t *document);
+/* NULL, or the reason why a text in this document may not be kept. */
+const char *api_text_fault(json_t *document);
 
 /* Writes the audit event of this request; before and after are JSON or NULL. */
 enum tam_err api_audit(struct api_request *, const char *object,

@@ -401,13 +401,15 @@ api_revocation_get(struct api_request *r)
 enum tam_err
 api_revocation_devices(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit);
+	struct api_paging page;
+	enum tam_err err = api_paging_read(r, "", &page);
 
+	if (err != TAM_OK)
+		return err;
 	if (!is_number(r->params[0]))
 		return no_such(r);
-	return API_LIST(r, limit, SQL_REVOCATION_OPEN, r->params[0],
-	    api_cursor(r, ""), limit_text);
+	return API_LIST(r, page.limit, SQL_REVOCATION_OPEN, r->params[0],
+	    page.after, page.limit_text);
 }
 
 enum tam_err

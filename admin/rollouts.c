@@ -54,18 +54,18 @@ api_rollout_get(struct api_request *r)
 enum tam_err
 api_rollout_devices(struct api_request *r)
 {
-	int64_t limit;
-	const char *limit_text = api_limit(r, &limit), *there;
-	const char *state = api_query(r, "state");
-	enum tam_err err =
-	    API_TEXT(r, &there, SQL_ROLLOUT_EXISTS, r->params[0]);
+	struct api_paging page;
+	const char *there, *state = api_query(r, "state");
+	enum tam_err err = api_paging_read(r, "", &page);
 
+	if (err == TAM_OK)
+		err = API_TEXT(r, &there, SQL_ROLLOUT_EXISTS, r->params[0]);
 	if (err != TAM_OK)
 		return err;
 	if (there == NULL)
 		return no_such(r);
-	return API_LIST(r, limit, SQL_ROLLOUT_DEVICES, api_cursor(r, ""),
-	    limit_text, r->params[0], state == NULL ? "" : state);
+	return API_LIST(r, page.limit, SQL_ROLLOUT_DEVICES, page.after,
+	    page.limit_text, r->params[0], state == NULL ? "" : state);
 }
 
 /* --- what there is ---------------------------------------------------------------------- */

@@ -81,7 +81,7 @@ echo "BEGIN; INSERT INTO device_event (domain_id, device_id, at_us, kind) SELECT
 first() { [ "$(sql "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction'")" = 1 ]; }
 try_for 10 first || die "the first did not begin: $(cat first.out)"
 sql "INSERT INTO device_event (domain_id, device_id, at_us, kind) SELECT 1, device_id, 1, 'second' FROM device WHERE name = 'agent-000000'" >/dev/null
-kinds() { "$tamctl" device events agent-000000 limit=1000 | awk '{ print $2 }' | grep -e first -e second | tr '\n' ' '; }
+kinds() { "$tamctl" device events agent-000000 limit=all | awk '{ print $2 }' | grep -e first -e second | tr '\n' ' '; }
 [ -z "$(kinds)" ] || die "the second is shown before the first can be: $(kinds)"
 (
 	echo "BEGIN; SELECT audit_append(1, 'a', 'first', '', '', '', NULL, NULL);"

@@ -61,8 +61,8 @@ stop_node 1
 start_node 1
 export TAMCTL_SERVER=localhost:$admin_1
 indexed device list
-indexed device list "cursor=$(printf d015000 | base64)"
-indexed device list limit=500 "cursor=$(printf d010000 | base64)"
+indexed device list "cursor=$(printf 'device_list d015000' | base64)"
+indexed device list limit=500 "cursor=$(printf 'device_list d010000' | base64)"
 indexed device get "$name"
 indexed device explain "$name"
 indexed device events "$name"
