@@ -132,6 +132,7 @@ work(void *arg)
 	while ((job = next_job(a)) != NULL) {
 		job->request.sql = sql;
 		job->request.crypto = crypto;
+		job->request.refusal = a->options.refusal(a->options.ready_arg);
 		api_run(&job->request, job->authorization);
 		hand_back(a, job);
 	}

@@ -31,6 +31,8 @@ struct admin_options {
 	const struct counters *const *counters;
 	size_t n_counters;
 	bool (*ready)(void *, const char **why);
+	/* Why no change is taken now; NULL when changes are. */
+	const char *(*refusal)(void *);
 	void *ready_arg;
 };
 

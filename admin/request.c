@@ -398,6 +398,18 @@ in_transaction(struct api_request *r)
 	return err;
 }
 
+/* A node that may not serve the database does not change it either: a change
+ * raises the epoch, and would hide that the database was restored. */
+static enum tam_err
+may_change(struct api_request *r)
+{
+	if (r->refusal == NULL || strcmp(r->route->method, "GET") == 0)
+		return TAM_OK;
+	return api_problem(r, 503, "not_admitted", NULL,
+	    "this node takes no change: %s; see tamctl db accept-restore",
+	    r->refusal);
+}
+
 void
 api_run(struct api_request *r, const char *authorization)
 {
@@ -407,6 +419,8 @@ api_run(struct api_request *r, const char *authorization)
 	r->content_type = "application/json";
 	buf_init(&r->response, API_RESPONSE_MAX);
 	err = sign_in(r, authorization);
+	if (err == TAM_OK)
+		err = may_change(r);
 	if (err == TAM_OK)
 		err = api_read_query(r);
 	if (err == TAM_OK)

@@ -44,7 +44,8 @@ struct api_request {
 	char *principal, *domain;
 	const char *token_hash; /* an SQL parameter */
 	int role;
-	bool approved; /* by a second person */
+	bool approved;       /* by a second person */
+	const char *refusal; /* why this node takes no change; NULL: it does */
 
 	struct sql *sql;
 	struct cose_crypto *crypto;

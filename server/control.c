@@ -11,8 +11,10 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/hex.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "server/admission.h"
 #include "server/epoch_file.h"
 #include "server/hsm/hsm.h"
 #include "server/keys.h"
@@ -61,6 +63,7 @@ struct control {
 	int stop_fd;
 	struct sql *sql;
 	uint8_t master_key[32];
+	struct admission admission;
 
 	struct tam_snapshot *snapshot; /* a reference to the newest */
 	uint64_t snapshot_no;
@@ -77,23 +80,6 @@ struct control {
 
 /* --- the newest epochs, outside the database --------------------------------- */
 
-/* A database behind what this node has served was restored from a backup, or
- * is another one: serving it could un-revoke.  The operator must say so. */
-static bool
-is_behind(const struct epoch_list *now, const struct epoch_list *memory)
-{
-	for (size_t i = 0; i < memory->n; i++) {
-		const struct served_epoch *had = &memory->of[i];
-		const struct served_epoch *has =
-		    epoch_list_find(now, had->domain_id);
-
-		if (has == NULL || has->incarnation != had->incarnation ||
-		    has->epoch < had->epoch)
-			return true;
-	}
-	return false;
-}
-
 /* Notes whether the memory can be kept; the first failure is logged. */
 static enum tam_err
 memory_works(struct control *c, enum tam_err err)
@@ -107,25 +93,30 @@ memory_works(struct control *c, enum tam_err err)
 	return err;
 }
 
+/* Whether the database may be served; the memory may be what fails. */
 static enum tam_err
-check_restored(struct control *c, const struct epoch_list *now)
+check_admission(struct control *c, const struct epoch_list *now)
 {
-	struct epoch_list memory;
-	enum tam_err err =
-	    memory_works(c, epoch_file_read(c->config->state_dir, &memory));
-	bool behind = err == TAM_OK && is_behind(now, &memory);
+	enum tam_err err = admission_check(&c->admission, c->sql, now);
 
-	epoch_list_free(&memory);
-	if (err != TAM_OK)
-		return err;
-	if (behind && !atomic_load(&c->status->restored))
-		log_error("database_restored",
-		    "hint=\"tamctl db accept-restore\"");
-	atomic_store(&c->status->restored, behind);
-	return behind ? TAM_CONFLICT : TAM_OK;
+	if (err == TAM_OK || err == TAM_CONFLICT || err == TAM_BAD_FILE)
+		(void)memory_works(c, err == TAM_BAD_FILE ? err : TAM_OK);
+	return err;
 }
 
 /* --- look -------------------------------------------------------------------------- */
+
+static void
+read_head(const struct sql_result *rows, size_t r, struct served_epoch *out)
+{
+	const char *hash = sql_text(rows, r, 10);
+	size_t n = 0;
+
+	if (hash != NULL && strlen(hash) == 2 + 2 * EPOCH_HASH_SIZE &&
+	    hex_decode(hash + 2, 2 * EPOCH_HASH_SIZE, out->audit_hash,
+	        EPOCH_HASH_SIZE, &n))
+		out->audit_seq = sql_int(rows, r, 9);
+}
 
 static enum tam_err
 read_epochs(struct control *c, struct epoch_list *out, int64_t *token_key_us)
@@ -141,6 +132,7 @@ read_epochs(struct control *c, struct epoch_list *out, int64_t *token_key_us)
 		out->of[r].domain_id = (int32_t)sql_int(rows, r, 0);
 		out->of[r].incarnation = sql_int(rows, r, 2);
 		out->of[r].epoch = sql_int(rows, r, 3);
+		read_head(rows, r, &out->of[r]);
 		*token_key_us = sql_int(rows, r, 4);
 	}
 	sql_result_free(rows);
@@ -233,7 +225,7 @@ take_over(struct control *c, struct tam_snapshot *snapshot)
 	enum tam_err err;
 
 	list_epochs(snapshot, &epochs);
-	err = memory_works(c, epoch_file_write(c->config->state_dir, &epochs));
+	err = memory_works(c, admission_remember(&c->admission, &epochs));
 	if (err != TAM_OK) {
 		epoch_list_free(&epochs);
 		return err;
@@ -279,7 +271,7 @@ look(struct control *c)
 	enum tam_err err = read_epochs(c, &now, &token_key_us);
 
 	if (err == TAM_OK)
-		err = check_restored(c, &now);
+		err = check_admission(c, &now);
 	if (err == TAM_OK &&
 	    (c->snapshot_no == 0 || !epoch_list_same(&now, &c->handed) ||
 	        token_key_us != c->token_key_us))
@@ -362,8 +354,12 @@ renew(struct control *c)
 	for (size_t i = 0; !c->opened && i < c->n_workers; i++)
 		mailbox_send(c->workers[i].mail,
 		    &(struct mail){.kind = MAIL_OPEN});
+	if (!c->opened)
+		err = admission_close(c->sql);
+	admission_refresh(&c->admission, began);
 	c->opened = true;
-	return sql_exec(c->sql, SQL_IN_FORCE, 0, NULL, NULL);
+	return err == TAM_OK ? sql_exec(c->sql, SQL_IN_FORCE, 0, NULL, NULL)
+	                     : err;
 }
 
 /* --- changes ---------------------------------------------------------------------------- */
@@ -634,6 +630,9 @@ control_start(const struct config *config, struct worker_thread *workers,
 	c->workers = workers;
 	c->n_workers = n_workers;
 	c->status = status;
+	c->admission = (struct admission){.state_dir = config->state_dir,
+	    .node_id = config->node_id,
+	    .state = &status->admission};
 	if (master_key_read(config->master_key, c->master_key) != TAM_OK) {
 		free(c);
 		return NULL;
@@ -661,6 +660,7 @@ control_stop(struct control *c)
 	snapshot_unref(c->snapshot);
 	epoch_list_free(&c->handed);
 	epoch_list_free(&c->served);
+	admission_fini(&c->admission);
 	crypto_zero(c->master_key, sizeof(c->master_key));
 	free(c);
 }

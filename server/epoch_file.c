@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/buf.h"
 #include "lib/base/durable_file.h"
@@ -61,9 +62,9 @@ epoch_list_find(const struct epoch_list *l, int32_t domain_id)
 /* --- the file ------------------------------------------------------------------ */
 
 static bool
-path_of(const char *state_dir, char out[DURABLE_PATH_MAX])
+path_of(const char *state_dir, const char *name, char out[DURABLE_PATH_MAX])
 {
-	int n = snprintf(out, DURABLE_PATH_MAX, "%s/epochs", state_dir);
+	int n = snprintf(out, DURABLE_PATH_MAX, "%s/%s", state_dir, name);
 
 	return n > 0 && n < DURABLE_PATH_MAX;
 }
@@ -107,14 +108,14 @@ read_lines(FILE *f, struct epoch_list *out)
 }
 
 enum tam_err
-epoch_file_read(const char *state_dir, struct epoch_list *out)
+epoch_file_read(const char *state_dir, const char *name, struct epoch_list *out)
 {
 	char path[DURABLE_PATH_MAX];
 	enum tam_err err;
 	FILE *f;
 
 	*out = (struct epoch_list){0};
-	if (!path_of(state_dir, path))
+	if (!path_of(state_dir, name, path))
 		return TAM_BAD_FILE;
 	f = fopen(path, "re");
 	if (f == NULL)
@@ -141,7 +142,8 @@ write_line(const struct served_epoch *e, struct buf *out)
 }
 
 enum tam_err
-epoch_file_write(const char *state_dir, const struct epoch_list *l)
+epoch_file_write(const char *state_dir, const char *name,
+    const struct epoch_list *l)
 {
 	char path[DURABLE_PATH_MAX];
 	enum tam_err err = TAM_BAD_FILE;
@@ -150,10 +152,22 @@ epoch_file_write(const char *state_dir, const struct epoch_list *l)
 	buf_init(&text, FILE_MAX_BYTES);
 	for (size_t i = 0; i < l->n; i++)
 		write_line(&l->of[i], &text);
-	if (text.full || !path_of(state_dir, path))
+	if (text.full || !path_of(state_dir, name, path))
 		errno = EFBIG;
 	else
 		err = durable_file_write(path, buf_slice(&text));
 	buf_fini(&text);
 	return err;
+}
+
+enum tam_err
+epoch_file_remove(const char *state_dir, const char *name)
+{
+	char path[DURABLE_PATH_MAX];
+
+	if (!path_of(state_dir, name, path))
+		return TAM_BAD_FILE;
+	if (unlink(path) != 0)
+		return errno == ENOENT ? TAM_OK : TAM_BAD_FILE;
+	return durable_file_sync_directory(path);
 }

@@ -17,6 +17,9 @@
 
 #include "lib/base/err.h"
 
+#define EPOCH_FILE_SERVED  "epochs"
+#define EPOCH_FILE_REFUSED "refused" /* the database that was, admission.h */
+
 enum {
 	EPOCH_HASH_SIZE = 32
 };
@@ -42,9 +45,13 @@ const struct served_epoch *epoch_list_find(const struct epoch_list *,
 
 /* An empty list when there is no file.  TAM_BAD_FILE when the file cannot be
  * read or is damaged: that is not the same as no memory. */
-enum tam_err epoch_file_read(const char *state_dir, struct epoch_list *out);
+enum tam_err epoch_file_read(const char *state_dir, const char *name,
+    struct epoch_list *out);
 
 /* TAM_OK when the list is on disk; errno has the reason of a failure. */
-enum tam_err epoch_file_write(const char *state_dir, const struct epoch_list *);
+enum tam_err epoch_file_write(const char *state_dir, const char *name,
+    const struct epoch_list *);
+/* The same when there was none. */
+enum tam_err epoch_file_remove(const char *state_dir, const char *name);
 
 #endif

@@ -16,6 +16,7 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "lib/codec/crypto.h"
+#include "server/admission.h"
 #include "server/control.h"
 #include "server/hsm/hsm.h"
 #include "server/keys.h"
@@ -71,6 +72,16 @@ all_open(const struct tamd *d)
 	return true;
 }
 
+/* Why the admin API takes no change; NULL when it does. */
+static const char *
+refusal(void *arg)
+{
+	struct tamd *d = arg;
+
+	return admission_text(
+	    (enum admission_state)atomic_load(&d->status.admission));
+}
+
 static bool
 ready(void *arg, const char **why)
 {
@@ -81,8 +92,8 @@ ready(void *arg, const char **why)
 		*why = "stopping";
 	else if (atomic_load(&d->status.schema_wrong))
 		*why = "schema version";
-	else if (atomic_load(&d->status.restored))
-		*why = "database was restored";
+	else if (refusal(d) != NULL)
+		*why = refusal(d);
 	else if (atomic_load(&d->status.clock_off))
 		*why = "clock is off";
 	else if (atomic_load(&d->status.memory_broken))
@@ -225,6 +236,7 @@ start_admin(struct tamd *d)
 	        .counters = d->counters,
 	        .n_counters = d->n_workers,
 	        .ready = ready,
+	        .refusal = refusal,
 	        .ready_arg = d});
 }
 

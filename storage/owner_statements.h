@@ -4,8 +4,11 @@
 #ifndef STORAGE_OWNER_STATEMENTS_H
 #define STORAGE_OWNER_STATEMENTS_H
 
-#define SQL_BOOTSTRAP_DOMAIN                                      \
-	"INSERT INTO domain (name, incarnation) VALUES ($1, $2) " \
+/* With the first domain a node without memory may begin. */
+#define SQL_BOOTSTRAP_DOMAIN                                                   \
+	"WITH a AS (INSERT INTO admission (why) SELECT 'bootstrap' WHERE NOT " \
+	"EXISTS (SELECT FROM domain) ON CONFLICT DO NOTHING) "                 \
+	"INSERT INTO domain (name, incarnation) VALUES ($1, $2) "              \
 	"ON CONFLICT (name) DO NOTHING RETURNING domain_id"
 
 #define SQL_BOOTSTRAP_PROFILES                                                \
@@ -65,6 +68,16 @@
 	"::integer) SELECT audit_append(domain_id, 'tamctl', "             \
 	"'audit_retain', 'events', '', '', NULL, "                         \
 	"jsonb_build_object('months', $1)) FROM domain ORDER BY domain_id"
+
+/* --- tamctl db accept-restore -------------------------------------------------- */
+
+#define SQL_RESTORE_ACCEPT "SELECT domain, epoch, event FROM restore_accept()"
+
+/* How a domain's chain of events stands to a head that was kept elsewhere. */
+#define SQL_RESTORE_LOST                                               \
+	"SELECT d.audit_seq, (SELECT e.hash = decode($3, 'hex') FROM " \
+	"audit_event e WHERE e.domain_id = d.domain_id AND e.seq = "   \
+	"$2::int8)::int FROM domain d WHERE d.name = $1"
 
 /* --- tamctl suspend, resume ----------------------------------------------------- */
 

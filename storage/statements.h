@@ -159,6 +159,25 @@
 	"FROM domain "                                                            \
 	"ORDER BY domain_id"
 
+#define SQL_INCARNATION_FOLLOWS \
+	"SELECT incarnation_follows($1::int, $2::int8, $3::int8)::int"
+
+/* 1 when the domain's chain of events does not have this head: it ends before
+ * it, or has another event in its place.  An event whose month was dropped is
+ * not asked for. */
+#define SQL_HEAD_LOST                                                          \
+	"SELECT (d.audit_seq < $2::int8 OR EXISTS (SELECT FROM audit_event e " \
+	" WHERE e.domain_id = d.domain_id AND e.seq = $2::int8 AND "           \
+	" e.hash <> decode($3, 'hex')))::int FROM domain d "                   \
+	"WHERE d.domain_id = $1::int"
+
+#define SQL_ADMISSION                                                       \
+	"SELECT EXISTS (SELECT FROM admission)::int, "                      \
+	"coalesce(max(expires_us), 0) FROM node_lease WHERE node_id <> $1 " \
+	"AND expires_us > (extract(epoch FROM clock_timestamp()) * 1e6)::int8"
+
+#define SQL_ADMISSION_CLOSE "DELETE FROM admission"
+
 #define SQL_ENDORSEMENTS                                      \
 	"SELECT curve, public_key, hwmodel FROM endorsement " \
 	"WHERE domain_id = $1::int ORDER BY thumbprint"

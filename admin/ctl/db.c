@@ -4,15 +4,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "admin/ctl/ctl_sql.h"
+#include "admin/ctl/restore.h"
 #include "storage/migrate.h"
 
 /* tamctl db ...: with the database, not the API. */
 
 struct db_options {
-	const char *database, *dir, *state_dir;
+	const char *database, *dir;
+	struct restore_head heads[RESTORE_HEADS_MAX];
+	size_t n_heads, n_keys;
 };
 
 static int
@@ -20,7 +22,8 @@ db_usage(void)
 {
 	(void)fputs("usage: tamctl db status|plan|migrate|verify "
 	            "--database CONNINFO [--migrations DIR]\n"
-	            "       tamctl db accept-restore --state-dir DIR\n",
+	            "       tamctl db accept-restore --database CONNINFO "
+	            "[--head @FILE --key FILE]...\n",
 	    stderr);
 	return CTL_USAGE;
 }
@@ -55,25 +58,6 @@ on_migration(int version, const char *name, enum migrate_state state, void *arg)
 	    strcmp(l->command, "migrate") == 0 ? "done" : states[state], name);
 }
 
-/* A database that was restored from a backup is behind what this node has
- * served; only a person may say that this is wanted. */
-static int
-accept_restore(const struct db_options *o)
-{
-	char path[600];
-
-	if (o->state_dir == NULL)
-		return db_usage();
-	(void)snprintf(path, sizeof(path), "%s/epochs", o->state_dir);
-	if (unlink(path) == 0) {
-		(void)puts("accepted: what was revoked since the backup must "
-		           "be revoked again");
-		return CTL_OK;
-	}
-	(void)fprintf(stderr, "tamctl: %s: nothing to accept\n", path);
-	return CTL_FAILED;
-}
-
 static int
 run_command(const char *command, const struct db_options *o)
 {
@@ -95,31 +79,61 @@ run_command(const char *command, const struct db_options *o)
 	return status;
 }
 
-int
-ctl_db(int argc, char **argv)
+/* Heads and keys come in pairs, the first with the first. */
+static bool
+add_head(struct db_options *o, const char *text)
+{
+	if (o->n_heads == RESTORE_HEADS_MAX || text[0] != '@')
+		return false;
+	o->heads[o->n_heads++].file = text + 1;
+	return true;
+}
+
+static bool
+add_key(struct db_options *o, const char *text)
+{
+	if (o->n_keys == RESTORE_HEADS_MAX)
+		return false;
+	o->heads[o->n_keys++].key = text;
+	return true;
+}
+
+static bool
+read_options(int argc, char **argv, struct db_options *o)
 {
 	static const struct option options[] = {{"database", required_argument,
 	                                            NULL, 'd'},
 	    {"migrations", required_argument, NULL, 'm'},
-	    {"state-dir", required_argument, NULL, 's'}, {NULL, 0, NULL, 0}};
-	struct db_options o = {getenv("TAMCTL_DATABASE"), MIGRATIONS_DIR, NULL};
-	const char *command = argc > 1 ? argv[1] : "";
+	    {"head", required_argument, NULL, 'h'},
+	    {"key", required_argument, NULL, 'k'}, {NULL, 0, NULL, 0}};
+	bool ok = true;
 	int c;
 
 	optind = 2;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'd')
-			o.database = optarg;
+			o->database = optarg;
 		else if (c == 'm')
-			o.dir = optarg;
-		else if (c == 's')
-			o.state_dir = optarg;
+			o->dir = optarg;
 		else
-			return db_usage();
+			ok &= (c == 'h' && add_head(o, optarg)) ||
+			    (c == 'k' && add_key(o, optarg));
 	}
+	return ok && optind >= argc && o->database != NULL;
+}
+
+int
+ctl_db(int argc, char **argv)
+{
+	struct db_options o = {.database = getenv("TAMCTL_DATABASE"),
+	    .dir = MIGRATIONS_DIR};
+	const char *command = argc > 1 ? argv[1] : "";
+
+	if (!read_options(argc, argv, &o) || o.n_heads != o.n_keys)
+		return db_usage();
 	if (strcmp(command, "accept-restore") == 0)
-		return accept_restore(&o);
-	if (o.database == NULL ||
+		return ctl_accept_restore(o.database, o.heads, o.n_heads);
+	if (o.n_heads > 0 ||
 	    (strcmp(command, "status") != 0 && strcmp(command, "plan") != 0 &&
 	        strcmp(command, "migrate") != 0 &&
 	        strcmp(command, "verify") != 0))

@@ -10,6 +10,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/base/clock.h"
+#include "server/admission.h"
 #include "server/control.h"
 #include "server/epoch_file.h"
 #include "server/settings.h"
@@ -130,7 +131,7 @@ remembered(void)
 	const struct served_epoch *e;
 	int64_t n = 0;
 
-	if (epoch_file_read(state, &l) != TAM_OK)
+	if (epoch_file_read(state, EPOCH_FILE_SERVED, &l) != TAM_OK)
 		return -1;
 	e = epoch_list_find(&l, 1);
 	if (e != NULL)
@@ -146,8 +147,25 @@ start(void)
 	handed_out = 0;
 	atomic_store(&worker.snapshot_no, 0);
 	atomic_store(&status.lease_until_us, 0);
+	atomic_store(&status.admission, ADMISSION_UNKNOWN);
 	control = control_start(&config, &worker, 1, &status);
 	ck_assert_ptr_nonnull(control);
+}
+
+/* A node without memory may begin. */
+static void
+grant(void)
+{
+	(void)number("INSERT INTO admission (why) VALUES ('test') "
+	             "ON CONFLICT DO NOTHING RETURNING 0");
+}
+
+static void
+stop(void)
+{
+	control_stop(control);
+	control = NULL;
+	read_mail();
 }
 
 static void
@@ -172,16 +190,9 @@ setup(void)
 	config.query_life_s = config.update_life_s = 3600;
 	worker.mail = mailbox_new();
 	sql = sql_new(conninfo, NULL, 10000, -1);
+	grant();
 	start();
 	ck_assert_msg(within(30, lease_is_newest), "no lease at the start");
-}
-
-static void
-stop(void)
-{
-	control_stop(control);
-	control = NULL;
-	read_mail();
 }
 
 static void
@@ -259,24 +270,6 @@ mend_rename(void)
 	ck_assert_int_eq(rename(gone, in_state("epochs")), 0);
 }
 
-static void
-break_text(void)
-{
-	FILE *f;
-
-	ck_assert_int_eq(rename(in_state("epochs"), gone), 0);
-	f = fopen(in_state("epochs"), "w");
-	ck_assert_ptr_nonnull(f);
-	(void)fputs("1 12", f);
-	(void)fclose(f);
-}
-
-static void
-mend_text(void)
-{
-	ck_assert_int_eq(rename(gone, in_state("epochs")), 0);
-}
-
 static const struct broken {
 	const char *what;
 	void (*make)(void), (*mend)(void);
@@ -285,7 +278,6 @@ static const struct broken {
     {"the new file cannot be made", break_open, mend_open},
     {"the disk is full", break_write, mend_write},
     {"the new file cannot take the old one's name", break_rename, mend_rename},
-    {"the file is damaged", break_text, mend_text},
 };
 
 START_TEST(an_epoch_that_cannot_be_remembered_is_not_served)
@@ -335,6 +327,179 @@ START_TEST(the_lease_waits_for_a_worker)
 }
 END_TEST
 
+/* --- which database is served ---------------------------------------------------------- */
+
+static bool
+is_restored(void)
+{
+	return atomic_load(&status.admission) == ADMISSION_RESTORED;
+}
+
+static bool
+has_no_memory(void)
+{
+	return atomic_load(&status.admission) == ADMISSION_NO_MEMORY;
+}
+
+static bool
+is_out(void)
+{
+	return is_restored() && has_no_lease();
+}
+
+/* Half a second of turns that must change nothing. */
+static bool
+stays_out(void)
+{
+	static int64_t since;
+
+	if (since == 0)
+		since = clock_mono_us();
+	ck_assert(is_restored());
+	ck_assert(has_no_lease());
+	return clock_mono_us() - since > 2 * CLOCK_SECOND;
+}
+
+static void
+accept_restore(void)
+{
+	(void)number("SELECT count(*) FROM restore_accept()");
+}
+
+static void
+start_again(void)
+{
+	stop();
+	start();
+}
+
+static void
+forget(void)
+{
+	stop();
+	ck_assert_int_eq(unlink(in_state("epochs")), 0);
+}
+
+static void
+lose_one_epoch(void)
+{
+	(void)number("UPDATE domain SET epoch = epoch - 1 WHERE domain_id = 1");
+}
+
+/* As many epochs, but the last event is another one. */
+static void
+change_the_head(void)
+{
+	(void)number(
+	    "UPDATE audit_event e SET hash = sha256(e.hash) FROM domain d "
+	    "WHERE d.domain_id = 1 AND e.domain_id = 1 AND "
+	    "e.seq = d.audit_seq");
+	(void)raise_epoch();
+}
+
+/* The same epoch, fewer events: a device may be active again. */
+static void
+lose_one_event(void)
+{
+	(void)number("DELETE FROM audit_event e USING domain d WHERE "
+	             "d.domain_id = 1 AND e.domain_id = 1 AND "
+	             "e.seq = d.audit_seq");
+	(void)number("UPDATE domain SET audit_seq = audit_seq - 1, audit_hash "
+	             "= (SELECT hash FROM audit_event e WHERE e.domain_id = 1 "
+	             "AND e.seq = audit_seq - 1) WHERE domain_id = 1");
+}
+
+static void
+lose_incarnation(void)
+{
+	(void)number("UPDATE domain SET incarnation = incarnation + 1 "
+	             "WHERE domain_id = 1");
+}
+
+static void (*const losses[])(
+    void) = {lose_one_epoch, change_the_head, lose_one_event, lose_incarnation};
+
+START_TEST(a_restored_database_is_refused_until_it_is_accepted)
+{
+	(void)number("SELECT audit_append(1, 'test', 'test', '', '', '', NULL, "
+	             "NULL) FROM generate_series(1, 2)");
+	(void)raise_epoch();
+	ck_assert(within(30, lease_is_newest));
+	losses[_i]();
+	ck_assert_msg(within(30, is_out), "it is served");
+	/* Nothing that is changed in it makes it the one that was served. */
+	for (int i = 0; i < 3; i++)
+		(void)raise_epoch();
+	ck_assert(within(30, stays_out));
+	start_again();
+	ck_assert_msg(within(30, is_restored), "forgotten by a restart");
+	accept_restore();
+	ck_assert_msg(within(30, lease_is_newest), "accepted, and not served");
+	start_again();
+	ck_assert_msg(within(30, lease_is_newest), "accepted for a while only");
+}
+END_TEST
+
+START_TEST(what_another_node_had_accepted_is_served)
+{
+	stop();
+	lose_one_epoch();
+	accept_restore();
+	start();
+	ck_assert(within(30, lease_is_newest));
+}
+END_TEST
+
+START_TEST(a_node_without_memory_waits_for_one_that_has_it)
+{
+	forget();
+	(void)number("DELETE FROM node_lease");
+	/* Out of a backup: good for long, and never renewed. */
+	(void)number("INSERT INTO node_lease (domain_id, node_id, epoch, "
+	             "expires_us) VALUES (1, 'other', 1, "
+	             "(extract(epoch FROM now()) * 1e6)::int8 + 600000000)");
+	start();
+	ck_assert(within(30, has_no_memory));
+	ck_assert(has_no_lease());
+	(void)number("UPDATE node_lease SET expires_us = expires_us + 1000000 "
+	             "WHERE node_id = 'other'");
+	ck_assert_msg(within(30, has_lease), "not beside the other");
+	(void)number("DELETE FROM node_lease WHERE node_id = 'other'");
+}
+END_TEST
+
+START_TEST(a_node_without_memory_begins_once_after_bootstrap)
+{
+	forget();
+	start();
+	ck_assert(within(30, has_no_memory));
+	grant();
+	ck_assert(within(30, lease_is_newest));
+	ck_assert_int_eq(number("SELECT count(*) FROM admission"), 0);
+	forget();
+	start();
+	ck_assert_msg(within(30, has_no_memory), "the grant holds on");
+	accept_restore();
+	ck_assert(within(30, lease_is_newest));
+}
+END_TEST
+
+START_TEST(a_damaged_memory_is_not_an_empty_one)
+{
+	FILE *f;
+
+	stop();
+	grant();
+	f = fopen(in_state("epochs"), "w");
+	ck_assert_ptr_nonnull(f);
+	(void)fputs("1 12", f);
+	(void)fclose(f);
+	start();
+	ck_assert(within(30, memory_is_broken));
+	ck_assert(has_no_lease());
+}
+END_TEST
+
 /* --- the file ------------------------------------------------------------------------ */
 
 START_TEST(what_was_remembered_is_read_again)
@@ -348,8 +513,10 @@ START_TEST(what_was_remembered_is_read_again)
 	struct epoch_list wrote = {.n = 2, .of = two}, got;
 
 	stop();
-	ck_assert_int_eq(epoch_file_write(state, &wrote), TAM_OK);
-	ck_assert_int_eq(epoch_file_read(state, &got), TAM_OK);
+	ck_assert_int_eq(epoch_file_write(state, EPOCH_FILE_SERVED, &wrote),
+	    TAM_OK);
+	ck_assert_int_eq(epoch_file_read(state, EPOCH_FILE_SERVED, &got),
+	    TAM_OK);
 	ck_assert(epoch_list_same(&wrote, &got));
 	ck_assert_int_eq(got.of[0].audit_seq, 9);
 	ck_assert_int_eq(got.of[0].audit_hash[2], 255);
@@ -368,6 +535,11 @@ main(void)
 	LOOP(tc, an_epoch_that_cannot_be_remembered_is_not_served, memories);
 	tcase_add_test(tc, an_epoch_is_on_disk_before_a_worker_has_it);
 	tcase_add_test(tc, the_lease_waits_for_a_worker);
+	LOOP(tc, a_restored_database_is_refused_until_it_is_accepted, losses);
+	tcase_add_test(tc, what_another_node_had_accepted_is_served);
+	tcase_add_test(tc, a_node_without_memory_waits_for_one_that_has_it);
+	tcase_add_test(tc, a_node_without_memory_begins_once_after_bootstrap);
+	tcase_add_test(tc, a_damaged_memory_is_not_an_empty_one);
 	tcase_add_test(tc, what_was_remembered_is_read_again);
 	return suite_main(tc);
 }

@@ -111,6 +111,13 @@ END
 	export TAMCTL_TOKEN_FILE=$work/keys/token TAMCTL_CA=$work/keys/tls.crt
 }
 
+# lend_memory N M: node M remembers what node N has served; a node that
+# remembers nothing does not serve alone.
+lend_memory() {
+	mkdir -p "$work/node$2"
+	cp "$work/node$1/epochs" "$work/node$2/"
+}
+
 # start_node N [OPTION...]: the same, and waits until it is ready.
 start_node() {
 	run_node "$@"

@@ -192,13 +192,5 @@ echo '-- changed' >>"$work/changed/0001_core.sql"
 if "$tamctl" db verify --migrations "$work/changed" >/dev/null; then die "a changed file was not noticed"; fi
 rm -rf "$work/changed"
 
-# A database behind what this node has served is refused until accepted.
-sql "UPDATE domain SET epoch = 1" >/dev/null
-refuses() { [ "$(get "$admin_1" /readyz)" = 'database was restored' ]; }
-try_for 10 refuses || die "a restored database was not noticed"
-no_service() { [ "$(curl -sk -o /dev/null -w '%{http_code}' -X POST -H 'Accept: */*' "https://localhost:$port/tam")" = 503 ]; }
-try_for 10 no_service || die "a restored database is served"
-"$tamctl" db accept-restore --state-dir "$work/node1" >/dev/null
-wait_ready "$admin_1" || die "not ready after accept-restore"
 [[ $(get "$admin_1" /openapi.json) == *'"openapi": "3.1.0"'* ]] || die "openapi"
 stop_node 1

@@ -160,6 +160,7 @@ export SOFTHSM2_CONF=$work/softhsm2.conf
 sql 'DELETE FROM outstanding_update; DELETE FROM device_component;
      UPDATE device_seen SET inventory_hash = NULL, open_work = false, version = version + 1' >/dev/null
 into_service ed25519
+lend_memory 1 2
 start_node 2 hsm_threads=4 "hsm_module=$module"
 fleet --agents "$agents" --keys mix --outcome updated >fleet.out 2>&1 || die "four threads: $(tail -n 5 fleet.out)"
 both_sign
@@ -170,6 +171,7 @@ stop_node 2
 cp pin right-pin
 cat wrong-pin >pin
 unset TAMCTL_SERVER
+lend_memory 2 4
 start_node 4 hsm_threads=4 "hsm_module=$module"
 try_for 10 grep -q 'the token refuses the PIN' node4/log || die "a wrong PIN: $(tail -n 3 node4/log)"
 for _ in 1 2 3; do
@@ -186,6 +188,7 @@ stop_node 4
 # A URI that names another key by now signs nothing.
 sql "UPDATE tam_key SET uri = replace(uri, 'tam-p256', 'tam-ed25519') WHERE curve = 'p256'" >/dev/null
 unset TAMCTL_SERVER
+lend_memory 4 3
 start_node 3 "hsm_module=$module"
 [ "$(ask opener)" = 503 ] || die "signed with another key"
 try_for 10 grep -q 'error="another key"' node3/log || die "not said: $(tail -n 3 node3/log)"

@@ -146,9 +146,11 @@ TAM_FAULT=before_step:1 start_node 1
 pass_time 601
 wait "$pid_1" || true # killed by its own hand
 [ "$(sql "SELECT opened FROM rollout WHERE name = 'app2'")" = 1 ] || die "half a step"
+lend_memory 1 2
 TAM_FAULT=after_step:1 run_node 2 # it may be gone before it is ready
 wait "$pid_2" || true
 [ "$(sql "SELECT opened FROM rollout WHERE name = 'app2'")" = 2 ] || die "no step"
+lend_memory 1 3
 start_node 3
 export TAMCTL_SERVER=localhost:$admin_3
 becomes app2 '"waits_for":"soak"'

@@ -61,6 +61,7 @@ events >events.txt
 db=$old
 export TAMCTL_DATABASE=$db
 unset TAMCTL_SERVER # of the node before
+"$tamctl" db accept-restore >/dev/null || die "accept-restore" # no node remembers this database
 start_node 2
 fleet --agents 4 --keys p256 --expect $draft_component >fleet.out 2>&1 || die "the same fleet: $(cat fleet.out)"
 sealed() { [ "$(then_sql "SELECT count(*) FROM device_event WHERE event_id > (SELECT coalesce(max(last_event), 0) FROM device_event_seal)")" = 0 ]; }
