@@ -21,8 +21,21 @@ buf_init(struct buf *b, size_t max)
 void
 buf_fini(struct buf *b)
 {
-	free(b->p);
+	if (b->p != NULL)
+		free(b->p - b->gap);
 	*b = (struct buf){.max = b->max};
+}
+
+/* Moves the content to the front of what was allocated. */
+static void
+close_gap(struct buf *b)
+{
+	if (b->gap == 0)
+		return;
+	if (b->n > 0)
+		memmove(b->p - b->gap, b->p, b->n);
+	b->p -= b->gap;
+	b->gap = 0;
 }
 
 void
@@ -30,6 +43,7 @@ buf_clear(struct buf *b)
 {
 	b->n = 0;
 	b->full = false;
+	close_gap(b);
 }
 
 uint8_t *
@@ -41,12 +55,15 @@ buf_reserve(struct buf *b, size_t n)
 		b->full = true;
 		return NULL;
 	}
-	if (b->room - b->n >= n && b->p != NULL)
+	if (b->room - b->gap - b->n >= n && b->p != NULL)
 		return b->p + b->n;
+	close_gap(b);
 	while (room - b->n < n)
 		room *= 2;
-	b->p = mem_realloc(b->p, room);
-	b->room = room;
+	if (room > b->room) {
+		b->p = mem_realloc(b->p, room);
+		b->room = room;
+	}
 	return b->p + b->n;
 }
 
@@ -103,9 +120,13 @@ void
 buf_consume(struct buf *b, size_t n)
 {
 	assert(n <= b->n);
+	if (n == 0)
+		return;
 	b->n -= n;
-	if (b->n > 0)
-		memmove(b->p, b->p + n, b->n);
+	b->p += n;
+	b->gap += n;
+	if (b->n == 0)
+		close_gap(b);
 }
 
 const char *

@@ -4,6 +4,8 @@
  * The maximum is part of the buffer: one that can grow without bound cannot
  * be written down.  An append that would exceed it changes nothing, sets
  * `full` and every later append is a no-op, so a writer asks once at the end.
+ * Consuming at the front moves no bytes: a reader of many small pieces costs
+ * no more than the pieces.
  */
 #ifndef LIB_BASE_BUF_H
 #define LIB_BASE_BUF_H
@@ -13,8 +15,9 @@
 #include "lib/base/slice.h"
 
 struct buf {
-	uint8_t *p;
-	size_t n;    /* used */
+	uint8_t *p;  /* the content */
+	size_t n;    /* bytes of it */
+	size_t gap;  /* consumed bytes before p; p - gap was allocated */
 	size_t room; /* allocated */
 	size_t max;
 	bool full; /* an append was refused; sticky until buf_clear() */

@@ -32,6 +32,38 @@ START_TEST(a_buffer_refuses_to_grow_beyond_its_maximum)
 }
 END_TEST
 
+START_TEST(consuming_a_buffer_moves_no_bytes_until_room_is_short)
+{
+	struct buf b;
+	const uint8_t *at;
+	uint8_t byte = 0;
+
+	buf_init(&b, 4096);
+	for (int i = 0; i < 256; i++)
+		buf_add_byte(&b, (uint8_t)i);
+	at = b.p;
+	for (int i = 0; i < 200; i++) {
+		buf_consume(&b, 1);
+		ck_assert_ptr_eq(b.p, at + i + 1);
+	}
+	for (int i = 256; i < 256 + 4040; i++) /* as much as fits, and more */
+		buf_add_byte(&b, (uint8_t)i);
+	ck_assert(!b.full);
+	ck_assert_uint_eq(b.n, 4096);
+	buf_add_byte(&b, 0);
+	ck_assert(b.full);
+	for (int i = 200; i < 256 + 4040; i++, buf_consume(&b, 1)) {
+		byte = b.p[0];
+		ck_assert_uint_eq(byte, (uint8_t)i);
+	}
+	ck_assert_uint_eq(b.n, 0);
+	buf_clear(&b);
+	buf_add_str(&b, "again");
+	ck_assert_str_eq(buf_cstr(&b), "again");
+	buf_fini(&b);
+}
+END_TEST
+
 START_TEST(an_arena_gives_distinct_aligned_memory)
 {
 	struct arena_pool pool;
@@ -124,6 +156,8 @@ main(void)
 	TCase *tc = tcase_create("base");
 
 	tcase_add_test(tc, a_buffer_refuses_to_grow_beyond_its_maximum);
+	tcase_add_test(tc,
+	    consuming_a_buffer_moves_no_bytes_until_room_is_short);
 	tcase_add_test(tc, an_arena_gives_distinct_aligned_memory);
 	tcase_add_test(tc, percentiles_are_right_within_their_resolution);
 	tcase_add_test(tc, base64_takes_both_alphabets);
