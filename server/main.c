@@ -20,6 +20,7 @@
 #include "server/control.h"
 #include "server/hsm/hsm.h"
 #include "server/keys.h"
+#include "server/limits.h"
 #include "server/routes.h"
 #include "server/settings.h"
 #include "server/worker_thread.h"
@@ -37,8 +38,7 @@ struct tamd {
 	struct config config;
 	const char *config_path;
 	const struct config_override *overrides;
-	struct http_limits http_limits, admin_limits;
-	struct http_trusted trusted;
+	struct listener_limits listeners;
 	struct teep_limits teep_limits;
 	struct ssl_ctx_st *tls;
 	struct hsm_pool *hsm;
@@ -139,28 +139,8 @@ static void
 set_limits(struct tamd *d)
 {
 	const struct config *c = &d->config;
-	struct rlimit files;
 
-	d->http_limits = (struct http_limits){.head_max = (int)c->head_max,
-	    .streams_max = (int)c->streams_max,
-	    .connections_max =
-	        (int)(c->connections_max / (int64_t)d->n_workers),
-	    .request_time_ms = (int)c->request_time_ms,
-	    .idle_http1_ms = (int)c->idle_http1_ms,
-	    .idle_http2_ms = (int)c->idle_http2_ms};
-	/* A request under way may hold its body, its connection's input and
-	 * an answer: so many fit into the budget. */
-	d->http_limits.exchanges_max =
-	    (int)(c->memory_mb * 1048576 / (int64_t)d->n_workers /
-	        (c->message_max + 131072)) +
-	    1;
-	(void)http_trusted_parse(c->trusted_sources, &d->trusted);
-	d->admin_limits = d->http_limits;
-	d->http_limits.source_rate =
-	    (double)c->source_rate / (double)d->n_workers;
-	d->http_limits.trusted = &d->trusted;
-	d->admin_limits.connections_max = 512;
-	d->admin_limits.request_time_ms = 60000;
+	limits_init(&d->listeners, c, d->n_workers);
 	d->teep_limits =
 	    (struct teep_limits){.deadline_us = c->session_deadline_ms * 1000,
 	        .update_life_us = c->update_life_s * CLOCK_SECOND,
@@ -171,10 +151,6 @@ set_limits(struct tamd *d)
 	            (double)c->openers_per_second / (double)d->n_workers,
 	        .failures_per_second =
 	            (double)c->failures_per_second / (double)d->n_workers};
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &files);
-	}
 	/* Keys are in memory: no core file shows them. */
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
 }
@@ -204,7 +180,7 @@ start_workers(struct tamd *d)
 		t->worker.index = (int)i;
 		t->worker.lease_until_us = &d->status.lease_until_us;
 		t->config = c;
-		t->http_limits = &d->http_limits;
+		t->http_limits = &d->listeners.device;
 		t->teep_limits = &d->teep_limits;
 		t->tls = d->tls;
 		d->counters[i] = &t->worker.counters;
@@ -231,7 +207,7 @@ start_admin(struct tamd *d)
 	        .fds = d->admin_fds,
 	        .n_fds = d->n_admin_fds,
 	        .tls = d->tls,
-	        .limits = &d->admin_limits,
+	        .limits = &d->listeners.admin,
 	        .upload_max = (size_t)d->config.upload_max,
 	        .counters = d->counters,
 	        .n_counters = d->n_workers,

@@ -54,6 +54,8 @@ static const struct key {
         false},
     {"request_time_ms", NUMBER, AT(request_time_ms), "10000", 100, 600000,
         false},
+    {"send_progress_ms", NUMBER, AT(send_progress_ms), "20000", 100, 600000,
+        false},
     {"idle_http1_ms", NUMBER, AT(idle_http1_ms), "60000", 100, 3600000, false},
     {"idle_http2_ms", NUMBER, AT(idle_http2_ms), "300000", 100, 3600000, false},
     {"head_max", NUMBER, AT(head_max), "16384", 1024, 65536, false},

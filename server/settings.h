@@ -33,7 +33,8 @@ struct config {
 	int64_t workers;                  /* 0: one per CPU */
 	int64_t staleness_max_ms, drain_delay_ms, drain_deadline_ms;
 	int64_t session_deadline_ms;
-	int64_t request_time_ms, idle_http1_ms, idle_http2_ms;
+	int64_t request_time_ms, send_progress_ms;
+	int64_t idle_http1_ms, idle_http2_ms;
 	int64_t head_max, message_max, upload_max, streams_max, connections_max;
 	int64_t challenge_life_s, query_life_s, update_life_s;
 	char trusted_sources[CONFIG_TEXT_MAX];

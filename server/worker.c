@@ -230,8 +230,6 @@ build(struct worker_thread *t)
 	w->devices = device_cache_new((size_t)t->config->device_cache);
 	w->results = result_cache_new((size_t)t->config->result_cache);
 	w->verifiers = verifier_peers_new();
-	w->payloads =
-	    payload_cache_new((size_t)t->config->payload_cache_mb << 20);
 	w->burns = token_burns_new();
 	w->hsm = hsm_port_open(t->hsm, w->base);
 	w->limits = t->teep_limits;
@@ -242,6 +240,9 @@ build(struct worker_thread *t)
 	w->http = &t->http;
 	build_http(t, &t->http, http_tls_ref(t->tls));
 	build_http(t, &t->clear, NULL);
+	w->payloads =
+	    payload_cache_new((size_t)t->config->payload_cache_mb << 20,
+	        &t->http.account, w->batch);
 	t->mail_event = event_new(w->base, mailbox_fd(t->mail),
 	    EV_READ | EV_PERSIST, on_mail, t);
 	(void)event_add(t->mail_event, NULL);
@@ -254,6 +255,7 @@ tear_down(struct worker_thread *t)
 	struct worker *w = &t->worker;
 
 	close_unopened(t);
+	payload_cache_close(w->payloads);
 	http_server_fini(&t->clear);
 	http_server_fini(&t->http);
 	hsm_port_close(w->hsm);

@@ -25,6 +25,7 @@ struct arena {
 	struct arena_pool *pool;
 	struct arena_block *blocks; /* the newest first */
 	size_t used;                /* of the newest */
+	size_t size;                /* of all together */
 };
 
 void
@@ -87,7 +88,7 @@ arena_new_in(struct arena_pool *pool)
 	struct arena *a = (void *)b->bytes;
 
 	b->next = NULL;
-	*a = (struct arena){pool, b, aligned(sizeof(*a))};
+	*a = (struct arena){pool, b, aligned(sizeof(*a)), b->room};
 	return a;
 }
 
@@ -106,6 +107,12 @@ arena_free(struct arena *a)
 	}
 }
 
+size_t
+arena_size(const struct arena *a)
+{
+	return a->size;
+}
+
 void *
 arena_alloc(struct arena *a, size_t n)
 {
@@ -118,6 +125,7 @@ arena_alloc(struct arena *a, size_t n)
 		b->next = a->blocks;
 		a->blocks = b;
 		a->used = 0;
+		a->size += b->room;
 	}
 	p = b->bytes + a->used;
 	a->used += n;

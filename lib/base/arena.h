@@ -28,6 +28,8 @@ void arena_pool_fini(struct arena_pool *);
 /* The arena lives in its own first block.  A NULL pool means the heap. */
 struct arena *arena_new_in(struct arena_pool *);
 void arena_free(struct arena *);
+/* Bytes its blocks take. */
+size_t arena_size(const struct arena *);
 
 void *arena_alloc(struct arena *, size_t) __attribute__((malloc));
 void *arena_calloc(struct arena *, size_t n, size_t) __attribute__((malloc));

@@ -21,9 +21,14 @@
 	X(http1_requests, "Requests over HTTP/1.x")                          \
 	X(http2_requests, "Requests over HTTP/2")                            \
 	X(http_bad_requests, "Requests refused as malformed")                \
-	X(requests_shed, "Requests refused because too many were under way") \
+	X(connections_shed,                                                  \
+	    "Connections ended because the budget of bytes was spent")       \
+	X(accept_pauses, "Pauses of accepting for want of descriptors")      \
+	X(requests_shed,                                                     \
+	    "Requests refused because the budget of bytes was spent")        \
 	X(requests_limited,                                                  \
-	    "Requests refused because their source had its share")           \
+	    "Requests refused because their peer had its share")             \
+	X(send_timeouts, "Answers given up because the peer took nothing")   \
 	X(http_timeouts, "Requests that took too long to arrive")            \
 	X(http2_abuse, "HTTP/2 connections ended for abuse")                 \
 	X(responses_2xx, "Responses with status 2xx")                        \
@@ -62,6 +67,7 @@
 #define TAM_GAUGES(X)                                      \
 	X(connections, "Open connections")                 \
 	X(exchanges, "Requests being answered")            \
+	X(held_bytes, "Bytes held for peers")              \
 	X(sessions, "TEEP sessions waiting for something") \
 	X(cached_devices, "Devices in the cache")
 

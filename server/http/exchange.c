@@ -57,15 +57,13 @@ http_notes(const struct http_exchange *x, size_t n)
 	return x->conn->notes;
 }
 
-void
-http_answer(struct http_exchange *x, const struct http_response *r)
+/* The headers of an answer; returns how many. */
+static size_t
+make_headers(struct http_exchange *x, const struct http_response *r,
+    struct http_header headers[16])
 {
-	struct http_header headers[16];
 	size_t n = 0;
 
-	assert(!x->answered);
-	x->answered = true;
-	count_status(x->server->counters, r->status);
 	if (r->content_type != NULL) {
 		add(headers, &n, "content-type", r->content_type);
 		/* draft-ietf-teep-otrp-over-http: what a browser that got
@@ -84,7 +82,47 @@ http_answer(struct http_exchange *x, const struct http_response *r)
 		    arena_printf(x->arena, "%d", r->retry_after_s));
 	for (size_t i = 0; i < r->n_extra; i++)
 		headers[n++] = r->extra[i];
-	x->send(x, r->status, headers, n, r->body);
+	return n;
+}
+
+/* Makes a large body one that outlives this call; false: no room for it. */
+static bool
+keep_body(struct http_exchange *x, const struct http_response *r,
+    struct http_body *body)
+{
+	*body = (struct http_body){r->body, NULL};
+	if (r->body.n == 0)
+		return true;
+	if (r->shared != NULL) {
+		body->shared = http_shared_ref(r->shared);
+		return true;
+	}
+	if (r->body.n <= HTTP_COPY_MAX)
+		return true;
+	if (exchange_charge(x, r->body.n) != 0)
+		return false;
+	x->copied = r->body.n;
+	body->shared = http_shared_copy(r->body);
+	body->bytes = body->shared->bytes;
+	return true;
+}
+
+void
+http_answer(struct http_exchange *x, const struct http_response *r)
+{
+	static const struct http_response no_room = {.status = 503,
+	    .retry_after_s = HTTP_RETRY_AFTER_S};
+	struct http_header headers[16];
+	struct http_body body;
+
+	assert(!x->answered);
+	x->answered = true;
+	if (!keep_body(x, r, &body)) {
+		r = &no_room;
+		body = (struct http_body){slice_none(), NULL};
+	}
+	count_status(x->server->counters, r->status);
+	x->send(x, r->status, headers, make_headers(x, r, headers), body);
 }
 
 void

@@ -11,6 +11,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/base/slice.h"
+#include "server/http/shared.h"
 
 struct http_conn;
 struct http_route;
@@ -18,7 +19,9 @@ struct http_server;
 
 enum {
 	HTTP_HEADERS_MAX = 64,
-	HTTP_PARAMS_MAX = 4
+	HTTP_PARAMS_MAX = 4,
+	HTTP_COPY_MAX = 16 << 10, /* a body that is copied into the output */
+	HTTP_RETRY_AFTER_S = 5    /* when a limit of ours refuses a request */
 };
 
 struct http_header {
@@ -39,7 +42,9 @@ struct http_exchange {
 	struct slice body; /* whole, and no longer than the route allows */
 	int32_t stream_id; /* of HTTP/2 */
 	bool answered;
-	uint64_t id; /* of the request, for logs */
+	uint64_t id;   /* of the request, for logs */
+	size_t held;   /* bytes charged for it to its connection */
+	size_t copied; /* of them, a copy of the answer's body */
 
 	/*
 	 * Called at most once, when the peer is gone before the answer: drop
@@ -49,15 +54,17 @@ struct http_exchange {
 	void *handler_data;
 	/* Answering goes through here; http1.c's or http2.c's. */
 	void (*send)(struct http_exchange *, int status,
-	    const struct http_header *headers, size_t n, struct slice body);
+	    const struct http_header *headers, size_t n, struct http_body);
 };
 
 struct http_response {
 	int status;
-	const char *content_type;  /* NULL: none */
-	struct slice body;         /* borrowed until http_answer() returns */
-	int retry_after_s;         /* 0: not sent */
-	const char *cache_control; /* NULL: no-store */
+	const char *content_type;   /* NULL: none */
+	struct slice body;          /* borrowed until http_answer() returns */
+	struct http_shared *shared; /* what the body is part of: referred to
+	                             * until it is sent; NULL: copied */
+	int retry_after_s;          /* 0: not sent */
+	const char *cache_control;  /* NULL: no-store */
 	size_t n_extra;
 	struct http_header extra[4];
 };
@@ -69,7 +76,11 @@ struct http_response {
  */
 void *http_notes(const struct http_exchange *, size_t n);
 
-/* Ends the exchange; the caller does not touch it afterwards. */
+/*
+ * Ends the exchange; the caller does not touch it afterwards.  A large body
+ * that is not shared is copied and charged: when there is no room for the
+ * copy, the answer becomes 503.
+ */
 void http_answer(struct http_exchange *, const struct http_response *);
 /* The same without a body. */
 void http_answer_status(struct http_exchange *, int status);

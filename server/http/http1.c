@@ -1,9 +1,7 @@
 #include "config.h"
 
-#include <event2/event.h>
 #include <stdlib.h>
 
-#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "server/http/conn.h"
@@ -18,6 +16,7 @@
  *	read_length     a body of known length
  *	read_chunks     or a chunked one
  *	ANSWERING       the handler has it
+ *	SENDING         its answer is large, or the peer is slow to take it
  *
  * How a head is taken apart is http1_head.c's business.
  */
@@ -30,11 +29,17 @@ enum state {
 	READ_CHUNK_END,
 	READ_TRAILERS,
 	ANSWERING,
+	SENDING,
 	BROKEN /* refused; the connection is ending */
 };
 
 enum {
+	BLANK_MAX = 8, /* bytes of empty lines before a request */
 	CHUNK_LINE_MAX = 256,
+	/* Bytes around chunks that are free; more may come only with as many
+	 * bytes of the body. */
+	FRAMING_FREE = 16 << 10,
+	HEAD_FREE = 4 << 10, /* of a head; what an exchange has room for */
 	TRAILERS_MAX = 4096
 };
 
@@ -44,12 +49,12 @@ struct http1 {
 	struct http1_head head;
 	struct buf body;
 	uint64_t left; /* bytes of the body, or of the chunk */
-	size_t trailers;
+	size_t framing, trailers, blank;
 	size_t seen; /* bytes of input without the end of the head */
 };
 
 static void http1_send(struct http_exchange *, int, const struct http_header *,
-    size_t, struct slice);
+    size_t, struct http_body);
 
 static struct http1 *
 h1_of(struct http_conn *c)
@@ -62,6 +67,7 @@ await_request(struct http_conn *c)
 {
 	h1_of(c)->state = READ_HEAD;
 	h1_of(c)->seen = 0;
+	h1_of(c)->blank = 0;
 	c->doing = "waiting for a request";
 	conn_set_deadline(c, c->server->limits->idle_http1_ms);
 }
@@ -93,11 +99,12 @@ refuse(struct http_conn *c, int status)
 		conn_free_exchange(h->exchange);
 	end_exchange(h);
 	buf_printf(&c->out,
-	    "HTTP/1.1 %d %s\r\ncontent-length: 0\r\nconnection: close\r\n%s\r\n",
+	    "HTTP/1.1 %d %s\r\ncontent-length: 0\r\nconnection: close\r\n%s",
 	    status, http1_reason(status),
-	    status == 405                        ? "allow: POST\r\n"
-	        : status == 429 || status == 503 ? "retry-after: 2\r\n"
-	                                         : "");
+	    status == 405 ? "allow: POST\r\n" : "");
+	if (status == 429 || status == 503)
+		buf_printf(&c->out, "retry-after: %d\r\n", HTTP_RETRY_AFTER_S);
+	buf_add_str(&c->out, "\r\n");
 	h->state = BROKEN;
 	c->paused = true;
 	c->linger = true;
@@ -116,10 +123,11 @@ dispatch(struct http_conn *c)
 	h->state = ANSWERING;
 	c->doing = "answering";
 	c->paused = true;
-	c->deadline_us = 0;
-	(void)event_del(c->timer);
+	conn_no_deadline(c); /* the handler has deadlines of its own */
 	x->body = buf_slice(&h->body);
 	x->route->handler(x);
+	if (h->state == ANSWERING)
+		exchange_park(x);
 }
 
 static void
@@ -148,6 +156,7 @@ after_head(struct http_conn *c)
 		buf_add_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
 	h->left = h->head.length;
 	h->trailers = 0;
+	h->framing = 0;
 	h->state = h->head.chunked ? READ_CHUNK_HEAD : READ_LENGTH;
 	c->doing = "reading request body";
 }
@@ -165,6 +174,26 @@ head_length(const struct http_conn *c, size_t from)
 	return end == NULL ? 0 : (size_t)(end - c->in.p) + 4;
 }
 
+/* Makes the exchange and parses its head.  0, or a status to refuse with. */
+static int
+take_head(struct http_conn *c, struct slice head)
+{
+	struct http1 *h = h1_of(c);
+	int status;
+
+	COUNT(c->server->counters, http1_requests);
+	h->exchange = conn_new_exchange(c, &status);
+	if (h->exchange == NULL)
+		return status;
+	h->exchange->send = http1_send;
+	if (head.n > HEAD_FREE)
+		status = exchange_charge(h->exchange, head.n);
+	if (status != 0)
+		return status;
+	return http1_parse_head(arena_dup(h->exchange->arena, head),
+	    h->exchange, &h->head);
+}
+
 static bool
 read_head(struct http_conn *c)
 {
@@ -173,8 +202,11 @@ read_head(struct http_conn *c)
 	int status;
 
 	/* RFC 9112, 2.2: an empty line before a request is passed over. */
-	while (c->in.n >= 2 && memcmp(c->in.p, "\r\n", 2) == 0)
+	while (c->in.n >= 2 && memcmp(c->in.p, "\r\n", 2) == 0 &&
+	    h->blank < BLANK_MAX) {
 		buf_consume(&c->in, 2);
+		h->blank += 2;
+	}
 	if (c->in.n == 0)
 		return false;
 	if (h->seen == 0) {
@@ -188,12 +220,7 @@ read_head(struct http_conn *c)
 		h->seen = c->in.n;
 		return false;
 	}
-	h->exchange = conn_new_exchange(c);
-	h->exchange->send = http1_send;
-	COUNT(c->server->counters, http1_requests);
-	status = http1_parse_head(arena_dup(h->exchange->arena,
-	                              (struct slice){c->in.p, n}),
-	    h->exchange, &h->head);
+	status = take_head(c, (struct slice){c->in.p, n});
 	buf_consume(&c->in, n);
 	if (status != 0) {
 		refuse(c, status);
@@ -210,10 +237,10 @@ take_body(struct http_conn *c)
 {
 	struct http1 *h = h1_of(c);
 	size_t n = c->in.n < h->left ? c->in.n : (size_t)h->left;
+	int status = exchange_add(h->exchange, &h->body, c->in.p, n);
 
-	buf_add(&h->body, c->in.p, n);
-	if (h->body.full) {
-		refuse(c, 413);
+	if (status != 0) {
+		refuse(c, status);
 		return false;
 	}
 	buf_consume(&c->in, n);
@@ -263,6 +290,11 @@ read_chunk_head(struct http_conn *c)
 	}
 	if (h->left > h->body.max - h->body.n) {
 		refuse(c, 413);
+		return false;
+	}
+	h->framing += line.n + 4;
+	if (h->framing > FRAMING_FREE + h->body.n) {
+		refuse(c, 400);
 		return false;
 	}
 	buf_consume(&c->in, line.n + 2);
@@ -333,6 +365,7 @@ step(struct http_conn *c)
 	case READ_TRAILERS:
 		return read_trailers(c);
 	case ANSWERING:
+	case SENDING:
 	case BROKEN:
 	default:
 		return false;
@@ -342,19 +375,23 @@ step(struct http_conn *c)
 static void
 http1_input(struct http_conn *c)
 {
-	while (c->state == CONN_OPEN && step(c))
-		continue;
+	while (c->state == CONN_OPEN) {
+		/* Nobody's answers pile up: the rest waits in c->in. */
+		if (c->out.n >= CONN_OUTPUT_HIGH) {
+			c->blocked = true;
+			return;
+		}
+		if (!step(c))
+			return;
+	}
 }
 
 /* --- the answer ---------------------------------------------------------------------- */
 
 static void
-http1_send(struct http_exchange *x, int status,
-    const struct http_header *headers, size_t n, struct slice body)
+write_head(struct http_conn *c, int status, const struct http_header *headers,
+    size_t n, size_t body_n, bool keep)
 {
-	struct http_conn *c = x->conn;
-	struct http1 *h = h1_of(c);
-	bool keep = h->head.keep_alive && !c->server->draining && !c->eof;
 	struct buf *out = &c->out;
 
 	buf_printf(out, "HTTP/1.1 %d %s\r\n", status, http1_reason(status));
@@ -365,30 +402,53 @@ http1_send(struct http_exchange *x, int status,
 		buf_add_str(out, "\r\n");
 	}
 	if (status != 204 && status != 304)
-		buf_printf(out, "content-length: %zu\r\n", body.n);
+		buf_printf(out, "content-length: %zu\r\n", body_n);
 	if (!keep)
 		buf_add_str(out, "connection: close\r\n");
-	else if (h->head.minor == 0)
+	else if (h1_of(c)->head.minor == 0)
 		buf_add_str(out, "connection: keep-alive\r\n");
 	buf_add_str(out, "\r\n");
-	buf_add_slice(out, body);
-	conn_free_exchange(x);
-	end_exchange(h);
-	if (keep) {
-		c->paused = false;
-		await_request(c);
-		conn_touch(c);
-	} else {
-		h->state = BROKEN;
-		c->linger = true;
-		conn_end(c);
-	}
 }
 
 static void
+http1_send(struct http_exchange *x, int status,
+    const struct http_header *headers, size_t n, struct http_body body)
+{
+	struct http_conn *c = x->conn;
+	struct http1 *h = h1_of(c);
+	bool keep = h->head.keep_alive && !c->server->draining && !c->eof;
+
+	write_head(c, status, headers, n, body.bytes.n, keep);
+	if (body.shared != NULL)
+		conn_send_body(c, x, body);
+	else
+		buf_add_slice(&c->out, body.bytes);
+	conn_free_exchange(x);
+	end_exchange(h);
+	if (!keep) {
+		h->state = BROKEN;
+		c->linger = true;
+		conn_end(c);
+	} else if (body.shared != NULL) {
+		h->state = SENDING;
+		c->doing = "sending an answer";
+		conn_touch(c);
+	} else {
+		c->paused = false;
+		await_request(c);
+		conn_touch(c);
+	}
+}
+
+/* A large answer is written: the next request may come. */
+static void
 http1_output(struct http_conn *c)
 {
-	(void)c; /* an answer is written whole by http1_send() */
+	if (h1_of(c)->state != SENDING || conn_pending(c) > 0)
+		return;
+	c->paused = false;
+	await_request(c);
+	conn_touch(c);
 }
 
 static void
@@ -400,8 +460,6 @@ http1_timeout(struct http_conn *c)
 		conn_end(c); /* idle: nothing to say */
 		return;
 	}
-	if (h->state == ANSWERING)
-		return; /* the handler has deadlines of its own */
 	COUNT(c->server->counters, http_timeouts);
 	refuse(c, 408);
 }
@@ -413,8 +471,13 @@ http1_drain(struct http_conn *c)
 
 	/* An idle one could be sending just now: it ends with its next
 	 * answer, or in the second step. */
-	if (c->server->closing && h->state == READ_HEAD && c->in.n == 0)
+	if (!c->server->closing)
+		return;
+	if (h->state == READ_HEAD && c->in.n == 0)
 		conn_end(c);
+	else if (h->state < ANSWERING)
+		conn_hasten(c,
+		    c->server->closing_us + CONN_CLOSING_MS * INT64_C(1000));
 }
 
 static void

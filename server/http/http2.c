@@ -1,137 +1,58 @@
 #include "config.h"
 
-#include <nghttp2/nghttp2.h>
+#include "server/http/http2.h"
+
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
-#include "server/http/conn.h"
 
 /*
- * HTTP/2 (RFC 9113) by nghttp2: streams become exchanges.  Its callbacks run
- * inside mem_recv() and mem_send(); none of them ends the session or the
- * connection, they mark it and conn_end_turn() does.
- *
- *	on_begin_headers   a stream: an exchange in the making
- *	on_header          its fields, within the limit
- *	on_data            its body, within the route's limit
- *	on_frame           its end: the route's handler has it
- *	http2_send         the answer, queued; pull_output() writes it
- *	on_stream_close    gone, answered or not
+ * HTTP/2 (RFC 9113) by nghttp2: streams become exchanges (http2_stream.c).
+ * Its callbacks run inside mem_recv() and mem_send(); none of them ends the
+ * session or the connection, they mark it and http2_input() or
+ * conn_end_turn() does.
  */
 
-enum {
-	/* What a peer may send for free: a token bucket for frames that cost
-	 * us more than them (CVE-2023-44487 and its like).  Arbitrary, but
-	 * far above what any agent or gateway does. */
-	ABUSE_BURST = 400,
-	ABUSE_PER_SECOND = 40
-};
-
-struct stream {
-	TAILQ_ENTRY(stream) link;
-	struct http_exchange *exchange;
-	struct buf body;
-	size_t head_bytes;
-	int64_t started_us;
-	bool received, dispatched;
-	int refused;        /* a status decided before the body was here */
-	struct slice reply; /* in the exchange's arena */
-	size_t reply_sent;
-};
-
-TAILQ_HEAD(streams, stream);
-
-struct http2 {
-	nghttp2_session *session;
-	struct streams streams;
-	size_t n_receiving;
-	int64_t bucket, bucket_us;
-	bool abusive;
-};
-
-static struct http2 *
-h2_of(struct http_conn *c)
-{
-	return c->proto_data;
-}
-
-static void http2_send(struct http_exchange *, int, const struct http_header *,
-    size_t, struct slice);
-
-static void
-spend(struct http_conn *c)
+void
+http2_spend(struct http_conn *c, int64_t points)
 {
 	struct http2 *h = h2_of(c);
-	int64_t now = clock_mono_us();
-	int64_t refill = (now - h->bucket_us) * ABUSE_PER_SECOND / CLOCK_SECOND;
 
-	if (refill > 0) {
-		h->bucket += refill;
-		h->bucket_us = now;
-		if (h->bucket > ABUSE_BURST)
-			h->bucket = ABUSE_BURST;
-	}
-	if (--h->bucket >= 0 || h->abusive)
+	if (h->abusive || points == 0 ||
+	    http2_budget_spend(&h->budget, points, clock_mono_us()))
 		return;
 	h->abusive = true;
 	COUNT(c->server->counters, http2_abuse);
-	log_peer(LOG_LEVEL_INFO, "http2_abuse", "streams=%zu", h->n_receiving);
+	log_peer(LOG_LEVEL_INFO, "http2_abuse", "doing=\"%s\"", c->doing);
 	(void)nghttp2_session_terminate_session(h->session,
 	    NGHTTP2_ENHANCE_YOUR_CALM);
+	conn_touch(c);
 }
 
-static void
-rearm(struct http_conn *c)
+/* --- frames arrive ------------------------------------------------------------------ */
+
+static struct stream *
+find(nghttp2_session *session, int32_t id)
 {
-	bool idle = TAILQ_EMPTY(&h2_of(c)->streams);
-
-	c->doing = idle ? "waiting for a request" : "exchanging";
-	conn_set_deadline(c,
-	    idle ? c->server->limits->idle_http2_ms
-	         : c->server->limits->request_time_ms);
+	return nghttp2_session_get_stream_user_data(session, id);
 }
-
-/* --- a request arrives ------------------------------------------------------------- */
 
 static int
 on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
     void *arg)
 {
 	struct http_conn *c = arg;
-	struct http2 *h = h2_of(c);
-	struct stream *s;
 
 	if (frame->hd.type != NGHTTP2_HEADERS ||
 	    frame->headers.cat != NGHTTP2_HCAT_REQUEST)
 		return 0;
-	s = mem_new(struct stream);
-	s->exchange = conn_new_exchange(c);
-	s->exchange->stream_id = frame->hd.stream_id;
-	s->exchange->send = http2_send;
-	s->started_us = clock_mono_us();
-	buf_init(&s->body, 0);
-	TAILQ_INSERT_TAIL(&h->streams, s, link);
-	h->n_receiving++;
 	COUNT(c->server->counters, http2_requests);
+	c->doing = "exchanging";
 	(void)nghttp2_session_set_stream_user_data(session, frame->hd.stream_id,
-	    s);
-	rearm(c);
+	    stream_begin(c, frame->hd.stream_id));
 	return 0;
-}
-
-static void
-set_path(struct http_exchange *x, struct slice target)
-{
-	const uint8_t *q =
-	    target.n == 0 ? NULL : memchr(target.p, '?', target.n);
-
-	x->path = target;
-	if (q == NULL)
-		return;
-	x->path.n = (size_t)(q - target.p);
-	x->query = (struct slice){q + 1, target.n - x->path.n - 1};
 }
 
 static int
@@ -139,84 +60,38 @@ on_header(nghttp2_session *session, const nghttp2_frame *frame,
     const uint8_t *name, size_t name_n, const uint8_t *value, size_t value_n,
     uint8_t flags, void *arg)
 {
-	struct http_conn *c = arg;
-	struct stream *s =
-	    nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-	struct slice n = {name, name_n}, v = {value, value_n};
-	struct http_exchange *x;
-
 	(void)flags;
-	if (s == NULL || s->dispatched || s->received)
-		return 0;
-	x = s->exchange;
-	s->head_bytes += name_n + value_n + 32; /* RFC 9113, 6.5.2 */
-	if (s->head_bytes > (size_t)c->server->limits->head_max ||
-	    x->n_headers == HTTP_HEADERS_MAX) {
-		s->refused = 431;
-		return 0;
-	}
-	v = arena_dup(x->arena, v);
-	if (slice_is(n, ":method")) {
-		x->method = v;
-	} else if (slice_is(n, ":path")) {
-		set_path(x, v);
-	} else if (name_n > 0 && name[0] != ':') {
-		x->headers[x->n_headers].name = arena_dup(x->arena, n);
-		x->headers[x->n_headers++].value = v;
-	}
-	return 0;
-}
-
-static void
-after_head(struct http_conn *c, struct stream *s)
-{
-	struct http_exchange *x = s->exchange;
-	int status;
-
-	x->route = http_find_route(c->server, x, &status);
-	if (x->route == NULL && s->refused == 0)
-		s->refused = status;
-	if (s->refused == 0)
-		s->refused = http_admit(c->server, c->source);
-	if (x->route != NULL)
-		buf_init(&s->body, x->route->body_max);
+	/* A pause leaves the rest of the block undecoded. */
+	return stream_header(arg, find(session, frame->hd.stream_id),
+	           (struct slice){name, name_n}, (struct slice){value, value_n})
+	    ? 0
+	    : NGHTTP2_ERR_PAUSE;
 }
 
 static int
 on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
     const uint8_t *data, size_t n, void *arg)
 {
-	struct stream *s =
-	    nghttp2_session_get_stream_user_data(session, stream_id);
+	struct stream *s = find(session, stream_id);
 
 	(void)flags;
-	(void)arg;
-	if (s == NULL || s->refused != 0)
-		return 0;
-	buf_add(&s->body, data, n);
-	if (s->body.full)
-		s->refused = 413;
+	if (s != NULL)
+		stream_data(arg, s, (struct slice){data, n});
 	return 0;
 }
 
+/* A whole header block, and perhaps the end of its request. */
 static void
-dispatch(struct http_conn *c, struct stream *s)
+on_headers(struct http_conn *c, const nghttp2_frame *frame, struct stream *s)
 {
-	struct http_exchange *x = s->exchange;
+	bool request = frame->headers.cat == NGHTTP2_HCAT_REQUEST;
 
-	s->received = true;
-	s->dispatched = true;
-	h2_of(c)->n_receiving--;
-	if (s->refused != 0) {
-		COUNT(c->server->counters, http_bad_requests);
-		http_answer(x,
-		    &(struct http_response){.status = s->refused,
-		        .n_extra = s->refused == 405 ? 1 : 0,
-		        .extra = {{SLICE_LIT("allow"), SLICE_LIT("POST")}}});
-		return;
-	}
-	x->body = buf_slice(&s->body);
-	x->route->handler(x);
+	if (s != NULL)
+		s->paid += h2_of(c)->block_paid;
+	if (request && s != NULL)
+		stream_head_done(c, s);
+	else if (request)
+		stream_refuse_bare(c, frame->hd.stream_id);
 }
 
 static int
@@ -225,30 +100,17 @@ on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 	struct http_conn *c = arg;
 	struct stream *s;
 
-	switch (frame->hd.type) {
-	case NGHTTP2_HEADERS:
-	case NGHTTP2_DATA:
-		break;
-	case NGHTTP2_RST_STREAM:
-	case NGHTTP2_SETTINGS:
-	case NGHTTP2_PING:
-	case NGHTTP2_PRIORITY:
-		spend(c);
+	if (frame->hd.type == NGHTTP2_SETTINGS)
+		h2_of(c)->greeted = true;
+	if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
 		return 0;
-	default:
-		return 0;
-	}
-	s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
-	if (s == NULL || s->dispatched)
-		return 0;
-	if (frame->hd.type == NGHTTP2_DATA && frame->hd.length == 0 &&
-	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
-		spend(c);
-	if (frame->hd.type == NGHTTP2_HEADERS &&
-	    frame->headers.cat == NGHTTP2_HCAT_REQUEST)
-		after_head(c, s);
-	if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
-		dispatch(c, s);
+	s = find(session, frame->hd.stream_id);
+	if (s != NULL && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0)
+		s->ended = true;
+	if (frame->hd.type == NGHTTP2_HEADERS)
+		on_headers(c, frame, s);
+	if (s != NULL && s->ended)
+		stream_end(s);
 	return 0;
 }
 
@@ -262,24 +124,38 @@ on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
 	(void)frame;
 	(void)code;
 	COUNT(c->server->counters, http_bad_requests);
-	spend(c);
+	http2_spend(c, HTTP2_INVALID);
 	return 0;
 }
 
-static void
-free_stream(struct http_conn *c, struct stream *s)
+/* RFC 9113, 8.1: a complete answer, then RST_STREAM with NO_ERROR, tells the
+ * peer to send no more of a request that was refused before its end. */
+static int
+on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+	int32_t id = frame->hd.stream_id;
+
+	(void)arg;
+	if ((frame->hd.type == NGHTTP2_HEADERS ||
+	        frame->hd.type == NGHTTP2_DATA) &&
+	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
+	    nghttp2_session_get_stream_remote_close(session, id) == 0)
+		(void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id,
+		    NGHTTP2_NO_ERROR);
+	return 0;
+}
+
+/* When a connection without streams ends. */
+static int64_t
+idle_deadline(struct http_conn *c)
 {
 	struct http2 *h = h2_of(c);
+	const struct http_limits *limits = c->server->limits;
 
-	TAILQ_REMOVE(&h->streams, s, link);
-	if (!s->received)
-		h->n_receiving--;
-	if (s->dispatched && !s->exchange->answered)
-		conn_abandon_exchange(s->exchange);
-	else
-		conn_free_exchange(s->exchange);
-	buf_fini(&s->body);
-	free(s);
+	return h->idle_us +
+	    (int64_t)(h->greeted ? limits->idle_http2_ms
+	                         : limits->request_time_ms) *
+	    1000;
 }
 
 static int
@@ -287,68 +163,18 @@ on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code,
     void *arg)
 {
 	struct http_conn *c = arg;
-	struct stream *s =
-	    nghttp2_session_get_stream_user_data(session, stream_id);
+	struct http2 *h = h2_of(c);
+	struct stream *s = find(session, stream_id);
 
-	(void)code;
 	if (s == NULL)
 		return 0;
-	free_stream(c, s);
-	rearm(c);
+	stream_free(c, s, code == NGHTTP2_NO_ERROR);
+	if (TAILQ_EMPTY(&h->streams)) {
+		h->idle_us = clock_mono_us();
+		c->doing = "waiting for a request";
+		conn_hasten(c, idle_deadline(c));
+	}
 	return 0;
-}
-
-/* --- the answer ------------------------------------------------------------------------ */
-
-static ssize_t
-read_reply(nghttp2_session *session, int32_t stream_id, uint8_t *to, size_t max,
-    uint32_t *flags, nghttp2_data_source *source, void *arg)
-{
-	struct stream *s = source->ptr;
-	size_t n = s->reply.n - s->reply_sent;
-
-	(void)session;
-	(void)stream_id;
-	(void)arg;
-	if (n > max)
-		n = max;
-	memcpy(to, s->reply.p + s->reply_sent, n);
-	s->reply_sent += n;
-	if (s->reply_sent == s->reply.n)
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
-	return (ssize_t)n;
-}
-
-static nghttp2_nv
-field(struct slice name, struct slice value)
-{
-	return (nghttp2_nv){slice_unconst(name), slice_unconst(value), name.n,
-	    value.n, NGHTTP2_NV_FLAG_NONE};
-}
-
-static void
-http2_send(struct http_exchange *x, int status,
-    const struct http_header *headers, size_t n, struct slice body)
-{
-	struct http_conn *c = x->conn;
-	struct http2 *h = h2_of(c);
-	struct stream *s =
-	    nghttp2_session_get_stream_user_data(h->session, x->stream_id);
-	nghttp2_data_provider provider = {{.ptr = s}, read_reply};
-	nghttp2_nv fields[24];
-	size_t fields_n = 0;
-
-	s->reply = arena_dup(x->arena, body);
-	fields[fields_n++] = field(SLICE_LIT(":status"),
-	    slice_str(arena_printf(x->arena, "%d", status)));
-	for (size_t i = 0; i < n; i++)
-		fields[fields_n++] = field(headers[i].name, headers[i].value);
-	if (status != 204)
-		fields[fields_n++] = field(SLICE_LIT("content-length"),
-		    slice_str(arena_printf(x->arena, "%zu", body.n)));
-	(void)nghttp2_submit_response(h->session, x->stream_id, fields,
-	    fields_n, body.n > 0 ? &provider : NULL);
-	conn_touch(c);
 }
 
 /* --- the connection ---------------------------------------------------------------------- */
@@ -363,15 +189,60 @@ http2_output(struct http_conn *c)
 	while (c->out.n < CONN_OUTPUT_HIGH) {
 		n = nghttp2_session_mem_send(h->session, &bytes);
 		if (n < 0) {
-			c->state = CONN_DEAD;
+			conn_set_state(c, CONN_DEAD);
 			return;
 		}
 		if (n == 0)
 			break;
 		buf_add(&c->out, bytes, (size_t)n);
 	}
-	if (c->state == CONN_OPEN && !nghttp2_session_want_read(h->session) &&
-	    !nghttp2_session_want_write(h->session))
+	if (c->state == CONN_OPEN &&
+	    (h->abusive ||
+	        (!nghttp2_session_want_read(h->session) &&
+	            !nghttp2_session_want_write(h->session))))
+		conn_end(c);
+}
+
+/* No more input: what is left is the GOAWAY that says why. */
+static void
+stop_input(struct http_conn *c)
+{
+	buf_clear(&c->in);
+	c->paused = true;
+	c->linger = true; /* the peer may be sending: let it read why */
+}
+
+/* Charges a frame before anything is done for it. */
+static void
+charge_frame(struct http_conn *c, const struct http2_frame *f)
+{
+	struct http2 *h = h2_of(c);
+	int64_t price = http2_frame_price(f);
+	struct stream *s;
+
+	if (f->type == NGHTTP2_HEADERS) {
+		h->block_paid = price;
+		h->block_bytes = 0;
+	} else if (f->type == NGHTTP2_CONTINUATION) {
+		h->block_paid += price;
+	} else if (f->type == NGHTTP2_DATA && price > 0 &&
+	    (s = find(h->session, f->stream)) != NULL) {
+		s->paid += price;
+	}
+	http2_spend(c, price);
+}
+
+/* What nghttp2 cannot go on with: RFC 9113, 3.4 and 10.5. */
+static void
+fail(struct http_conn *c, ssize_t code)
+{
+	COUNT(c->server->counters, http_bad_requests);
+	(void)nghttp2_session_terminate_session(h2_of(c)->session,
+	    code == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR
+	                                         : NGHTTP2_ENHANCE_YOUR_CALM);
+	stop_input(c);
+	http2_output(c);
+	if (c->state != CONN_DEAD)
 		conn_end(c);
 }
 
@@ -379,19 +250,24 @@ static void
 http2_input(struct http_conn *c)
 {
 	struct http2 *h = h2_of(c);
-	ssize_t n;
+	struct http2_frame frame;
+	ssize_t taken;
 
-	if (c->in.n == 0)
-		return;
-	n = nghttp2_session_mem_recv(h->session, c->in.p, c->in.n);
-	if (n < 0) {
-		COUNT(c->server->counters, http_bad_requests);
-		buf_clear(&c->in);
-		http2_output(c); /* the GOAWAY that says why */
-		conn_end(c);
-		return;
+	while (c->in.n > 0 && !c->paused) {
+		size_t n = c->in.n;
+
+		if (http2_meter_take(&h->meter, c->in.p, &n, &frame))
+			charge_frame(c, &frame);
+		taken = h->abusive
+		    ? 0
+		    : nghttp2_session_mem_recv(h->session, c->in.p, n);
+		if (taken < 0)
+			fail(c, taken);
+		else if (h->abusive)
+			stop_input(c);
+		else
+			buf_consume(&c->in, n);
 	}
-	buf_consume(&c->in, (size_t)n);
 }
 
 static nghttp2_session_callbacks *
@@ -406,6 +282,8 @@ make_callbacks(void)
 	nghttp2_session_callbacks_set_on_header_callback(cbs, on_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cbs, on_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cbs, on_frame);
+	nghttp2_session_callbacks_set_on_frame_send_callback(cbs,
+	    on_frame_sent);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(cbs,
 	    on_invalid_frame);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cbs,
@@ -428,9 +306,12 @@ http2_start(struct http_conn *c)
 	};
 
 	TAILQ_INIT(&h->streams);
-	h->bucket = ABUSE_BURST;
-	h->bucket_us = clock_mono_us();
+	h->idle_us = clock_mono_us();
+	http2_budget_init(&h->budget, h->idle_us);
+	http2_meter_init(&h->meter);
 	c->proto_data = h;
+	c->doing = "waiting for the preface";
+	conn_set_deadline(c, c->server->limits->request_time_ms);
 	if (nghttp2_option_new(&option) != 0)
 		abort();
 	nghttp2_option_set_no_closed_streams(option, 1);
@@ -442,32 +323,39 @@ http2_start(struct http_conn *c)
 	    sizeof(settings) / sizeof(settings[0]));
 	if (c->server->draining)
 		(void)nghttp2_submit_shutdown_notice(h->session);
-	rearm(c);
 }
 
-/* Ends what took too long to arrive; what is being answered has deadlines of
- * its own. */
+/* Looks at every stream, each with a deadline of its own; sets the next one to
+ * look again. */
 static void
 http2_timeout(struct http_conn *c)
 {
 	struct http2 *h = h2_of(c);
-	int64_t oldest = clock_mono_us() -
-	    (int64_t)c->server->limits->request_time_ms * 1000;
+	int64_t now = clock_mono_us(), next = 0;
 	struct stream *s;
 
-	if (TAILQ_EMPTY(&h->streams)) {
-		(void)nghttp2_session_terminate_session(h->session,
-		    NGHTTP2_NO_ERROR);
-		return;
-	}
 	TAILQ_FOREACH (s, &h->streams, link) {
-		if (s->received || s->started_us > oldest)
-			continue;
-		COUNT(c->server->counters, http_timeouts);
-		(void)nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE,
-		    s->exchange->stream_id, NGHTTP2_CANCEL);
+		int64_t at = stream_deadline(c, s);
+
+		if (at != 0 && at <= now) {
+			stream_judge(c, s, now);
+			at = stream_deadline(c, s);
+		}
+		if (at != 0 && (next == 0 || at < next))
+			next = at;
 	}
-	rearm(c);
+	if (TAILQ_EMPTY(&h->streams)) {
+		next = idle_deadline(c);
+		if (next <= now) {
+			(void)nghttp2_session_terminate_session(h->session,
+			    NGHTTP2_NO_ERROR);
+			next = 0;
+		}
+	}
+	if (next != 0)
+		conn_hasten(c, next);
+	if (h->abusive)
+		stop_input(c);
 }
 
 /*
@@ -483,6 +371,7 @@ http2_drain(struct http_conn *c)
 		(void)nghttp2_submit_shutdown_notice(h->session);
 		return;
 	}
+	conn_hasten(c, c->server->closing_us + CONN_CLOSING_MS * INT64_C(1000));
 	(void)nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
 	    nghttp2_session_get_last_proc_stream_id(h->session),
 	    NGHTTP2_NO_ERROR, NULL, 0);
@@ -494,9 +383,11 @@ http2_stop(struct http_conn *c)
 	struct http2 *h = h2_of(c);
 	struct stream *s;
 
-	/* free_stream() takes it off the list, which the analyzer misses. */
+	h->abusive = true; /* nothing is charged any more */
+	/* stream_free() takes it off the list, which the analyzer misses. */
 	while ((s = TAILQ_FIRST(&h->streams)) != NULL)
-		free_stream(c, s); /* NOLINT(clang-analyzer-unix.Malloc) */
+		stream_free(c, s,
+		    true); /* NOLINT(clang-analyzer-unix.Malloc) */
 	nghttp2_session_del(h->session);
 	free(h);
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -10,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "server/http/conn.h"
@@ -18,7 +20,8 @@
 
 enum {
 	ACCEPTS_PER_TURN = 16, /* a handshake costs a fraction of a ms */
-	BACKLOG = 1024
+	BACKLOG = 1024,
+	PAUSE_MS = 100 /* of accepting, when there are no descriptors */
 };
 
 struct http_listener {
@@ -81,29 +84,101 @@ source_of(const struct sockaddr_storage *from, uint8_t out[HTTP_SOURCE_SIZE])
 	}
 }
 
+/* --- accepting --------------------------------------------------------------------- */
+
+static int
+open_reserve(void)
+{
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static bool
+no_descriptors(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS ||
+	    error == ENOMEM;
+}
+
+/* Without descriptors a connection can be neither taken nor left: it would
+ * wake us again at once.  The reserve lets us take a few and end them, so that
+ * their peers go elsewhere now; then accepting stops for a while. */
+static void
+pause_accepting(struct http_server *server, int error)
+{
+	struct timeval tv = {PAUSE_MS / 1000, (PAUSE_MS % 1000) * 1000L};
+
+	COUNT(server->counters, accept_pauses);
+	log_peer(LOG_LEVEL_WARN, "accept_paused", "error=\"%s\" ms=%d",
+	    strerror(error), PAUSE_MS);
+	for (struct http_listener *l = server->listeners; l != NULL;
+	     l = l->next) {
+		(void)event_del(l->event);
+		for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+			int fd;
+
+			if (server->reserve_fd >= 0)
+				(void)close(server->reserve_fd);
+			fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
+			if (fd >= 0) {
+				COUNT(server->counters, connections_refused);
+				(void)close(fd);
+			}
+			server->reserve_fd = open_reserve();
+			if (fd < 0 || server->reserve_fd < 0)
+				break;
+		}
+	}
+	(void)event_add(server->accept_again, &tv);
+}
+
+static void
+on_accept_again(evutil_socket_t fd, short events, void *arg)
+{
+	struct http_server *server = arg;
+
+	(void)fd;
+	(void)events;
+	if (server->reserve_fd < 0)
+		server->reserve_fd = open_reserve();
+	for (struct http_listener *l = server->listeners; l != NULL;
+	     l = l->next)
+		(void)event_add(l->event, NULL);
+}
+
+/* A connection, -1 when there is none now. */
+static int
+accept_from(struct http_listener *l, uint8_t source[HTTP_SOURCE_SIZE])
+{
+	struct sockaddr_storage from = {0};
+	socklen_t from_n = sizeof(from);
+	int fd = accept4(l->fd, (struct sockaddr *)&from, &from_n,
+	    SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd >= 0)
+		source_of(&from, source);
+	else if (no_descriptors(errno))
+		pause_accepting(l->server, errno);
+	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		log_peer(LOG_LEVEL_WARN, "accept", "error=\"%s\"",
+		    strerror(errno));
+	return fd;
+}
+
 static bool
 accept_one(struct http_listener *l)
 {
 	struct http_server *server = l->server;
-	struct sockaddr_storage from = {0};
-	socklen_t from_n = sizeof(from);
 	uint8_t source[HTTP_SOURCE_SIZE];
-	int fd = accept4(l->fd, (struct sockaddr *)&from, &from_n,
-	    SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = accept_from(l, source);
 
-	if (fd < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-			log_peer(LOG_LEVEL_WARN, "accept", "error=\"%s\"",
-			    strerror(errno));
+	if (fd < 0)
 		return false;
-	}
 	if (server->n_conns >= (size_t)server->limits->connections_max) {
 		COUNT(server->counters, connections_refused);
 		(void)close(fd);
 		return true;
 	}
-	source_of(&from, source);
-	conn_start(server, fd, source);
+	conn_start(server, fd, source, NULL);
 	return true;
 }
 
@@ -117,6 +192,8 @@ on_acceptable(evutil_socket_t fd, short events, void *arg)
 			return;
 	}
 }
+
+/* --- the server -------------------------------------------------------------------- */
 
 static void
 on_flush(evutil_socket_t fd, short events, void *arg)
@@ -133,7 +210,12 @@ http_server_init(struct http_server *server)
 	TAILQ_INIT(&server->dirty);
 	arena_pool_init(&server->arenas, 256);
 	server->sources = http_sources_new();
+	http_account_init(&server->account, server->limits->pool,
+	    server->counters);
 	server->flush = evtimer_new(server->base, on_flush, server);
+	server->accept_again =
+	    evtimer_new(server->base, on_accept_again, server);
+	server->reserve_fd = open_reserve();
 }
 
 void
@@ -145,6 +227,10 @@ http_server_fini(struct http_server *server)
 	while ((c = TAILQ_FIRST(&server->conns)) != NULL)
 		conn_abort(c);
 	event_free(server->flush);
+	event_free(server->accept_again);
+	if (server->reserve_fd >= 0)
+		(void)close(server->reserve_fd);
+	http_account_fini(&server->account);
 	http_tls_free(server->tls);
 	arena_pool_fini(&server->arenas);
 	http_sources_free(server->sources);
@@ -194,6 +280,8 @@ tell_connections(struct http_server *server)
 	TAILQ_FOREACH (c, &server->conns, link) {
 		if (c->state == CONN_OPEN)
 			c->proto->drain(c);
+		if (server->closing)
+			conn_hurry(c);
 		conn_touch(c);
 	}
 }
@@ -209,5 +297,6 @@ void
 http_server_close_idle(struct http_server *server)
 {
 	server->closing = true;
+	server->closing_us = clock_mono_us();
 	tell_connections(server);
 }

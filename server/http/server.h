@@ -12,6 +12,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/base/counters.h"
+#include "server/http/account.h"
 #include "server/http/exchange.h"
 
 struct event;
@@ -23,14 +24,23 @@ struct http_limits {
 	int head_max;        /* bytes of request line and headers */
 	int streams_max;     /* of one HTTP/2 connection */
 	int connections_max; /* of this thread */
-	int exchanges_max;   /* requests under way: what bounds memory */
-	double source_rate;  /* requests a second of one source; 0: any */
-	const struct http_trusted *trusted; /* sources without a rate */
+	int source_connections_max; /* of them, of one source; 0: any */
+
+	/* The budget of bytes of the process, NULL: no limit; and how many
+	 * of them one connection, and one source in this thread, may hold;
+	 * 0: any. */
+	struct http_pool *pool;
+	size_t connection_share, source_share;
+
+	double source_rate; /* requests a second of one source; 0: any */
+	const struct http_trusted *trusted; /* sources without a share */
 	int request_time_ms;                /* for a whole request to arrive */
+	int send_progress_ms; /* for a peer to take some of an answer */
 	int idle_http1_ms, idle_http2_ms;
 };
 
-/* Networks whose requests are not counted: gateways, load tests. */
+/* Networks whose requests, connections and bytes are not counted by source:
+ * gateways, load tests. */
 struct http_trusted {
 	size_t n;
 	struct {
@@ -64,14 +74,18 @@ struct http_server {
 	void *owner; /* the worker; what handlers need */
 
 	struct arena_pool arenas;
+	struct http_account account;
 	struct http_sources *sources;
 	struct http_conns conns;
 	struct http_conns dirty; /* to be flushed or freed this turn */
 	size_t n_conns, n_exchanges;
 	struct event *flush;
 	struct http_listener *listeners;
+	int reserve_fd; /* given up to refuse a peer when no other is left */
+	struct event *accept_again;
 	bool draining; /* responses say that the connection will close */
 	bool closing;  /* and idle connections are closed */
+	int64_t closing_us; /* since then no peer is waited for long */
 	uint64_t next_id;
 	int64_t date_s; /* what `date` says */
 	char date[32];
@@ -105,14 +119,31 @@ enum {
 	HTTP_SOURCE_SIZE = 16
 };
 
-/* A bounded table of token buckets; a full one forgets. */
+/*
+ * A source is an IPv4 address or an IPv6 network of 64 bits, which is what one
+ * subscriber gets.  Its rate is kept in a bounded table of token buckets; a
+ * full one forgets.  Its connections and bytes are counted exactly, for as
+ * long as it has connections.
+ */
 struct http_sources *http_sources_new(void);
 void http_sources_free(struct http_sources *);
-/* Whether one more request of this source may be served now. */
+/* Takes a token: one more request of this source may be served now. */
 bool http_sources_take(struct http_sources *, const struct http_limits *,
     const uint8_t address[HTTP_SOURCE_SIZE], int64_t now_us);
 
-/* 0, or the status (429, 503) to refuse one more request with. */
+struct http_source {
+	struct http_source *next;
+	uint8_t address[HTTP_SOURCE_SIZE];
+	bool trusted;
+	size_t n_conns, held;
+};
+
+/* Counts one more connection of a source; NULL when it has too many. */
+struct http_source *http_source_join(struct http_sources *,
+    const struct http_limits *, const uint8_t address[HTTP_SOURCE_SIZE]);
+void http_source_leave(struct http_sources *, struct http_source *);
+
+/* 0, or the status (429) to refuse one more request with. */
 int http_admit(struct http_server *, const uint8_t address[HTTP_SOURCE_SIZE]);
 
 /* --- tls.c ---------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -10,9 +11,12 @@
 #include "server/http/server.h"
 
 /*
- * Who may ask how often.  A direct-mapped table of token buckets by address:
- * two sources in one slot push each other out, so a table full of strangers
- * makes the limit milder, never harsher, and never larger.
+ * How often a source may ask: a direct-mapped table of token buckets.  Two
+ * sources in one slot push each other out, so a table full of strangers makes
+ * the limit milder, never harsher, and never larger.
+ *
+ * How much a source holds: an entry per source that has connections, chained
+ * from the same slots.  connections_max bounds their number.
  */
 
 enum {
@@ -26,6 +30,7 @@ struct http_sources {
 		double tokens;
 		int64_t refilled_us;
 	} slots[SLOTS];
+	struct http_source *living[SLOTS];
 };
 
 struct http_sources *
@@ -38,6 +43,17 @@ void
 http_sources_free(struct http_sources *s)
 {
 	free(s);
+}
+
+/* The network that an IPv6 address belongs to; IPv4 addresses as they are. */
+static void
+group(const uint8_t address[HTTP_SOURCE_SIZE], uint8_t out[HTTP_SOURCE_SIZE])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	memcpy(out, address, HTTP_SOURCE_SIZE);
+	if (memcmp(address, mapped, sizeof(mapped)) != 0)
+		memset(out + HTTP_SOURCE_SIZE / 2, 0, HTTP_SOURCE_SIZE / 2);
 }
 
 static size_t
@@ -75,12 +91,15 @@ http_sources_take(struct http_sources *s, const struct http_limits *limits,
     const uint8_t address[HTTP_SOURCE_SIZE], int64_t now_us)
 {
 	double burst = limits->source_rate * BURST_SECONDS;
-	size_t i = slot_of(address);
+	uint8_t source[HTTP_SOURCE_SIZE];
+	size_t i;
 
 	if (limits->source_rate <= 0 || is_trusted(limits->trusted, address))
 		return true;
-	if (memcmp(s->slots[i].address, address, HTTP_SOURCE_SIZE) != 0) {
-		memcpy(s->slots[i].address, address, HTTP_SOURCE_SIZE);
+	group(address, source);
+	i = slot_of(source);
+	if (memcmp(s->slots[i].address, source, HTTP_SOURCE_SIZE) != 0) {
+		memcpy(s->slots[i].address, source, HTTP_SOURCE_SIZE);
 		s->slots[i].tokens = burst;
 		s->slots[i].refilled_us = now_us;
 	}
@@ -95,14 +114,50 @@ http_sources_take(struct http_sources *s, const struct http_limits *limits,
 	return true;
 }
 
+struct http_source *
+http_source_join(struct http_sources *s, const struct http_limits *limits,
+    const uint8_t address[HTTP_SOURCE_SIZE])
+{
+	uint8_t source[HTTP_SOURCE_SIZE];
+	struct http_source *e, **head;
+
+	group(address, source);
+	head = &s->living[slot_of(source)];
+	for (e = *head; e != NULL; e = e->next) {
+		if (memcmp(e->address, source, HTTP_SOURCE_SIZE) == 0)
+			break;
+	}
+	if (e == NULL) {
+		e = mem_new(struct http_source);
+		memcpy(e->address, source, HTTP_SOURCE_SIZE);
+		e->trusted = is_trusted(limits->trusted, address);
+		e->next = *head;
+		*head = e;
+	} else if (!e->trusted && limits->source_connections_max > 0 &&
+	    e->n_conns >= (size_t)limits->source_connections_max) {
+		return NULL;
+	}
+	e->n_conns++;
+	return e;
+}
+
+void
+http_source_leave(struct http_sources *s, struct http_source *e)
+{
+	struct http_source **p = &s->living[slot_of(e->address)];
+
+	if (--e->n_conns > 0)
+		return;
+	assert(e->held == 0);
+	while (*p != e)
+		p = &(*p)->next;
+	*p = e->next;
+	free(e);
+}
+
 int
 http_admit(struct http_server *server, const uint8_t address[HTTP_SOURCE_SIZE])
 {
-	if (server->limits->exchanges_max > 0 &&
-	    server->n_exchanges > (size_t)server->limits->exchanges_max) {
-		COUNT(server->counters, requests_shed);
-		return 503;
-	}
 	if (!http_sources_take(server->sources, server->limits, address,
 	        clock_mono_us())) {
 		COUNT(server->counters, requests_limited);

@@ -9,7 +9,6 @@
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "lib/base/mem.h"
-#include "server/http/exchange.h"
 #include "server/http/server.h"
 #include "server/teep/domain.h"
 #include "server/teep/session.h"
@@ -20,8 +19,17 @@
 /*
  *	payload_transport   which payload, and may it be had
  *	find or load        from the cache; else read, one reader for all who wait
- *	serve               whole, a range, or "you have it"
+ *	start               a few are read at a time, each charged before
+ *	serve               whole, a range, or "you have it", by reference
+ *
+ * What is in the cache is bounded by payload_cache_mb.  A payload that leaves
+ * it while answers still send it is charged to the account until they end.
  */
+
+enum {
+	PAYLOAD_MAX = 16 << 20,
+	LOADS_MAX = 2 /* at a time; the database's client has a copy of each */
+};
 
 struct waiter {
 	TAILQ_ENTRY(waiter) link;
@@ -37,36 +45,75 @@ struct payload {
 	int32_t domain_id;
 	int64_t epoch; /* a change of the domain makes us read again */
 	uint8_t digest[PAYLOAD_DIGEST_SIZE];
-	bool loading;
-	uint8_t *bytes;
-	size_t n;
+	bool loading;        /* or waiting for its turn */
+	int64_t deadline_us; /* of who waits */
+	TAILQ_ENTRY(payload) turn;
+	struct http_shared *shared; /* NULL while it is loading */
 	struct waiters waiters;
 };
 
 TAILQ_HEAD(payload_list, payload);
 
 struct payload_cache {
-	struct payload_list list; /* asked for last first */
+	struct payload_list list;  /* asked for last first */
+	struct payload_list turns; /* to be read, in order */
 	size_t bytes, max;
+	size_t n_loading, load_cost;
+	struct http_account *account; /* NULL: closed */
+	struct batch *batch;
 };
 
 struct payload_cache *
-payload_cache_new(size_t max_bytes)
+payload_cache_new(size_t max_bytes, struct http_account *account,
+    struct batch *batch)
 {
 	struct payload_cache *c = mem_new(struct payload_cache);
 
 	TAILQ_INIT(&c->list);
+	TAILQ_INIT(&c->turns);
 	c->max = max_bytes;
+	c->account = account;
+	c->batch = batch;
+	/* The database's client has a copy while we make ours. */
+	c->load_cost = 2 * PAYLOAD_MAX;
+	if (account->pool != NULL && c->load_cost > account->pool->max / 2)
+		c->load_cost = account->pool->max / 2;
 	return c;
 }
 
 static void
+on_last(struct http_shared *shared, void *arg)
+{
+	http_account_release(arg, shared->bytes.n);
+}
+
+/* Takes it out of the cache.  Answers that still send it keep its bytes, which
+ * are theirs from now on. */
+static void
 payload_free(struct payload *p)
 {
-	TAILQ_REMOVE(&p->cache->list, p, link);
-	p->cache->bytes -= p->n;
-	free(p->bytes);
+	struct payload_cache *c = p->cache;
+	struct http_shared *shared = p->shared;
+
+	TAILQ_REMOVE(&c->list, p, link);
 	free(p);
+	if (shared == NULL)
+		return;
+	c->bytes -= shared->bytes.n;
+	if (shared->refs > 1) {
+		http_account_force(c->account, shared->bytes.n);
+		shared->on_last = on_last;
+		shared->arg = c->account;
+	}
+	http_shared_unref(shared);
+}
+
+void
+payload_cache_close(struct payload_cache *c)
+{
+	for (size_t i = 0; i < c->n_loading; i++)
+		http_account_release(c->account, c->load_cost);
+	c->account = NULL;
 }
 
 void
@@ -76,11 +123,8 @@ payload_cache_free(struct payload_cache *c)
 
 	if (c == NULL)
 		return;
-	while ((p = TAILQ_FIRST(&c->list)) != NULL) {
-		TAILQ_REMOVE(&c->list, p, link);
-		free(p->bytes);
-		free(p);
-	}
+	while ((p = TAILQ_FIRST(&c->list)) != NULL)
+		payload_free(p);
 	free(c);
 }
 
@@ -198,7 +242,9 @@ serve(struct http_exchange *x, const struct payload *p)
 	    hex_dup(x->arena, SLICE_OF(p->digest)));
 	struct http_response r = {.status = 200,
 	    .content_type = "application/octet-stream",
-	    .body = {p->bytes, p->n}};
+	    .body = p->shared->bytes,
+	    .shared = p->shared};
+	size_t size = r.body.n;
 	struct range range;
 
 	add_headers(&r, etag);
@@ -209,21 +255,21 @@ serve(struct http_exchange *x, const struct payload *p)
 		http_answer(x, &r);
 		return;
 	}
-	switch (wanted_range(x, etag, p->n, &range)) {
+	switch (wanted_range(x, etag, size, &range)) {
 	case RANGE_GOOD:
 		r.status = 206;
-		r.body = (struct slice){p->bytes + range.first, range.n};
+		r.body = (struct slice){r.body.p + range.first, range.n};
 		r.extra[r.n_extra++] =
 		    (struct http_header){SLICE_LIT("content-range"),
 		        slice_str(arena_printf(x->arena, "bytes %zu-%zu/%zu",
-		            range.first, range.first + range.n - 1, p->n))};
+		            range.first, range.first + range.n - 1, size))};
 		break;
 	case RANGE_OUTSIDE:
 		r.status = 416;
 		r.body = slice_none();
 		r.extra[r.n_extra++] =
 		    (struct http_header){SLICE_LIT("content-range"),
-		        slice_str(arena_printf(x->arena, "bytes */%zu", p->n))};
+		        slice_str(arena_printf(x->arena, "bytes */%zu", size))};
 		break;
 	case RANGE_NONE:
 	default:
@@ -250,24 +296,68 @@ answer_waiters(struct payload *p, int status)
 	}
 }
 
+static void start_next(struct payload_cache *);
+
+static void
+fail(struct payload *p, int status)
+{
+	answer_waiters(p, status);
+	payload_free(p);
+}
+
 static void
 on_loaded(enum tam_err err, struct slice bytes, void *arg)
 {
 	struct payload *p = arg;
 	struct payload_cache *cache = p->cache;
 
+	cache->n_loading--;
+	if (cache->account == NULL) { /* who waited is gone */
+		payload_free(p);
+		return;
+	}
 	p->loading = false;
 	if (err == TAM_OK && bytes.n > 0) {
-		p->bytes = mem_calloc(1, bytes.n);
-		memcpy(p->bytes, bytes.p, bytes.n);
-		p->n = bytes.n;
+		p->shared = http_shared_copy(bytes);
 		cache->bytes += bytes.n;
 		answer_waiters(p, 200);
 	} else {
-		answer_waiters(p, err == TAM_OK ? 404 : 503);
-		payload_free(p);
+		fail(p, err == TAM_OK ? 404 : 503);
 	}
+	http_account_release(cache->account, cache->load_cost);
 	make_room(cache);
+	start_next(cache);
+}
+
+/* Reads it now, if there is room and time left. */
+static bool
+start(struct payload *p)
+{
+	struct payload_cache *c = p->cache;
+
+	if (clock_mono_us() >= p->deadline_us ||
+	    !http_account_charge(c->account, c->load_cost))
+		return false;
+	if (payload_load(c->batch, p->domain_id, p->digest, p->deadline_us,
+	        on_loaded, p) == NULL) {
+		http_account_release(c->account, c->load_cost);
+		return false;
+	}
+	c->n_loading++;
+	return true;
+}
+
+static void
+start_next(struct payload_cache *c)
+{
+	struct payload *p;
+
+	while (
+	    c->n_loading < LOADS_MAX && (p = TAILQ_FIRST(&c->turns)) != NULL) {
+		TAILQ_REMOVE(&c->turns, p, turn);
+		if (!start(p))
+			fail(p, 503);
+	}
 }
 
 static void
@@ -318,12 +408,10 @@ load(struct worker *w, struct http_exchange *x, const struct tam_domain *domain,
 	p->loading = true;
 	TAILQ_INIT(&p->waiters);
 	TAILQ_INSERT_HEAD(&w->payloads->list, p, link);
+	p->deadline_us = clock_mono_us() + w->limits->deadline_us;
 	wait_for(p, x);
-	if (payload_load(w->batch, domain->id, p->digest,
-	        clock_mono_us() + w->limits->deadline_us, on_loaded, p) != NULL)
-		return;
-	answer_waiters(p, 503);
-	payload_free(p);
+	TAILQ_INSERT_TAIL(&w->payloads->turns, p, turn);
+	start_next(w->payloads);
 }
 
 /* --- the handler ------------------------------------------------------------------------ */
