@@ -67,7 +67,7 @@ try_channel(struct api_request *r, struct slice digest)
 enum tam_err
 api_channel_put(struct api_request *r)
 {
-	const char *sql, *reason = api_string(r, "reason");
+	const char *sql;
 	struct slice digest;
 	enum tam_err err;
 
@@ -81,8 +81,7 @@ api_channel_put(struct api_request *r)
 		err = learn_check_rollout(r, "channel", r->params[0]);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_CHANNEL_PUT, r->domain_text,
-		    r->params[0], sql, r->principal,
-		    reason == NULL ? "" : reason);
+		    r->params[0], sql, r->principal, r->reason);
 	if (err == TAM_OK)
 		err = api_changed(r);
 	if (err != TAM_OK)

@@ -206,7 +206,7 @@ change(struct api_request *r)
 	if (err == TAM_OK)
 		err = api_audit(r,
 		    arena_printf(r->arena, "%lld devices", (long long)part.n),
-		    api_string(r, "reason"), NULL, after);
+		    r->reason, NULL, after);
 	if (err == TAM_OK)
 		answer_changed(r, &part);
 	free(patch);
@@ -217,9 +217,6 @@ change(struct api_request *r)
 enum tam_err
 api_device_change(struct api_request *r)
 {
-	if (api_string(r, "reason")[0] == '\0')
-		return api_problem(r, 422, "invalid_value", "/reason",
-		    "a change of many devices needs a reason");
 	if (json_is_true(json_object_get(r->json, "dry_run")))
 		return preview(r, api_string(r, "selector"), "/selector");
 	return change(r);

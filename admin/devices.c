@@ -131,8 +131,7 @@ api_device_patch(struct api_request *r)
 	err = set(r, id);
 	after = json_dumps(r->json, JSON_COMPACT);
 	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], api_string(r, "reason"),
-		    before, after);
+		err = api_audit(r, r->params[0], r->reason, before, after);
 	free(after);
 	return err == TAM_OK ? api_device_get(r) : err;
 }
@@ -222,6 +221,9 @@ check_labels(json_t *labels)
 	{
 		if (!json_is_string(value) || key[0] == '\0')
 			return "labels must be an object of strings";
+		if (strlen(key) > API_TEXT_MAX ||
+		    strlen(json_string_value(value)) > API_TEXT_MAX)
+			return "a label must not be longer than 1024 bytes";
 	}
 	return NULL;
 }
@@ -268,6 +270,9 @@ read_document(struct import *in, json_t *doc, json_t **out)
 		error = check_labels(labels);
 	if (error == NULL && class_name != NULL && !json_is_string(class_name))
 		error = "class must be a string";
+	if (error == NULL && class_name != NULL &&
+	    strlen(json_string_value(class_name)) > API_TEXT_MAX)
+		error = "class must not be longer than 1024 bytes";
 	if (error == NULL)
 		error = check_limits(status, bytes);
 	if (error != NULL)

@@ -47,6 +47,6 @@ api_device_rekey(struct api_request *r)
 	if (!found)
 		return api_problem(r, 404, "not_found", "/thumbprint",
 		    "no such key of this device waits for a decision");
-	err = api_audit(r, r->params[0], api_string(r, "reason"), NULL, NULL);
+	err = api_audit(r, r->params[0], r->reason, NULL, NULL);
 	return err == TAM_OK ? api_device_get(r) : err;
 }

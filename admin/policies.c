@@ -102,12 +102,11 @@ old_policy(struct api_request *r, const char **document)
 }
 
 static enum tam_err
-put(struct api_request *r, const char *document, const char *before,
-    const char *reason)
+put(struct api_request *r, const char *document, const char *before)
 {
 	struct sql_result *rows;
 	enum tam_err err = API_EXEC(r, &rows, SQL_POLICY_PUT, r->domain_text,
-	    r->params[0], document, r->principal, reason);
+	    r->params[0], document, r->principal, r->reason);
 
 	if (err != TAM_OK)
 		return err;
@@ -116,7 +115,7 @@ put(struct api_request *r, const char *document, const char *before,
 	sql_result_free(rows);
 	err = api_raise_epoch(r, NULL);
 	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], reason, before, document);
+		err = api_audit(r, r->params[0], r->reason, before, document);
 	return err;
 }
 
@@ -124,7 +123,6 @@ enum tam_err
 api_policy_put(struct api_request *r)
 {
 	const char *document = arena_strdup(r->arena, r->body), *before;
-	const char *reason = api_query(r, "reason");
 	struct policy_set *set = NULL;
 	enum tam_err err = old_policy(r, &before);
 
@@ -133,7 +131,7 @@ api_policy_put(struct api_request *r)
 	if (err != TAM_OK)
 		return err;
 	policy_set_unref(set);
-	return put(r, document, before, reason == NULL ? "" : reason);
+	return put(r, document, before);
 }
 
 /* --- trying ------------------------------------------------------------------------- */
@@ -261,14 +259,13 @@ api_policy_rollback(struct api_request *r)
 		    "that revision wants manifest %s, which is revoked",
 		    hex_dup(r->arena, revoked->digest));
 	policy_set_unref(set);
-	return err == TAM_OK ? put(r, document, before, api_string(r, "reason"))
-	                     : err;
+	return err == TAM_OK ? put(r, document, before) : err;
 }
 
 enum tam_err
 api_policy_delete(struct api_request *r)
 {
-	const char *before, *reason = api_query(r, "reason");
+	const char *before;
 	enum tam_err err;
 
 	if (api_query_true(r, "dry_run"))
@@ -279,11 +276,11 @@ api_policy_delete(struct api_request *r)
 	if (before == NULL)
 		return no_policy(r);
 	err = API_EXEC(r, NULL, SQL_POLICY_DELETE, r->domain_text, r->params[0],
-	    r->principal, reason == NULL ? "" : reason);
+	    r->principal, r->reason);
 	if (err == TAM_OK)
 		err = api_raise_epoch(r, NULL);
 	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], reason, before, NULL);
+		err = api_audit(r, r->params[0], r->reason, before, NULL);
 	buf_add_str(&r->response, "{}");
 	return err;
 }

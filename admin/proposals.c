@@ -78,9 +78,6 @@ go_alone(struct api_request *r, const char *reason)
 {
 	const char *id;
 
-	if (reason[0] == '\0')
-		return api_problem(r, 422, "invalid_value", "/alone",
-		    "what is done alone needs a reason");
 	log_error("done_alone", "request=%s actor=%s domain=%s action=%s",
 	    r->id, r->principal, r->domain, r->route->name);
 	return keep(r, "alone", reason, &id);
@@ -89,7 +86,6 @@ go_alone(struct api_request *r, const char *reason)
 enum tam_err
 proposal_stop(struct api_request *r, bool *done)
 {
-	const char *alone = api_query(r, "alone");
 	bool two = false;
 	enum tam_err err;
 
@@ -100,8 +96,8 @@ proposal_stop(struct api_request *r, bool *done)
 	err = asks_for_two(r, &two);
 	if (err != TAM_OK || !two)
 		return err;
-	if (alone != NULL)
-		return go_alone(r, alone);
+	if (r->alone != NULL)
+		return go_alone(r, r->alone);
 	*done = true;
 	return propose(r);
 }
@@ -222,6 +218,8 @@ carry_out(struct api_request *r, const struct kept *k)
 	err = api_read_query(r);
 	if (err == TAM_OK)
 		err = api_read_body(r);
+	if (err == TAM_OK)
+		err = api_read_reasons(r);
 	return err == TAM_OK ? api_handlers[r->route - api_routes](r) : err;
 }
 
@@ -250,6 +248,6 @@ api_proposal_reject(struct api_request *r)
 	if (err == TAM_OK)
 		err = may_decide(r, &k, "pending");
 	if (err == TAM_OK)
-		err = decide(r, &k, "rejected", api_string(r, "reason"));
+		err = decide(r, &k, "rejected", r->reason);
 	return err == TAM_OK ? API_ONE(r, SQL_PROPOSAL_GET, k.id) : err;
 }

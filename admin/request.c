@@ -10,6 +10,7 @@
 #include "admin/proposals.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
+#include "lib/base/utf8.h"
 #include "lib/codec/crypto.h"
 #include "storage/admin_statements.h"
 
@@ -40,6 +41,7 @@ api_problem(struct api_request *r, int status, const char *code,
 	va_start(ap, format);
 	(void)vsnprintf(detail, sizeof(detail), format, ap);
 	va_end(ap);
+	utf8_repair(detail); /* it may be cut inside a character */
 	doc = json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank",
 	    "code", code, "status", status, "detail", detail, "request_id",
 	    r->id);
@@ -80,6 +82,12 @@ api_sql_problem(struct api_request *r, enum tam_err err)
 	else if (strncmp(state, "23", 2) == 0 || strncmp(state, "22", 2) == 0)
 		(void)api_problem(r, 422, "invalid_value", NULL,
 		    "a value is not one of those allowed");
+	else if (strncmp(state, "54", 2) == 0)
+		(void)api_problem(r, 422, "too_large", NULL,
+		    "a value is larger than the database takes");
+	else if (strcmp(state, "42501") == 0)
+		(void)api_problem(r, 403, "forbidden", NULL, "%s",
+		    sql_error(r->sql));
 	else if (strncmp(state, "40", 2) == 0)
 		(void)api_problem(r, 503, "try_again", NULL,
 		    "another change was made at the same time");
@@ -174,6 +182,10 @@ api_raise_epoch(struct api_request *r, int64_t *epoch)
 
 /* --- the body ------------------------------------------------------------------------- */
 
+enum {
+	NAME_SHOWN_MAX = 64 /* bytes of a field's name, in a problem */
+};
+
 static bool
 has_type(json_t *v, enum api_type type)
 {
@@ -232,6 +244,57 @@ field_named(const struct api_field *fields, const char *name)
 	return NULL;
 }
 
+/* A text of a field, and the name of a member. */
+static bool
+fits(const struct api_field *f, const char *text)
+{
+	return strlen(text) <= api_field_max(f);
+}
+
+static bool
+all_fit(const struct api_field *f, json_t *value)
+{
+	const char *key;
+	json_t *item;
+	size_t i;
+
+	if (json_is_string(value))
+		return fits(f, json_string_value(value));
+	json_array_foreach(value, i, item)
+	{
+		if (!fits(f, json_string_value(item)))
+			return false;
+	}
+	json_object_foreach(value, key, item)
+	{
+		if (key[0] == '\0' || !fits(f, key) ||
+		    (json_is_string(item) && !fits(f, json_string_value(item))))
+			return false;
+	}
+	return true;
+}
+
+static enum tam_err
+check_field(struct api_request *r, const char *key, json_t *value)
+{
+	const struct api_field *f = field_named(r->route->fields, key);
+	const char *name =
+	    arena_strdup(r->arena, utf8_cut(slice_str(key), NAME_SHOWN_MAX));
+	const char *pointer = arena_printf(r->arena, "/%s", name);
+
+	if (f == NULL)
+		return api_problem(r, 422, "unknown_field", pointer,
+		    "there is no field '%s'", name);
+	if (!has_type(value, f->type))
+		return api_problem(r, 422, "wrong_type", pointer,
+		    "%s must be %s", f->name, type_name(f->type));
+	if (!all_fit(f, value))
+		return api_problem(r, 422, "too_large", pointer,
+		    "each text in %s must be of 1 to %zu bytes", f->name,
+		    api_field_max(f));
+	return TAM_OK;
+}
+
 static enum tam_err
 check_fields(struct api_request *r)
 {
@@ -241,15 +304,10 @@ check_fields(struct api_request *r)
 
 	json_object_foreach(r->json, key, value)
 	{
-		const char *pointer = arena_printf(r->arena, "/%.64s", key);
+		enum tam_err err = check_field(r, key, value);
 
-		f = field_named(r->route->fields, key);
-		if (f == NULL)
-			return api_problem(r, 422, "unknown_field", pointer,
-			    "there is no field '%.64s'", key);
-		if (!has_type(value, f->type))
-			return api_problem(r, 422, "wrong_type", pointer,
-			    "%s must be %s", f->name, type_name(f->type));
+		if (err != TAM_OK)
+			return err;
 	}
 	for (f = r->route->fields; f->name != NULL; f++) {
 		if (f->required && json_object_get(r->json, f->name) == NULL)
@@ -425,6 +483,8 @@ api_run(struct api_request *r, const char *authorization)
 		err = api_read_query(r);
 	if (err == TAM_OK)
 		err = api_read_body(r);
+	if (err == TAM_OK)
+		err = api_read_reasons(r);
 	if (err == TAM_OK)
 		err = in_transaction(r);
 	if (r->response.full)

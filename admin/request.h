@@ -37,6 +37,9 @@ struct api_request {
 	const char *if_match; /* NULL when absent */
 	char id[24];          /* of the request */
 	json_t *json;         /* BODY_JSON: validated against the fields */
+	/* Why: trimmed, of 1 to API_REASON_MAX bytes; "" when none was given. */
+	const char *reason;
+	const char *alone; /* why it is done alone; NULL: it is not */
 
 	/* Who asks. */
 	int32_t domain_id;
@@ -110,6 +113,9 @@ enum tam_err api_list(struct api_request *, int64_t limit,
 /* Read and check query and body; again, of a request that was kept. */
 enum tam_err api_read_query(struct api_request *);
 enum tam_err api_read_body(struct api_request *);
+/* Reads the reasons in body and query; 422 for one that is blank, too long,
+ * not text, or more than a line. */
+enum tam_err api_read_reasons(struct api_request *);
 
 /* Refuses a document that has a text which may not be kept. */
 enum tam_err api_check_texts(struct api_request *, json_t *document);

@@ -106,9 +106,6 @@ read_rest(struct api_request *r, struct asked *a, int64_t now_us)
 	json_t *s = json_object_get(r->json, "deadline_s");
 	int64_t seconds = json_integer_value(s);
 
-	if (api_string(r, "reason")[0] == '\0')
-		return api_problem(r, 422, "invalid_value", "/reason",
-		    "a revocation needs a reason");
 	if (s == NULL)
 		return TAM_OK;
 	if (seconds < 1 || seconds > DEADLINE_MAX_S)
@@ -238,8 +235,7 @@ insert(struct api_request *r, const struct asked *a, const char *now,
 		err = API_EXEC(r, &rows, SQL_REVOCATION_ADD, r->domain_text,
 		    a->target, bytea_or_null(r, a->what.component),
 		    bytea_or_null(r, a->what.manifest),
-		    api_bytea_array(r, a->ids, a->n), a->label,
-		    api_string(r, "reason"),
+		    api_bytea_array(r, a->ids, a->n), a->label, r->reason,
 		    or_empty(api_string(r, "advisory")), r->principal,
 		    api_number(r, epoch), now,
 		    api_bytea_array(r, a->digests, a->n), a->first, a->last,
@@ -356,7 +352,7 @@ api_revocation_create(struct api_request *r)
 	if (err != TAM_OK)
 		return err;
 	after = json_dumps(r->json, JSON_COMPACT);
-	err = api_audit(r, id, api_string(r, "reason"), NULL, after);
+	err = api_audit(r, id, r->reason, NULL, after);
 	free(after);
 	if (err == TAM_OK)
 		err = show(r, id);
@@ -430,7 +426,6 @@ api_revocation_lift(struct api_request *r)
 	if (err == TAM_OK)
 		err = api_raise_epoch(r, NULL);
 	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], api_string(r, "reason"), NULL,
-		    NULL);
+		err = api_audit(r, r->params[0], r->reason, NULL, NULL);
 	return err == TAM_OK ? show(r, r->params[0]) : err;
 }

@@ -195,8 +195,8 @@ api_rollout_put(struct api_request *r)
 		    r->params[0], document, r->principal,
 		    api_number(r, clock_wall_us()));
 	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], api_query(r, "reason"),
-		    old.document, document);
+		err = api_audit(r, r->params[0], r->reason, old.document,
+		    document);
 	return err == TAM_OK ? api_rollout_get(r) : err;
 }
 
@@ -216,8 +216,7 @@ api_rollout_delete(struct api_request *r)
 		    old.state);
 	err = API_EXEC(r, NULL, SQL_ROLLOUT_DELETE, r->params[0]);
 	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], api_query(r, "reason"),
-		    old.document, NULL);
+		err = api_audit(r, r->params[0], r->reason, old.document, NULL);
 	buf_add_str(&r->response, "{}");
 	return err;
 }
@@ -265,9 +264,6 @@ check_act(struct api_request *r, const struct act *act, const struct old *old)
 {
 	if (old->id == NULL)
 		return no_such(r);
-	if (api_string(r, "reason")[0] == '\0')
-		return api_problem(r, 422, "invalid_value", "/reason",
-		    "it needs a reason");
 	if (!may(act, old))
 		return api_problem(r, 409, "wrong_state", NULL,
 		    "this rollout is %s", old->state);
@@ -286,7 +282,7 @@ finish(struct api_request *r, const char *before, const char *after)
 	enum tam_err err = api_raise_epoch(r, NULL);
 
 	if (err == TAM_OK)
-		err = api_audit(r, r->params[0], api_string(r, "reason"),
+		err = api_audit(r, r->params[0], r->reason,
 		    arena_printf(r->arena, "\"%s\"", before),
 		    arena_printf(r->arena, "\"%s\"", after));
 	return err == TAM_OK ? api_rollout_get(r) : err;
@@ -304,8 +300,7 @@ do_act(struct api_request *r, const struct act *act)
 		err = check_document(r, old.document);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ROLLOUT_SET, r->params[0], act->to,
-		    api_string(r, "reason"),
-		    api_number(r, old.opened + (act->opens ? 1 : 0)),
+		    r->reason, api_number(r, old.opened + (act->opens ? 1 : 0)),
 		    api_number(r, clock_wall_us()));
 	return err == TAM_OK ? finish(r, old.state, act->to) : err;
 }

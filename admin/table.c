@@ -174,6 +174,23 @@ const struct api_route api_routes[API_ROUTE_COUNT] = {
 #undef X
 };
 
+size_t
+api_field_max(const struct api_field *f)
+{
+	static const struct {
+		const char *name;
+		size_t max;
+	} longer[] = {{"public_key", API_PEM_MAX},
+	    {"certificates", API_PEM_MAX}, {"crl", API_PEM_MAX},
+	    {"ca", API_PEM_MAX}, {"selector", API_SELECTOR_MAX}};
+
+	for (size_t i = 0; i < sizeof(longer) / sizeof(longer[0]); i++) {
+		if (strcmp(longer[i].name, f->name) == 0)
+			return longer[i].max;
+	}
+	return API_TEXT_MAX;
+}
+
 /* --- query parameters --------------------------------------------------------------- */
 
 static const struct api_field page_query[] = {{"limit", TYPE_INTEGER, false,

@@ -46,6 +46,14 @@ struct api_field {
 	const char *help;
 };
 
+enum {
+	/* Two such texts fit into one entry of an index of PostgreSQL. */
+	API_TEXT_MAX = 1024,
+	API_REASON_MAX = 1000,
+	API_SELECTOR_MAX = 65536,
+	API_PEM_MAX = 1 << 20
+};
+
 /*
  * id, method, path, roles, body, fields, tamctl noun, verb, columns of its
  * human table, summary.  {x} in the path is an argument of the command.
@@ -311,6 +319,9 @@ struct api_route {
 };
 
 extern const struct api_route api_routes[API_ROUTE_COUNT];
+
+/* How many bytes each text in a field may have. */
+size_t api_field_max(const struct api_field *);
 
 enum {
 	API_QUERY_MAX = 8

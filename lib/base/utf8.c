@@ -66,3 +66,53 @@ utf8_cut(struct slice s, size_t max)
 		max--;
 	return (struct slice){s.p, max};
 }
+
+/* White_Space of Unicode 15, and U+200B to U+200F, U+2060 and U+FEFF, which
+ * have no width. */
+static bool
+is_blank(uint32_t c)
+{
+	return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 ||
+	    c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200f) ||
+	    c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
+	    c == 0x2060 || c == 0x3000 || c == 0xfeff;
+}
+
+struct slice
+utf8_trim(struct slice s)
+{
+	uint32_t code;
+	size_t len, end = 0;
+	struct slice rest;
+
+	while (s.n > 0 && (len = utf8_next(s, &code)) > 0 && is_blank(code)) {
+		s.p += len;
+		s.n -= len;
+	}
+	rest = s;
+	while (rest.n > 0 && (len = utf8_next(rest, &code)) > 0) {
+		rest.p += len;
+		rest.n -= len;
+		if (!is_blank(code))
+			end = s.n - rest.n;
+	}
+	return (struct slice){s.p, rest.n > 0 ? s.n : end};
+}
+
+void
+utf8_repair(char *text)
+{
+	struct slice s = slice_str(text);
+
+	while (s.n > 0) {
+		uint32_t code;
+		size_t len = utf8_next(s, &code);
+
+		if (len == 0) {
+			text[(const char *)s.p - text] = '?';
+			len = 1;
+		}
+		s.p += len;
+		s.n -= len;
+	}
+}

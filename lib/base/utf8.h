@@ -15,4 +15,11 @@ size_t utf8_next(struct slice, uint32_t *code);
 /* Of valid text: the longest prefix of at most max bytes that ends between code points. */
 struct slice utf8_cut(struct slice s, size_t max);
 
+/* Of valid text: without the blanks at its beginning and end.  Blanks are what
+ * shows nothing: white space of any script, and characters without width. */
+struct slice utf8_trim(struct slice s);
+
+/* Writes '?' over each byte that is not part of valid UTF-8. */
+void utf8_repair(char *text);
+
 #endif

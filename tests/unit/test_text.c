@@ -1,11 +1,13 @@
 #include "config.h"
 
 #include <stdint.h>
+#include <stdio.h>
 
 #include "lib/base/number.h"
 #include "lib/base/percent.h"
 #include "lib/base/terminal.h"
 #include "lib/base/text.h"
+#include "lib/base/utf8.h"
 #include "tests/support/suite.h"
 
 /* Numbers that people write, and text that others wrote. */
@@ -280,6 +282,42 @@ START_TEST(every_byte_survives_encoding_and_decoding)
 }
 END_TEST
 
+/* --- UTF-8 ------------------------------------------------------------------------- */
+
+static const struct {
+	const char *text, *trimmed, *repaired;
+} blanks[] = {
+    {"", "", ""},
+    {" \t\r\n ", "", " \t\r\n "},
+    {"  two  words ", "two  words", "  two  words "},
+    {"\xc2\xa0\xe3\x80\x80\xe2\x80\x8b\xef\xbb\xbf", "",
+        "\xc2\xa0\xe3\x80\x80\xe2\x80\x8b\xef\xbb\xbf"},
+    {"\xc2\xa0\xc3\xa9\xe2\x80\xa8", "\xc3\xa9",
+        "\xc2\xa0\xc3\xa9\xe2\x80\xa8"},
+    {"cut \xc3", "cut \xc3", "cut ?"},
+    {"\xff\xe2\x82z", "\xff\xe2\x82z",
+        "???"
+        "z"},
+};
+
+START_TEST(a_text_is_trimmed_of_blanks_of_any_script)
+{
+	ck_assert(slice_is(utf8_trim(slice_str(blanks[_i].text)),
+	    blanks[_i].trimmed));
+}
+END_TEST
+
+START_TEST(bytes_that_are_no_text_are_written_over)
+{
+	char text[64];
+
+	(void)snprintf(text, sizeof(text), "%s", blanks[_i].text);
+	utf8_repair(text);
+	ck_assert_str_eq(text, blanks[_i].repaired);
+	ck_assert(utf8_valid(slice_str(text)));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -298,5 +336,7 @@ main(void)
 	tcase_add_test(tc, a_text_with_a_nul_is_not_kept);
 	LOOP(tc, a_part_of_a_url_is_decoded_exactly_once, encoded);
 	tcase_add_test(tc, every_byte_survives_encoding_and_decoding);
+	LOOP(tc, a_text_is_trimmed_of_blanks_of_any_script, blanks);
+	LOOP(tc, bytes_that_are_no_text_are_written_over, blanks);
 	return suite_main(tc);
 }
