@@ -102,6 +102,25 @@ parameters_of(const struct api_route *r)
 }
 
 static json_t *
+roles_of(const struct api_route *r)
+{
+	static const struct {
+		const char *name;
+		int role;
+	} roles[] = {{"admin", ROLE_ADMIN}, {"auditor", ROLE_AUDITOR},
+	    {"operator", ROLE_OPERATOR}, {"policy-admin", ROLE_POLICY},
+	    {"security", ROLE_SECURITY}, {"viewer", ROLE_VIEWER}};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+		if ((r->roles & roles[i].role) != 0)
+			(void)json_array_append_new(list,
+			    json_string(roles[i].name));
+	}
+	return list;
+}
+
+static json_t *
 operation_of(const struct api_route *r)
 {
 	json_t *op = json_pack("{s:s, s:s, s:o, s:{s:{s:s}, s:{s:s}}}",
@@ -109,8 +128,12 @@ operation_of(const struct api_route *r)
 	    parameters_of(r), "responses", "200", "description", "done",
 	    "default", "description", "problem+json (RFC 9457)");
 
+	(void)json_object_set_new(op, "x-roles", roles_of(r));
 	if ((r->roles & TWO_PERSONS) != 0)
 		(void)json_object_set_new(op, "x-two-persons", json_true());
+	if (api_two_persons_for(r) != NULL)
+		(void)json_object_set_new(op, "x-two-persons-for",
+		    json_string(api_two_persons_for(r)));
 	if (r->body != BODY_NONE)
 		(void)json_object_set_new(op, "requestBody", body_of(r));
 	return op;

@@ -61,6 +61,15 @@ api_problem(struct api_request *r, int status, const char *code,
 	return TAM_BAD_INPUT;
 }
 
+/* The message of an error, without its severity. */
+static const char *
+sentence_of(const char *error)
+{
+	const char *message = strstr(error, ":  ");
+
+	return message == NULL ? error : message + 3;
+}
+
 enum tam_err
 api_sql_problem(struct api_request *r, enum tam_err err)
 {
@@ -87,7 +96,7 @@ api_sql_problem(struct api_request *r, enum tam_err err)
 		    "a value is larger than the database takes");
 	else if (strcmp(state, "42501") == 0)
 		(void)api_problem(r, 403, "forbidden", NULL, "%s",
-		    sql_error(r->sql));
+		    sentence_of(sql_error(r->sql)));
 	else if (strncmp(state, "40", 2) == 0)
 		(void)api_problem(r, 503, "try_again", NULL,
 		    "another change was made at the same time");
@@ -131,6 +140,10 @@ api_one(struct api_request *r, const char *statement, size_t n,
 	return TAM_OK;
 }
 
+enum {
+	PAGE_BYTES = 4 << 20 /* a page ends behind the item that reaches them */
+};
+
 enum tam_err
 api_list(struct api_request *r, int64_t limit, const char *statement, size_t n,
     const char *const *params)
@@ -138,18 +151,24 @@ api_list(struct api_request *r, int64_t limit, const char *statement, size_t n,
 	struct sql_result *rows;
 	enum tam_err err = api_exec(r, &rows, statement, n, params);
 	size_t count;
+	bool more;
 
 	if (err != TAM_OK)
 		return err;
 	count = sql_rows(rows);
 	buf_add_str(&r->response, "{\"items\":[");
+	more = count > 0 && count == (size_t)limit;
 	for (size_t i = 0; i < count; i++) {
 		if (i > 0)
 			buf_add_str(&r->response, ",\n");
 		buf_add_str(&r->response, sql_text(rows, i, 0));
+		if (i + 1 < count && buf_slice(&r->response).n > PAGE_BYTES) {
+			count = i + 1;
+			more = true;
+		}
 	}
 	buf_add_str(&r->response, "]");
-	if (count > 0 && count == (size_t)limit)
+	if (more)
 		buf_printf(&r->response, ",\"cursor\":\"%s\"",
 		    api_cursor_text(r, sql_text(rows, count - 1, 1)));
 	buf_add_str(&r->response, "}");
@@ -355,8 +374,8 @@ api_read_body(struct api_request *r)
 
 /* --- signing in -------------------------------------------------------------------------- */
 
-static int
-role_of(const char *name)
+int
+api_role(const char *name)
 {
 	static const struct {
 		const char *name;
@@ -370,7 +389,8 @@ role_of(const char *name)
 	    {"admin", ROLE_ADMIN},
 	};
 
-	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+	for (size_t i = 0; name != NULL && i < sizeof(roles) / sizeof(roles[0]);
+	     i++) {
 		if (strcmp(roles[i].name, name) == 0)
 			return roles[i].role;
 	}
@@ -405,7 +425,7 @@ sign_in(struct api_request *r, const char *authorization)
 	    r->domain_id);
 	r->domain = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 1)));
 	r->principal = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 2)));
-	r->role = role_of(sql_text(rows, 0, 3));
+	r->role = api_role(sql_text(rows, 0, 3));
 	sql_result_free(rows);
 	if ((r->role & r->route->roles) == 0)
 		return api_problem(r, 403, "forbidden", NULL,

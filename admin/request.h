@@ -98,7 +98,7 @@ enum tam_err api_exec(struct api_request *, struct sql_result **,
 enum tam_err api_one(struct api_request *, const char *statement, size_t n,
     const char *const *params);
 /* Answers 200 with {"items": [column 0 of each row]}; column 1 of the last,
- * when there are `limit` rows, becomes the cursor. */
+ * when there are `limit` rows or 4 MiB of items, becomes the cursor. */
 enum tam_err api_list(struct api_request *, int64_t limit,
     const char *statement, size_t n, const char *const *params);
 #define API_ONE(r, statement, ...)                                  \
@@ -109,6 +109,9 @@ enum tam_err api_list(struct api_request *, int64_t limit,
 	api_list((r), (limit), (statement),                         \
 	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
 	    (const char *[]){__VA_ARGS__})
+
+/* The bit of a role by its name; 0 for NULL and for a name there is not. */
+int api_role(const char *name);
 
 /* Read and check query and body; again, of a request that was kept. */
 enum tam_err api_read_query(struct api_request *);

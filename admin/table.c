@@ -28,23 +28,23 @@ const struct api_field api_profile_fields[] = {{"is_default", TYPE_BOOLEAN,
         "current, or two-integers as old drafts had them"},
     {0}};
 
-const struct api_field api_domain_fields[] =
-    {{"enrol", TYPE_STRING, false,
-         "closed; attested or ca: a "
-         "Verifier or CA vouches for new "
-         "devices"},
-        {"enrol_status", TYPE_STRING, false,
-            "pending or active: of new devices"},
-        {"enrol_class", TYPE_STRING, false, "class of new devices"},
-        {"rekey", TYPE_STRING, false,
-            "refuse, pending or auto: a new key of a known identity"},
-        {"two_persons", TYPE_BOOLEAN, false,
-            "whether revocations and trust take a second person"},
-        {"passport_s", TYPE_INTEGER, false,
-            "how long a result we pass back is good; 0: none is"},
-        {"teep_profile", TYPE_STRING, false,
-            "eat_profile of attestation results"},
-        {0}};
+const struct api_field api_domain_fields[] = {
+    {"enrol", TYPE_STRING, false,
+        "closed; attested or ca: a "
+        "Verifier or CA vouches for new "
+        "devices"},
+    {"enrol_status", TYPE_STRING, false, "pending or active: of new devices"},
+    {"enrol_class", TYPE_STRING, false, "class of new devices"},
+    {"rekey", TYPE_STRING, false,
+        "refuse, pending or auto: a new key of a known identity"},
+    {"two_persons", TYPE_BOOLEAN, false,
+        "whether revocations and trust take a second person"},
+    {"two_persons_for", TYPE_STRINGS, false,
+        "what takes one as well: policy, channel, reference, rekey, import"},
+    {"passport_s", TYPE_INTEGER, false,
+        "how long a result we pass back is good; 0: none is"},
+    {"teep_profile", TYPE_STRING, false, "eat_profile of attestation results"},
+    {0}};
 
 const struct api_field api_rekey_fields[] = {{"thumbprint", TYPE_STRING, true,
                                                  "of the new key, hex"},
@@ -247,6 +247,24 @@ static const struct api_field *const own_query[API_ROUTE_COUNT] = {
     [API_event_list] = event_list_query,
 };
 
+const char *
+api_two_persons_for(const struct api_route *r)
+{
+	static const char *const sorts[API_ROUTE_COUNT] = {
+	    [API_policy_put] = "policy",
+	    [API_policy_delete] = "policy",
+	    [API_policy_rollback] = "policy",
+	    [API_channel_put] = "channel",
+	    [API_channel_delete] = "channel",
+	    [API_reference_put] = "reference",
+	    [API_reference_delete] = "reference",
+	    [API_device_rekey] = "rekey",
+	    [API_device_import] = "import",
+	};
+
+	return sorts[r - api_routes];
+}
+
 bool
 api_is_list(const struct api_route *r)
 {
@@ -272,7 +290,7 @@ api_query_fields(const struct api_route *r,
 
 	if (api_is_list(r))
 		n = add_fields(page_query, n, out);
-	if ((r->roles & TWO_PERSONS) != 0)
+	if ((r->roles & (TWO_PERSONS | TWO_PERSONS_FOR)) != 0)
 		n = add_fields(alone_query, n, out);
 	return n;
 }

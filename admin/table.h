@@ -18,7 +18,9 @@ enum api_role {
 	ROLE_ADMIN = 32,
 	ROLE_ANY = 63,
 	/* Not a role: where the domain says so, it takes another person. */
-	TWO_PERSONS = 64
+	TWO_PERSONS = 64,
+	/* The same, where two_persons_for names this sort of thing too. */
+	TWO_PERSONS_FOR = 128
 };
 
 enum api_body {
@@ -85,13 +87,15 @@ enum {
 	    "trust-anchor", "delete", "", "Trust a signer no longer")           \
 	X(policy_list, "GET", "/v1/policies", ROLE_ANY, BODY_NONE, NULL,        \
 	    "policy", "list", "name,revision,document", "List the policies")    \
-	X(policy_put, "PUT", "/v1/policies/{name}", ROLE_POLICY | ROLE_ADMIN,   \
-	    BODY_RAW, NULL, "policy", "put", "",                                \
+	X(policy_put, "PUT", "/v1/policies/{name}",                             \
+	    ROLE_POLICY | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_RAW, NULL,         \
+	    "policy", "put", "",                                                \
 	    "Create a policy, or make a new revision of it")                    \
 	X(policy_get, "GET", "/v1/policies/{name}", ROLE_ANY, BODY_NONE, NULL,  \
 	    "policy", "get", "", "Show a policy")                               \
 	X(policy_delete, "DELETE", "/v1/policies/{name}",                       \
-	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "policy", "delete", "",  \
+	    ROLE_POLICY | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_NONE, NULL,        \
+	    "policy", "delete", "",                                             \
 	    "Delete a policy; ?dry_run=true only counts whom it would change")  \
 	X(policy_dry_run, "POST", "/v1/policies/{name}/dry-run", ROLE_ANY,      \
 	    BODY_RAW, NULL, "policy", "dry-run", "",                            \
@@ -101,19 +105,21 @@ enum {
 	    "revision,at,author,reason,document",                               \
 	    "List what a policy said, newest first")                            \
 	X(policy_rollback, "POST", "/v1/policies/{name}/rollback",              \
-	    ROLE_POLICY | ROLE_ADMIN, BODY_JSON, api_rollback_fields,           \
-	    "policy", "rollback", "", "Let a policy say again what it said")    \
+	    ROLE_POLICY | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_JSON,              \
+	    api_rollback_fields, "policy", "rollback", "",                      \
+	    "Let a policy say again what it said")                              \
 	X(channel_list, "GET", "/v1/channels", ROLE_ANY, BODY_NONE, NULL,       \
 	    "channel", "list", "name,revision,manifest,component,sequence",     \
 	    "List the channels")                                                \
-	X(channel_put, "PUT", "/v1/channels/{name}", ROLE_POLICY | ROLE_ADMIN,  \
-	    BODY_JSON, api_channel_fields, "channel", "put", "",                \
+	X(channel_put, "PUT", "/v1/channels/{name}",                            \
+	    ROLE_POLICY | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_JSON,              \
+	    api_channel_fields, "channel", "put", "",                           \
 	    "Let a channel point to a manifest")                                \
 	X(channel_get, "GET", "/v1/channels/{name}", ROLE_ANY, BODY_NONE,       \
 	    NULL, "channel", "get", "", "Show where a channel points to")       \
 	X(channel_delete, "DELETE", "/v1/channels/{name}",                      \
-	    ROLE_POLICY | ROLE_ADMIN, BODY_NONE, NULL, "channel", "delete",     \
-	    "", "Delete a channel no policy uses")                              \
+	    ROLE_POLICY | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_NONE, NULL,        \
+	    "channel", "delete", "", "Delete a channel no policy uses")         \
 	X(channel_history, "GET", "/v1/channels/{name}/revisions", ROLE_ANY,    \
 	    BODY_NONE, NULL, "channel", "history",                              \
 	    "revision,at,author,reason,manifest",                               \
@@ -146,8 +152,9 @@ enum {
 	    api_domain_fields, "domain", "set", "",                             \
 	    "Change how the domain takes devices in")                           \
 	X(device_rekey, "POST", "/v1/devices/{name}/rekey",                     \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_rekey_fields, "device",  \
-	    "rekey", "", "Take or refuse a new key that waits for a decision")  \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_JSON,            \
+	    api_rekey_fields, "device", "rekey", "",                            \
+	    "Take or refuse a new key that waits for a decision")               \
 	X(endorsement_list, "GET", "/v1/endorsements", ROLE_ANY, BODY_NONE,     \
 	    NULL, "endorsement", "list", "name,curve,thumbprint,hwmodel",       \
 	    "List the keys that may sign Evidence for our own Verifier")        \
@@ -164,12 +171,13 @@ enum {
 	    "name,hwmodel,hwversion,dbgstat,oemboot",                           \
 	    "List what our own Verifier accepts")                               \
 	X(reference_put, "PUT", "/v1/reference-values/{name}",                  \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_JSON, api_reference_fields,        \
-	    "reference-value", "put", "",                                       \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_JSON,            \
+	    api_reference_fields, "reference-value", "put", "",                 \
 	    "Accept devices that look like this")                               \
 	X(reference_delete, "DELETE", "/v1/reference-values/{name}",            \
-	    ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL, "reference-value",     \
-	    "delete", "", "Accept devices that look like this no longer")       \
+	    ROLE_SECURITY | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_NONE, NULL,      \
+	    "reference-value", "delete", "",                                    \
+	    "Accept devices that look like this no longer")                     \
 	X(device_ca_list, "GET", "/v1/device-cas", ROLE_ANY, BODY_NONE, NULL,   \
 	    "device-ca", "list", "name,certificates,lists",                     \
 	    "List the CAs that vouch for devices")                              \
@@ -212,8 +220,8 @@ enum {
 	    BODY_NONE, NULL, "device", "explain", "",                           \
 	    "Show which rules match a device, which won, and what it gets")     \
 	X(device_import, "POST", "/v1/devices/import",                          \
-	    ROLE_OPERATOR | ROLE_ADMIN, BODY_NDJSON, NULL, "device", "import",  \
-	    "line,status,name,detail",                                          \
+	    ROLE_OPERATOR | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_NDJSON, NULL,    \
+	    "device", "import", "line,status,name,detail",                      \
 	    "Enrol devices: {name, class, labels, key (JWK)} per line")         \
 	X(device_get, "GET", "/v1/devices/{name}", ROLE_ANY, BODY_NONE, NULL,   \
 	    "device", "get", "",                                                \
@@ -286,13 +294,16 @@ enum {
 	X(proposal_list, "GET", "/v1/proposals", ROLE_ANY, BODY_NONE, NULL,     \
 	    "proposal", "list", "id,action,object,author,state,created_at",     \
 	    "List what waits, or waited, for a second person")                  \
+	X(proposal_get, "GET", "/v1/proposals/{id}", ROLE_ANY, BODY_NONE,       \
+	    NULL, "proposal", "get", "",                                        \
+	    "Show what was proposed, and what it acts on")                      \
 	X(proposal_approve, "POST", "/v1/proposals/{id}/approve",               \
-	    ROLE_POLICY | ROLE_SECURITY | ROLE_ADMIN, BODY_NONE, NULL,          \
-	    "proposal", "approve", "",                                          \
+	    ROLE_OPERATOR | ROLE_POLICY | ROLE_SECURITY | ROLE_ADMIN,           \
+	    BODY_NONE, NULL, "proposal", "approve", "",                         \
 	    "Let be done what another person proposed, or did alone")           \
 	X(proposal_reject, "POST", "/v1/proposals/{id}/reject",                 \
-	    ROLE_POLICY | ROLE_SECURITY | ROLE_ADMIN, BODY_JSON,                \
-	    api_reason_fields, "proposal", "reject", "",                        \
+	    ROLE_OPERATOR | ROLE_POLICY | ROLE_SECURITY | ROLE_ADMIN,           \
+	    BODY_JSON, api_reason_fields, "proposal", "reject", "",             \
 	    "Refuse what another person proposed")                              \
 	X(event_list, "GET", "/v1/events", ROLE_ANY, BODY_NONE, NULL, "event",  \
 	    "list", "seq,at,actor,action,object,reason",                        \
@@ -335,6 +346,9 @@ size_t api_query_fields(const struct api_route *,
 /* The parameter of this name, or NULL. */
 const struct api_field *api_query_field(const struct api_route *,
     const char *name, size_t name_n);
+/* The word in two_persons_for that guards a route with TWO_PERSONS_FOR; NULL
+ * for the others. */
+const char *api_two_persons_for(const struct api_route *);
 /* True for a route that answers pages of items, with a cursor. */
 bool api_is_list(const struct api_route *);
 

@@ -240,9 +240,9 @@
 
 /* --- the domain ------------------------------------------------------------------------- */
 
-#define SQL_DOMAIN_JSON                                                                                                                                     \
-	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                                                                                  \
-	"'suspended', suspended, 'two_persons', two_persons, 'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
+#define SQL_DOMAIN_JSON                                                                                                                                                                         \
+	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                                                                                                                      \
+	"'suspended', suspended, 'two_persons', two_persons, 'two_persons_for', two_persons_for, 'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
 	"rekey, 'teep_profile', teep_profile)"
 
 #define SQL_DOMAIN_SUSPENDED \
@@ -257,7 +257,10 @@
 	"enrol_class = coalesce(d->>'enrol_class', enrol_class), "     \
 	"rekey = coalesce(d->>'rekey', rekey), "                       \
 	"two_persons = coalesce((d->>'two_persons')::boolean, "        \
-	" two_persons), "                                              \
+	" two_persons), two_persons_for = CASE WHEN d ? "              \
+	" 'two_persons_for' THEN ARRAY(SELECT DISTINCT w FROM "        \
+	" jsonb_array_elements_text(d->'two_persons_for') AS w "       \
+	" ORDER BY w) ELSE two_persons_for END, "                      \
 	"passport_s = coalesce((d->>'passport_s')::int, passport_s), " \
 	"teep_profile = coalesce(d->>'teep_profile', teep_profile) "   \
 	"FROM (SELECT $2::jsonb AS d) x WHERE domain_id = $1::int"
@@ -580,40 +583,59 @@
 
 /* --- proposals ------------------------------------------------------------------------ */
 
-#define SQL_DOMAIN_TWO_PERSONS \
-	"SELECT two_persons::int FROM domain WHERE domain_id = $1::int"
+#define SQL_DOMAIN_TWO_PERSONS                          \
+	"SELECT (two_persons AND ($2 = '' OR $2 = ANY " \
+	"(two_persons_for)))::int FROM domain WHERE domain_id = $1::int"
+
+/* Every change takes this lock before it commits. */
+#define SQL_DOMAIN_LOCK \
+	"SELECT FROM domain WHERE domain_id = $1::int FOR NO KEY UPDATE"
 
 #define SQL_PROPOSAL_ADD                                                    \
 	"INSERT INTO proposal (domain_id, route, params, query, body, "     \
-	"author, state, reason, created_us, expires_us) "                   \
+	"author, state, reason, created_us, expires_us, if_match) "         \
 	"SELECT $1::int, $2, array(SELECT convert_from(p, 'UTF8') FROM "    \
 	"unnest($3::bytea[]) WITH ORDINALITY AS t (p, n) ORDER BY n), $4, " \
-	"$5::bytea, $6, $7, $8, $9::int8, $10::int8 RETURNING proposal_id"
+	"$5::bytea, $6, $7, $8, $9::int8, $10::int8, $11 RETURNING "        \
+	"proposal_id"
 
-/* A body that is no text is not shown. */
-#define SQL_PROPOSAL_JSON                                                      \
-	"json_build_object('id', proposal_id, 'action', route, 'object', "     \
-	"array_to_string(params, '/'), 'author', author, 'state', CASE "       \
-	"WHEN state = 'pending' AND expires_us < (extract(epoch FROM "         \
-	"clock_timestamp()) * 1e6)::int8 THEN 'expired' ELSE state END, "      \
-	"'reason', reason, 'decider', decider, 'request', CASE WHEN "          \
-	"substr(body, 1, 1) = '{' THEN convert_from(body, 'UTF8')::json END, " \
-	"'created_at', us_time(created_us), 'expires_at', us_time(expires_us), 'decided_at', us_time(decided_us))"
+#define SQL_PROPOSAL_HEAD                                                 \
+	"'id', proposal_id, 'action', route, 'object', "                  \
+	"array_to_string(params, '/'), 'author', author, 'state', CASE "  \
+	"WHEN state = 'pending' AND expires_us < (extract(epoch FROM "    \
+	"clock_timestamp()) * 1e6)::int8 THEN 'expired' ELSE state END, " \
+	"'reason', reason, 'decider', decider, 'bytes', length(body), "   \
+	"'sha256', encode(sha256(body), 'hex'), 'created_at', "           \
+	"us_time(created_us), 'expires_at', us_time(expires_us), "        \
+	"'decided_at', us_time(decided_us)"
 
-#define SQL_PROPOSAL_LIST                                                \
-	"SELECT " SQL_PROPOSAL_JSON ", proposal_id FROM proposal WHERE " \
-	"proposal_id > $1::bigint ORDER BY proposal_id LIMIT $2::int"
+/* Without what is asked for: many may be large. */
+#define SQL_PROPOSAL_LIST                                              \
+	"SELECT json_build_object(" SQL_PROPOSAL_HEAD "), proposal_id" \
+	" FROM proposal WHERE proposal_id > $1::bigint ORDER BY "      \
+	"proposal_id LIMIT $2::int"
 
-#define SQL_PROPOSAL_GET                              \
-	"SELECT " SQL_PROPOSAL_JSON " FROM proposal " \
-	"WHERE proposal_id = $1::bigint"
+#define SQL_PROPOSAL_MOVED                                              \
+	"proposal_moved(pins, proposal_pins(domain_id, route, params, " \
+	"body))"
 
-#define SQL_PROPOSAL_TAKE                                            \
-	"SELECT route, query, body, author, state, "                 \
-	"(state = 'pending' AND expires_us < $2::int8)::int, "       \
-	"convert_to(coalesce(params[1], ''), 'UTF8'), "              \
-	"convert_to(coalesce(params[2], ''), 'UTF8') FROM proposal " \
-	"WHERE proposal_id = $1::bigint FOR UPDATE"
+#define SQL_PROPOSAL_GET                                                    \
+	"SELECT json_build_object(" SQL_PROPOSAL_HEAD ", 'query', query, "  \
+	"'if_match', if_match, 'acts_on', pins, 'moved', CASE WHEN state "  \
+	"= 'pending' THEN " SQL_PROPOSAL_MOVED " END, 'request', CASE "     \
+	"WHEN length(body) > 0 THEN convert_from(body, 'UTF8')::json END) " \
+	"FROM proposal WHERE proposal_id = $1::bigint"
+
+/* Its route, what was asked for, and by whom; what moved meanwhile, and the
+ * roles that author and decider ($3) have now. */
+#define SQL_PROPOSAL_TAKE                                                  \
+	"SELECT route, query, body, author, state, "                       \
+	"(state = 'pending' AND expires_us < $2::int8)::int, "             \
+	"convert_to(coalesce(params[1], ''), 'UTF8'), "                    \
+	"convert_to(coalesce(params[2], ''), 'UTF8'), if_match, CASE "     \
+	"WHEN state = 'pending' THEN " SQL_PROPOSAL_MOVED " END, "         \
+	"principal_role(domain_id, author), principal_role(domain_id, $3)" \
+	" FROM proposal WHERE proposal_id = $1::bigint FOR UPDATE"
 
 #define SQL_PROPOSAL_DECIDE                                             \
 	"UPDATE proposal SET state = $2, decider = $3, decided_us = "   \

@@ -107,4 +107,19 @@ done
 # A sentence that is cut inside one.
 as token GET "/v1/devices?selector=class%20%3D%3D%20$(printf '%%C3%%A9%.0s' $(seq 700))"
 expect 422 '"code":"bad_selector"'
+
+# --- lists: a page ends where its answer grows large, and goes on ------------------
+sql "INSERT INTO policy_revision (domain_id, name, revision, document, author)
+	SELECT 1, 'large', n, to_jsonb(repeat('x', 1000000)), 'x' FROM generate_series(1, 20) AS n" >/dev/null
+items=0 pages=0 cursor=
+while :; do
+	as token GET "/v1/policies/large/revisions?limit=100${cursor:+&cursor=$cursor}"
+	expect 200
+	[ "$(stat -c %s body)" -lt 8000000 ] || die "a page of $(stat -c %s body) bytes"
+	items=$((items + $(grep -o '"revision" *:' body | wc -l)))
+	pages=$((pages + 1))
+	cursor=$(sed -n 's/.*],"cursor":"\([^"]*\)".*/\1/p' body)
+	[ -n "$cursor" ] || break
+done
+[ $items = 20 ] && [ $pages -gt 3 ] || die "$items items on $pages pages"
 stop_node 1
