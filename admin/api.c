@@ -16,6 +16,7 @@
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/readiness.h"
 #include "lib/codec/crypto.h"
 #include "server/http/server.h"
 
@@ -279,17 +280,33 @@ on_livez(struct http_exchange *x)
 	        .body = SLICE_LIT("ok\n")});
 }
 
+/* "ok", or the first reason; with ?verbose a line for each. */
 static void
 on_readyz(struct http_exchange *x)
 {
 	struct admin *a = x->server->owner;
-	const char *why = "";
-	bool ready = a->options.ready(a->options.ready_arg, &why);
+	const struct readiness *r = a->options.readiness;
+	enum not_ready first;
+	struct buf b;
 
+	a->options.look_around(a->options.ready_arg);
+	first = readiness_first(r);
+	buf_init(&b, 1 << 16);
+	buf_printf(&b, "%s\n",
+	    first == NOT_READY_COUNT ? "ok" : not_ready_text(first));
+	for (int i = 0; slice_is(x->query, "verbose") && i < NOT_READY_COUNT;
+	     i++) {
+		enum not_ready reason = (enum not_ready)i;
+
+		buf_printf(&b, "%s: %s\n", not_ready_name(reason),
+		    readiness_held(r, reason) ? not_ready_text(reason) : "ok");
+	}
 	http_answer(x,
-	    &(struct http_response){.status = ready ? 200 : 503,
+	    &(struct http_response){.status =
+	                                first == NOT_READY_COUNT ? 200 : 503,
 	        .content_type = "text/plain",
-	        .body = slice_str(arena_printf(x->arena, "%s\n", why))});
+	        .body = buf_slice(&b)});
+	buf_fini(&b);
 }
 
 static void
@@ -331,6 +348,19 @@ add_drops(struct buf *b, const struct admin *a)
 }
 
 static void
+add_readiness(struct buf *b, const struct admin *a)
+{
+	a->options.look_around(a->options.ready_arg);
+	buf_add_str(b,
+	    "# HELP tam_not_ready 1 while this reason keeps the node from "
+	    "being ready\n# TYPE tam_not_ready gauge\n");
+	for (int i = 0; i < NOT_READY_COUNT; i++)
+		buf_printf(b, "tam_not_ready{reason=\"%s\"} %d\n",
+		    not_ready_name((enum not_ready)i),
+		    readiness_held(a->options.readiness, (enum not_ready)i));
+}
+
+static void
 on_metrics(struct http_exchange *x)
 {
 	struct admin *a = x->server->owner;
@@ -352,6 +382,7 @@ on_metrics(struct http_exchange *x)
 	TAM_GAUGES(X)
 #undef X
 	add_drops(&b, a);
+	add_readiness(&b, a);
 	http_answer(x,
 	    &(struct http_response){.status = 200,
 	        .content_type = "text/plain; version=0.0.4",

@@ -17,6 +17,7 @@
 
 struct admin;
 struct http_limits;
+struct readiness;
 struct ssl_ctx_st;
 
 struct admin_options {
@@ -30,7 +31,8 @@ struct admin_options {
 	/* What /metrics sums, and /readyz asks; borrowed, any thread. */
 	const struct counters *const *counters;
 	size_t n_counters;
-	bool (*ready)(void *, const char **why);
+	struct readiness *readiness;
+	void (*look_around)(void *); /* called before the registry is read */
 	/* Why no change is taken now; NULL when changes are. */
 	const char *(*refusal)(void *);
 	void *ready_arg;

@@ -49,6 +49,7 @@ enum {
 	CHORES_EVERY_MS = 10000,
 	ROLLOUTS_EVERY_MS = 1000,
 	TALLY_EVERY_MS = 1000,
+	KEYS_AGAIN_MS = 10000,
 	STATEMENT_TIMEOUT_MS = 2000,
 	SERVE_WAIT_MS = 1000,
 	CLOCK_OFF_MAX_US = 1000000
@@ -60,6 +61,7 @@ struct control {
 	struct worker_thread *workers;
 	size_t n_workers;
 	struct control_status *status;
+	struct readiness_part readiness;
 	int stop_fd;
 	struct sql *sql;
 	uint8_t master_key[32];
@@ -72,6 +74,7 @@ struct control {
 	int64_t token_key_us;     /* the newest key's first minute of minting */
 	int64_t last_change;
 	uint64_t published_no; /* the snapshot that what is published is of */
+	int64_t keys_us;       /* when signing keys were last looked for */
 	int64_t leased_us, chores_us, rollouts_us, tally_us, published_us;
 	bool spreading; /* a revocation may have devices to look at */
 	bool sealing;   /* there may be device events to seal */
@@ -249,6 +252,7 @@ serve_new(struct control *c)
 	struct tam_snapshot *snapshot = NULL;
 	enum tam_err err;
 
+	c->keys_us = clock_mono_us();
 	err =
 	    token_keys_tend(c->sql, c->config, c->master_key, clock_wall_us());
 	if (err == TAM_OK)
@@ -263,6 +267,31 @@ serve_new(struct control *c)
 	return err;
 }
 
+/* A signing key that could not be used is looked for again now and then. */
+static bool
+keys_are_due(struct control *c)
+{
+	return readiness_held(&c->status->readiness, NOT_READY_signing_key) &&
+	    clock_mono_us() - c->keys_us > KEYS_AGAIN_MS * INT64_C(1000);
+}
+
+/* Whether an opener could be signed, by the snapshot that is handed out. */
+static void
+say_keys(struct control *c)
+{
+	bool lost = false;
+
+	for (size_t i = 0; i < c->snapshot->n; i++) {
+		const struct tam_domain *d = &c->snapshot->domains[i];
+
+		lost |= !d->suspended &&
+		    (d->key_lost[COSE_P256] || d->key_lost[COSE_ED25519]);
+	}
+	readiness_say(&c->readiness, NOT_READY_signing_key, lost);
+	readiness_say(&c->readiness, NOT_READY_token_key,
+	    !token_can_mint(&c->snapshot->tokens, clock_wall_us()));
+}
+
 static enum tam_err
 look(struct control *c)
 {
@@ -270,12 +299,16 @@ look(struct control *c)
 	int64_t token_key_us = 0;
 	enum tam_err err = read_epochs(c, &now, &token_key_us);
 
+	readiness_say(&c->readiness, NOT_READY_database,
+	    err != TAM_OK && err != TAM_STOPPING);
 	if (err == TAM_OK)
 		err = check_admission(c, &now);
 	if (err == TAM_OK &&
 	    (c->snapshot_no == 0 || !epoch_list_same(&now, &c->handed) ||
-	        token_key_us != c->token_key_us))
+	        token_key_us != c->token_key_us || keys_are_due(c)))
 		err = serve_new(c);
+	if (c->snapshot != NULL)
+		say_keys(c);
 	/* What was looked at before the snapshot was read is in it. */
 	if (err == TAM_OK)
 		c->token_key_us = token_key_us;
@@ -630,6 +663,7 @@ control_start(const struct config *config, struct worker_thread *workers,
 	c->workers = workers;
 	c->n_workers = n_workers;
 	c->status = status;
+	c->readiness.shared = &status->readiness;
 	c->admission = (struct admission){.state_dir = config->state_dir,
 	    .node_id = config->node_id,
 	    .state = &status->admission};
@@ -657,6 +691,7 @@ control_stop(struct control *c)
 	(void)pthread_join(c->thread, NULL);
 	(void)close(c->stop_fd);
 	sql_free(c->sql);
+	readiness_leave(&c->readiness);
 	snapshot_unref(c->snapshot);
 	epoch_list_free(&c->handed);
 	epoch_list_free(&c->served);

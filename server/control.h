@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/base/readiness.h"
 #include "server/worker_thread.h"
 
 struct config;
@@ -21,11 +22,12 @@ struct control;
 
 /* What others may read of it, at any time. */
 struct control_status {
+	struct readiness readiness;
 	_Atomic int64_t lease_until_us; /* monotonic */
 	atomic_bool stopping;
 	atomic_bool schema_wrong, clock_off;
-	_Atomic int admission; /* an enum admission_state */
-	atomic_bool memory_broken; /* state_dir cannot be read or written */
+	_Atomic int admission;      /* an enum admission_state */
+	atomic_bool memory_broken;  /* state_dir cannot be read or written */
 	_Atomic uint64_t snapshots; /* how many were taken into service */
 };
 

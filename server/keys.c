@@ -91,6 +91,7 @@ sign_with(struct tam_domain *d, const struct cose_private *priv,
 
 	d->keys[c] = *priv; /* the newest signs */
 	d->has_key[c] = true;
+	d->key_lost[c] = false;
 	free(d->hsm_uri[c]);
 	d->hsm_uri[c] = hsm_uri == NULL ? NULL : mem_strdup(hsm_uri);
 }
@@ -174,7 +175,8 @@ take_hsm_key(struct tam_domain *d, const struct sql_result *rows, size_t r,
 		log_error("tam_key", "uri=\"%s\" error=\"bad key\"", uri);
 }
 
-/* A key that cannot be read is logged; the node serves without it. */
+/* A key that cannot be read is logged; the node serves without it, but is not
+ * ready when it is the one that should sign. */
 static void
 load_tam_key(struct tam_snapshot *out, struct arena *arena,
     const struct sql_result *rows, size_t r)
@@ -188,6 +190,10 @@ load_tam_key(struct tam_snapshot *out, struct arena *arena,
 
 	if (d == NULL)
 		return;
+	if (strcmp(sql_text(rows, r, 3), "sign") == 0)
+		d->key_lost[strcmp(sql_text(rows, r, 4), "p256") == 0
+		        ? COSE_P256
+		        : COSE_ED25519] = true; /* until it is taken */
 	if (pkcs11_is_uri(uri)) {
 		take_hsm_key(d, rows, r, arena);
 		return;

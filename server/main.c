@@ -46,6 +46,7 @@ struct tamd {
 	struct worker_thread *workers;
 	const struct counters **counters;
 	struct control_status status;
+	struct readiness_part readiness;
 	struct control *control;
 	int admin_fds[8];
 	size_t n_admin_fds;
@@ -82,27 +83,26 @@ refusal(void *arg)
 	    (enum admission_state)atomic_load(&d->status.admission));
 }
 
-static bool
-ready(void *arg, const char **why)
+/* Notes in the registry what only a reader can know: the time, and what other
+ * threads left in their status.  The admin loop's. */
+static void
+look_around(void *arg)
 {
 	struct tamd *d = arg;
+	struct control_status *s = &d->status;
+	struct readiness_part *p = &d->readiness;
+	int admission = atomic_load(&s->admission);
 
-	*why = "ok";
-	if (atomic_load(&d->status.stopping))
-		*why = "stopping";
-	else if (atomic_load(&d->status.schema_wrong))
-		*why = "schema version";
-	else if (refusal(d) != NULL)
-		*why = refusal(d);
-	else if (atomic_load(&d->status.clock_off))
-		*why = "clock is off";
-	else if (atomic_load(&d->status.memory_broken))
-		*why = "state_dir cannot be written";
-	else if (clock_mono_us() >= atomic_load(&d->status.lease_until_us))
-		*why = "no lease";
-	else if (!all_open(d))
-		*why = "not listening yet";
-	return strcmp(*why, "ok") == 0;
+	readiness_say(p, NOT_READY_stopping, atomic_load(&s->stopping));
+	readiness_say(p, NOT_READY_schema, atomic_load(&s->schema_wrong));
+	readiness_say(p, NOT_READY_unchecked, admission == ADMISSION_UNKNOWN);
+	readiness_say(p, NOT_READY_restored, admission == ADMISSION_RESTORED);
+	readiness_say(p, NOT_READY_memory, admission == ADMISSION_NO_MEMORY);
+	readiness_say(p, NOT_READY_clock, atomic_load(&s->clock_off));
+	readiness_say(p, NOT_READY_state_dir, atomic_load(&s->memory_broken));
+	readiness_say(p, NOT_READY_lease,
+	    clock_mono_us() >= atomic_load(&s->lease_until_us));
+	readiness_say(p, NOT_READY_sockets, !all_open(d));
 }
 
 /* --- sockets ------------------------------------------------------------------------ */
@@ -180,6 +180,7 @@ start_workers(struct tamd *d)
 		t->worker.index = (int)i;
 		t->worker.lease_until_us = &d->status.lease_until_us;
 		t->config = c;
+		t->readiness.shared = &d->status.readiness;
 		t->http_limits = &d->listeners.device;
 		t->teep_limits = &d->teep_limits;
 		t->tls = d->tls;
@@ -202,6 +203,7 @@ start_workers(struct tamd *d)
 static void
 start_admin(struct tamd *d)
 {
+	d->readiness.shared = &d->status.readiness;
 	d->admin =
 	    admin_start(&(struct admin_options){.database = d->config.database,
 	        .fds = d->admin_fds,
@@ -211,7 +213,8 @@ start_admin(struct tamd *d)
 	        .upload_max = (size_t)d->config.upload_max,
 	        .counters = d->counters,
 	        .n_counters = d->n_workers,
-	        .ready = ready,
+	        .readiness = &d->status.readiness,
+	        .look_around = look_around,
 	        .refusal = refusal,
 	        .ready_arg = d});
 }

@@ -235,7 +235,7 @@ build(struct worker_thread *t)
 	w->limits = t->teep_limits;
 	w->openers = budget_of(w->limits->openers_per_second);
 	w->failures = budget_of(w->limits->failures_per_second);
-	w->db = db_open(w->base, t->config->database);
+	w->db = db_open(w->base, t->config->database, &t->readiness);
 	w->batch = batch_open(w->base, w->db);
 	w->http = &t->http;
 	build_http(t, &t->http, http_tls_ref(t->tls));
@@ -262,6 +262,7 @@ tear_down(struct worker_thread *t)
 	verifier_peers_free(w->verifiers);
 	batch_close(w->batch);
 	db_close(w->db);
+	readiness_leave(&t->readiness);
 	event_free(t->stop_event);
 	event_free(t->mail_event);
 	free_signers(w);

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "lib/base/readiness.h"
 #include "server/http/server.h"
 #include "server/mailbox.h"
 #include "server/teep/domain.h"
@@ -30,8 +31,9 @@ struct worker_thread {
 	int fds[8], clear_fds[8]; /* bound; they listen from MAIL_OPEN on */
 	size_t n_fds, n_clear_fds;
 	_Atomic uint64_t snapshot_no; /* the last one it serves */
-	bool opened;                  /* was told to listen */
-	atomic_bool open;             /* it listens, or did */
+	struct readiness_part readiness;
+	bool opened;      /* was told to listen */
+	atomic_bool open; /* it listens, or did */
 	struct event *mail_event, *stop_event;
 	int64_t stop_deadline_us;
 	_Atomic int64_t left_over; /* objects still alive at its end */

@@ -10,6 +10,7 @@
 
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/readiness.h"
 #include "storage/statements.h"
 
 /*
@@ -70,6 +71,7 @@ STAILQ_HEAD(calls, call);
 
 struct db {
 	struct event_base *base;
+	struct readiness_part *part; /* NULL: nobody asks */
 	char *conninfo;
 	enum state state;
 	PGconn *conn;
@@ -130,6 +132,13 @@ finish_call(struct call *call, enum tam_err err)
 }
 
 static void
+say(struct db *db, bool usable)
+{
+	if (db->part != NULL)
+		readiness_say(db->part, NOT_READY_worker_link, !usable);
+}
+
+static void
 retry_later(struct db *db)
 {
 	struct timeval tv = {db->backoff_ms / 1000,
@@ -150,6 +159,7 @@ drop_conn(struct db *db)
 	PQfinish(db->conn);
 	db->conn = NULL;
 	db->state = DOWN;
+	say(db, false);
 }
 
 static void
@@ -229,6 +239,7 @@ on_last_prepared(enum tam_err err, const struct db_rows *rows, void *arg)
 		return; /* a schema we do not know: never ready, control says */
 	db->state = READY;
 	db->backoff_ms = BACKOFF_MIN_MS;
+	say(db, true);
 	log_info("database_ready", "pid=%d", PQbackendPID(db->conn));
 	if (db->on_ready != NULL)
 		db->on_ready(db->on_ready_arg);
@@ -411,11 +422,14 @@ on_io(evutil_socket_t fd, short events, void *arg)
 /* --- the caller's side --------------------------------------------------------- */
 
 struct db *
-db_open(struct event_base *base, const char *conninfo)
+db_open(struct event_base *base, const char *conninfo,
+    struct readiness_part *part)
 {
 	struct db *db = mem_new(struct db);
 
 	db->base = base;
+	db->part = part;
+	say(db, false);
 	db->conninfo = mem_strdup(conninfo);
 	db->backoff_ms = BACKOFF_MIN_MS;
 	STAILQ_INIT(&db->calls);

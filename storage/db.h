@@ -20,6 +20,7 @@
 struct db;
 struct db_rows;
 struct event_base;
+struct readiness_part;
 
 enum db_statement {
 	DB_LOAD,
@@ -41,8 +42,10 @@ enum {
 /* `rows` is borrowed until the callback returns; NULL unless TAM_OK. */
 typedef void (*db_cb)(enum tam_err, const struct db_rows *rows, void *);
 
-/* Makes the first connection attempt at once. */
-struct db *db_open(struct event_base *, const char *conninfo);
+/* Makes the first connection attempt at once.  `part`, if not NULL, holds
+ * NOT_READY_worker_link while there is no usable connection. */
+struct db *db_open(struct event_base *, const char *conninfo,
+    struct readiness_part *part);
 /* Fails what is still on the way. */
 void db_close(struct db *);
 

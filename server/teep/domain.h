@@ -80,6 +80,7 @@ struct tam_domain {
 	struct wire_profile profiles[DOMAIN_PROFILES_MAX];
 	bool has_key[2]; /* by enum cose_curve */
 	struct cose_private keys[2];
+	bool key_lost[2]; /* the newest signing key cannot be used */
 	char *hsm_uri[2]; /* where it is, if its private half is not here */
 	size_t n_agree;   /* keys to decrypt with */
 	struct ecdh_private agree[DOMAIN_AGREE_KEYS_MAX];

@@ -86,6 +86,12 @@ seal(const struct token_keys *keys, struct token_scope scope, struct token *t,
 	return TAM_OK;
 }
 
+bool
+token_can_mint(const struct token_keys *keys, int64_t now_us)
+{
+	return minting_key(keys, now_us) != NULL;
+}
+
 enum tam_err
 token_mint(const struct token_keys *keys, struct token_scope scope,
     struct token *t, int64_t now_us, uint8_t out[TOKEN_SIZE])

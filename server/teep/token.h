@@ -61,6 +61,9 @@ struct token_scope {
 	int32_t domain_id;
 };
 
+/* Whether a key mints at this time. */
+bool token_can_mint(const struct token_keys *, int64_t now_us);
+
 /* Fills random; TAM_NO_KEY when no key may mint yet. */
 enum tam_err token_mint(const struct token_keys *, struct token_scope,
     struct token *, int64_t now_us, uint8_t out[TOKEN_SIZE]);

@@ -91,7 +91,7 @@ setup(void)
 	for (int i = 0; i < DEVICES; i++)
 		enrol(i);
 	base = event_base_new();
-	db = db_open(base, conninfo);
+	db = db_open(base, conninfo, NULL);
 	batch = batch_open(base, db);
 	while (!db_ready(db))
 		(void)event_base_loop(base, EVLOOP_ONCE);

@@ -528,7 +528,7 @@ setup(void)
 	                     "DELETE FROM wire_profile WHERE domain_id = 1"),
 	    TAM_OK);
 	base = event_base_new();
-	db = db_open(base, conninfo);
+	db = db_open(base, conninfo, NULL);
 	batch = batch_open(base, db);
 	while (!db_ready(db))
 		(void)event_base_loop(base, EVLOOP_ONCE);
