@@ -11,6 +11,7 @@
 
 enum {
 	HWMODEL_MAX = 32,
+	HWVERSION_MAX = 63, /* bytes; as server/teep/builtin.h has room for */
 	DIGEST_SIZE = 32
 };
 
@@ -84,10 +85,15 @@ api_reference_put(struct api_request *r)
 {
 	enum tam_err err =
 	    check_hex(r, "/hwmodel", api_string(r, "hwmodel"), 1, HWMODEL_MAX);
+	const char *hwversion = api_string(r, "hwversion");
 	char *fields;
 	json_t *m;
 	size_t i;
 
+	if (err == TAM_OK && hwversion != NULL &&
+	    strlen(hwversion) > HWVERSION_MAX)
+		err = api_problem(r, 422, "invalid_value", "/hwversion",
+		    "must have at most %d bytes", HWVERSION_MAX);
 	json_array_foreach(json_object_get(r->json, "manifests"), i, m)
 	{
 		if (err == TAM_OK)

@@ -28,7 +28,6 @@
 
 enum {
 	SAMPLE = 10,
-	CLASSES_MAX = 100,
 	ARENAS_KEPT = 4
 };
 
@@ -289,15 +288,12 @@ unlinks_more(const struct policy_decision *a, const struct policy_decision *b)
 static void
 note_class(struct run *run, struct slice class_name)
 {
-	char name[256];
-	json_t *n;
+	const char *name = (const char *)class_name.p; /* ends in a NUL */
+	json_t *n = json_object_get(run->classes, name);
 
-	(void)snprintf(name, sizeof(name), "%.*s", (int)class_name.n,
-	    (const char *)class_name.p);
-	n = json_object_get(run->classes, name);
 	if (n != NULL)
 		(void)json_integer_set(n, json_integer_value(n) + 1);
-	else if (json_object_size(run->classes) < CLASSES_MAX)
+	else
 		(void)json_object_set_new(run->classes, name, json_integer(1));
 }
 

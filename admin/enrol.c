@@ -13,13 +13,29 @@ api_domain_get(struct api_request *r)
 	return API_ONE(r, SQL_DOMAIN_GET, r->domain_text);
 }
 
+enum {
+	PROFILE_MAX = 255 /* bytes; as server/teep/domain.h has room for */
+};
+
+static enum tam_err
+check_profile(struct api_request *r)
+{
+	const char *profile = api_string(r, "teep_profile");
+
+	if (profile == NULL || strlen(profile) <= PROFILE_MAX)
+		return TAM_OK;
+	return api_problem(r, 422, "invalid_value", "/teep_profile",
+	    "must have at most %d bytes", PROFILE_MAX);
+}
+
 enum tam_err
 api_domain_patch(struct api_request *r)
 {
 	char *fields = json_dumps(r->json, JSON_COMPACT);
-	enum tam_err err =
-	    API_EXEC(r, NULL, SQL_DOMAIN_SET, r->domain_text, fields);
+	enum tam_err err = check_profile(r);
 
+	if (err == TAM_OK)
+		err = API_EXEC(r, NULL, SQL_DOMAIN_SET, r->domain_text, fields);
 	if (err == TAM_OK)
 		err = api_raise_epoch(r, NULL);
 	if (err == TAM_OK)

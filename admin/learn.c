@@ -110,6 +110,19 @@ api_public_key(struct api_request *r, struct cose_key *key)
 }
 
 enum tam_err
+learn_check_room(struct api_request *r, const char *others, int max,
+    const char *what)
+{
+	const char *n;
+	enum tam_err err = API_TEXT(r, &n, others, r->params[0]);
+
+	if (err != TAM_OK || strtol(n, NULL, 10) < max)
+		return err;
+	return api_problem(r, 409, "limit_reached", NULL,
+	    "a domain has at most %d %s", max, what);
+}
+
+enum tam_err
 api_delete(struct api_request *r, const char *statement, const char *key,
     const char *missing)
 {

@@ -47,6 +47,20 @@ enum tam_err api_page(struct api_request *, const char *statement,
     const char *initial);
 /* The member "public_key"; 422 when it is none that signs. */
 enum tam_err api_public_key(struct api_request *, struct cose_key *);
+/* Most of one kind that a domain has.  Whatever a node tries one after the
+ * other for a message of a stranger is few; a wire profile has a byte in each
+ * token. */
+enum {
+	LEARN_VERIFIERS_MAX = 16,
+	LEARN_ANCHORS_MAX = 64,
+	LEARN_PROFILES_MAX = 256
+};
+
+/* Answers 409 when there are `max` already; `others` counts them, and counts
+ * none when the one that is put is there: it can always be changed. */
+enum tam_err learn_check_room(struct api_request *, const char *others, int max,
+    const char *what);
+
 /* 404 and the sentence `missing` when there was nothing to delete. */
 enum tam_err api_delete(struct api_request *, const char *statement,
     const char *key, const char *missing);

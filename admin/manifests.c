@@ -78,9 +78,9 @@ api_manifest_download(struct api_request *r)
 
 struct signers {
 	size_t n;
-	struct cose_key keys[SUIT_SIGNERS_MAX];
-	const char *names[SUIT_SIGNERS_MAX];
-	json_t *prefixes[SUIT_SIGNERS_MAX];
+	struct cose_key *keys;
+	const char **names;
+	json_t **prefixes;
 };
 
 static enum tam_err
@@ -91,7 +91,12 @@ load_signers(struct api_request *r, struct signers *s)
 
 	if (err != TAM_OK)
 		return err;
-	for (size_t i = 0; i < sql_rows(rows) && s->n < SUIT_SIGNERS_MAX; i++) {
+	s->keys = arena_new_n(r->arena, sql_rows(rows), struct cose_key);
+	s->names = (const char **)arena_alloc(r->arena,
+	    sql_rows(rows) * sizeof(char *));
+	s->prefixes =
+	    (json_t **)arena_alloc(r->arena, sql_rows(rows) * sizeof(json_t *));
+	for (size_t i = 0; i < sql_rows(rows); i++) {
 		if (cose_key_make(&s->keys[s->n],
 		        strcmp(sql_text(rows, i, 1), "p256") == 0
 		            ? COSE_P256

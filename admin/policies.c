@@ -326,6 +326,9 @@ api_anchor_put(struct api_request *r)
 	enum tam_err err = check_prefixes(r);
 
 	if (err == TAM_OK)
+		err = learn_check_room(r, SQL_ANCHOR_OTHERS, LEARN_ANCHORS_MAX,
+		    "trust anchors");
+	if (err == TAM_OK)
 		err = api_public_key(r, &key);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ANCHOR_PUT, r->domain_text,
@@ -370,9 +373,11 @@ enum tam_err
 api_profile_put(struct api_request *r)
 {
 	char *fields = json_dumps(r->json, JSON_COMPACT);
-	enum tam_err err = TAM_OK;
+	enum tam_err err = learn_check_room(r, SQL_PROFILE_OTHERS,
+	    LEARN_PROFILES_MAX, "wire profiles");
 
-	if (json_is_true(json_object_get(r->json, "is_default")))
+	if (err == TAM_OK &&
+	    json_is_true(json_object_get(r->json, "is_default")))
 		err = API_EXEC(r, NULL, SQL_PROFILE_UNDEFAULT, r->params[0]);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_PROFILE_ADD, r->domain_text,

@@ -59,6 +59,9 @@ api_verifier_put(struct api_request *r)
 	enum tam_err err = check_url(r);
 
 	if (err == TAM_OK)
+		err = learn_check_room(r, SQL_VERIFIER_OTHERS,
+		    LEARN_VERIFIERS_MAX, "Verifiers");
+	if (err == TAM_OK)
 		err = api_public_key(r, &key);
 	if (err == TAM_OK)
 		err = put(r, &key);

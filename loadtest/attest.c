@@ -2,6 +2,8 @@
 
 #include "loadtest/attest.h"
 
+#include <err.h>
+
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "lib/codec/cbor_out.h"
@@ -57,8 +59,10 @@ static void
 list_manifests(const struct agent *a, struct eat_claims *c)
 {
 	c->has_manifests = true;
-	for (size_t i = 0;
-	     i < a->n_components && c->n_manifests < EAT_MANIFESTS_MAX; i++)
+	if (a->n_components > EAT_MANIFESTS_MAX)
+		errx(1, "an agent attests to at most %d manifests",
+		    EAT_MANIFESTS_MAX);
+	for (size_t i = 0; i < a->n_components; i++)
 		c->manifests[c->n_manifests++] =
 		    (struct eat_manifest){a->components[i]
 		                              .owner->manifest.reference_uri,

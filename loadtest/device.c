@@ -36,6 +36,8 @@ void
 agent_fini(struct agent *a)
 {
 	free(a->passport);
+	for (size_t i = 0; i < a->n_components; i++)
+		free(a->components[i].users);
 	free(a->components);
 	a->components = NULL;
 	a->n_components = 0;
@@ -110,6 +112,7 @@ drop_component(const struct fleet_world *w, struct agent *a, struct slice id,
 		c->users[i] = c->users[--c->n_users];
 	if (c->n_users > 0)
 		return;
+	free(c->users);
 	*c = a->components[--a->n_components];
 	a->changed = true;
 	account_add(w->account, '-', SLICE_OF(a->thumbprint), id, slice_none());
@@ -130,13 +133,13 @@ add_component(const struct fleet_world *w, struct agent *a,
 		a->components = mem_realloc(a->components,
 		    (a->n_components + 1u) * sizeof(*a->components));
 		c = &a->components[a->n_components++];
-		c->n_users = 0;
+		*c = (struct agent_component){.owner = owner};
 	}
 	i = find_user(c, user);
-	if (i < AGENT_USERS_MAX)
-		c->users[i] = user;
-	if (i == c->n_users && i < AGENT_USERS_MAX)
-		c->n_users++;
+	if (i == c->n_users)
+		c->users =
+		    mem_realloc(c->users, ++c->n_users * sizeof(*c->users));
+	c->users[i] = user;
 	c->owner = owner;
 	c->index = (uint8_t)index;
 	memcpy(c->digest, digest, 32);

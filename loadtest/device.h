@@ -16,8 +16,6 @@
 #include "loadtest/suit_run.h"
 
 enum {
-	AGENT_MANIFESTS_MAX = 16,
-	AGENT_USERS_MAX = 4,
 	FLEET_KEYS_MAX = 8
 };
 
@@ -35,8 +33,8 @@ struct agent_component {
 	const struct manifest_blob *owner;
 	uint8_t index; /* among the owner's components */
 	/* The manifests that brought it, one per id; without any it goes. */
-	uint8_t n_users;
-	const struct manifest_blob *users[AGENT_USERS_MAX];
+	uint32_t n_users;
+	const struct manifest_blob **users;
 	uint8_t digest[32];
 };
 
@@ -47,7 +45,7 @@ struct agent {
 	bool changed; /* since an answer of it was taken */
 	uint8_t uri;  /* which TAM URI it calls */
 	uint8_t secret[32], thumbprint[COSE_THUMBPRINT_SIZE];
-	uint8_t n_components;
+	uint32_t n_components;
 	struct agent_component *components;
 	uint32_t sessions;
 	/* Of the last Update: the same one again is a replay. */

@@ -320,8 +320,10 @@ add_effect(struct run *r, size_t i, bool unlinked)
 	struct suit_outcome *out = r->out;
 	struct suit_effect *e;
 
-	if (is_dependency(r, i) || out->n_effects == SUIT_EFFECTS_MAX)
+	if (is_dependency(r, i))
 		return;
+	out->effects = arena_room(r->arena, out->effects, out->n_effects,
+	    sizeof(*out->effects));
 	e = &out->effects[out->n_effects++];
 	*e = (struct suit_effect){.envelope = r->bytes,
 	    .index = i,

@@ -31,10 +31,6 @@ struct suit_world {
 	void *arg;
 };
 
-enum {
-	SUIT_EFFECTS_MAX = 64
-};
-
 /* What became of one component. */
 struct suit_effect {
 	struct slice envelope; /* of the dependency it is of; empty: the root */
@@ -49,7 +45,7 @@ struct suit_outcome {
 	uint64_t offset, component;
 	unsigned reason; /* draft-ietf-suit-report, reasons */
 	size_t n_effects;
-	struct suit_effect effects[SUIT_EFFECTS_MAX];
+	struct suit_effect *effects; /* in the arena of the run */
 };
 
 enum {

@@ -114,17 +114,14 @@ take_signing_key(struct tam_domain *d, struct slice pem,
 static void
 believe_ourselves(struct tam_domain *d)
 {
-	struct verifier *v = &d->verifiers[d->n_verifiers];
+	struct verifier *v = domain_add_verifier(d);
 
-	if (d->n_verifiers == DOMAIN_VERIFIERS_MAX)
-		return;
 	(void)snprintf(v->name, sizeof(v->name), "builtin");
 	v->key = d->verify_key.key;
 	v->worst = EAR_AFFIRMING;
 	v->max_age_s = d->passport_s;
 	v->ca = mem_strdup("");
 	v->media_types = mem_strdup("");
-	d->n_verifiers++;
 }
 
 static enum tam_err
@@ -150,9 +147,8 @@ take_agreement_key(struct tam_domain *d, struct slice pem,
 	struct ecdh_private priv;
 	enum tam_err err = ecdh_private_from_pem(pem, &priv);
 
-	if (err == TAM_OK && d->n_agree < DOMAIN_AGREE_KEYS_MAX &&
-	    is_the_key(thumbprint, priv.key.thumbprint, uri))
-		d->agree[d->n_agree++] = priv;
+	if (err == TAM_OK && is_the_key(thumbprint, priv.key.thumbprint, uri))
+		*domain_add_agreement_key(d) = priv;
 	ecdh_private_wipe(&priv);
 	return err;
 }

@@ -107,8 +107,8 @@ load_profiles(struct loading *l)
 		struct tam_domain *d =
 		    snapshot_domain(l->out, sql_int(rows, r, 0));
 
-		if (d != NULL && d->n_profiles < DOMAIN_PROFILES_MAX)
-			fill_profile(rows, r, &d->profiles[d->n_profiles++]);
+		if (d != NULL)
+			fill_profile(rows, r, domain_add_profile(d));
 	}
 	if (err == TAM_OK)
 		sql_result_free(rows);
@@ -119,19 +119,22 @@ static void
 load_verifier(struct loading *l, const struct sql_result *rows, size_t r)
 {
 	struct tam_domain *d = snapshot_domain(l->out, sql_int(rows, r, 0));
+	struct cose_key key;
 	struct verifier *v;
 
-	if (d == NULL || d->n_verifiers == DOMAIN_VERIFIERS_MAX)
+	if (d == NULL)
 		return;
-	v = &d->verifiers[d->n_verifiers];
-	(void)snprintf(v->name, sizeof(v->name), "%s", sql_text(rows, r, 1));
-	if (cose_key_make(&v->key,
+	if (cose_key_make(&key,
 	        strcmp(sql_text(rows, r, 2), "p256") == 0 ? COSE_P256
 	                                                  : COSE_ED25519,
 	        sql_bytes(rows, r, 3, l->arena)) != TAM_OK) {
-		log_error("verifier", "name=%s error=\"bad key\"", v->name);
+		log_error("verifier", "name=%s error=\"bad key\"",
+		    sql_text(rows, r, 1));
 		return;
 	}
+	v = domain_add_verifier(d);
+	v->key = key;
+	(void)snprintf(v->name, sizeof(v->name), "%s", sql_text(rows, r, 1));
 	v->worst = strcmp(sql_text(rows, r, 4), "warning") == 0 ? EAR_WARNING
 	                                                        : EAR_AFFIRMING;
 	v->unbound = sql_int(rows, r, 5) != 0;
@@ -140,7 +143,6 @@ load_verifier(struct loading *l, const struct sql_result *rows, size_t r)
 	v->ca = mem_strdup(sql_text(rows, r, 8));
 	v->media_types = mem_strdup(sql_text(rows, r, 9));
 	v->pass_back = sql_int(rows, r, 10) != 0;
-	d->n_verifiers++;
 }
 
 static enum tam_err

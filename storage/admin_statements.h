@@ -73,6 +73,10 @@
 	"SELECT name, curve, public_key, array_to_json(prefixes) " \
 	"FROM trust_anchor ORDER BY name"
 
+#define SQL_ANCHOR_OTHERS                                                               \
+	"SELECT count(*) FROM trust_anchor WHERE NOT EXISTS (SELECT FROM trust_anchor " \
+	"WHERE name = $1)"
+
 #define SQL_ANCHOR_PUT                                                    \
 	"INSERT INTO trust_anchor (domain_id, name, curve, public_key, "  \
 	"thumbprint, prefixes) VALUES ($1::int, $2, $3, $4::bytea, "      \
@@ -192,11 +196,20 @@
 #define SQL_PROFILE_UNDEFAULT \
 	"UPDATE wire_profile SET is_default = false WHERE name <> $1"
 
-/* A missing field keeps its value, or takes the table's default. */
-#define SQL_PROFILE_ADD                                                        \
-	"INSERT INTO wire_profile (domain_id, name, wire_id) "                 \
-	"SELECT $1::int, $2, coalesce(max(wire_id) + 1, 0) FROM wire_profile " \
-	"ON CONFLICT (domain_id, name) DO NOTHING"
+#define SQL_PROFILE_OTHERS                                                              \
+	"SELECT count(*) FROM wire_profile WHERE NOT EXISTS (SELECT FROM wire_profile " \
+	"WHERE name = $1)"
+
+/* A missing field keeps its value, or takes the table's default.  The number
+ * behind the highest is taken, so that tokens under way keep their meaning;
+ * once that is 255, the lowest that is free. */
+#define SQL_PROFILE_ADD                                                         \
+	"INSERT INTO wire_profile (domain_id, name, wire_id) "                  \
+	"SELECT $1::int, $2, CASE WHEN n.next < 256 THEN n.next ELSE (SELECT "  \
+	" min(g) FROM generate_series(0, 255) g WHERE NOT EXISTS (SELECT FROM " \
+	" wire_profile w WHERE w.wire_id = g)) END FROM (SELECT "               \
+	" coalesce(max(wire_id) + 1, 0) AS next FROM wire_profile) n "          \
+	"WHERE NOT EXISTS (SELECT FROM wire_profile WHERE name = $2)"
 
 #define SQL_PROFILE_SET                                                      \
 	"UPDATE wire_profile p SET "                                         \
@@ -348,6 +361,10 @@
 	"SELECT " SQL_VERIFIER_JSON " FROM verifier WHERE name = $1"
 
 /* A missing field takes the table's default. */
+#define SQL_VERIFIER_OTHERS                                                     \
+	"SELECT count(*) FROM verifier WHERE NOT EXISTS (SELECT FROM verifier " \
+	"WHERE name = $1)"
+
 #define SQL_VERIFIER_PUT                                                  \
 	"INSERT INTO verifier (domain_id, name, curve, public_key, "      \
 	"thumbprint, worst_tier, unbound, max_age_s, url, ca, "           \

@@ -22,6 +22,11 @@
 	"INSERT INTO tam_key (domain_id, thumbprint, curve, public_key, uri, " \
 	"use) VALUES ($1::int, $2::bytea, $3, $4::bytea, $5, $6)"
 
+/* A node tries each of them on what was encrypted without a kid. */
+#define SQL_KEYS_TO_AGREE                                         \
+	"SELECT count(*) FROM tam_key WHERE domain_id = $1::int " \
+	"AND use = 'agree'"
+
 #define SQL_KEY_DOMAIN "SELECT domain_id FROM domain WHERE name = $1"
 
 /* The newest signs: from now on this one. */

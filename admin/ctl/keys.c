@@ -22,6 +22,7 @@
 
 enum {
 	PEM_MAX = 8192,
+	AGREE_KEYS_MAX = 8, /* of a domain */
 	SHORT_THUMBPRINT = 8
 };
 
@@ -193,6 +194,30 @@ change(struct sql *sql, const char *statement, const char *domain_id,
 	return TAM_NOT_FOUND;
 }
 
+/* Before anything is made. */
+static enum tam_err
+check_room(struct sql *sql, const char *domain_id, const char *use)
+{
+	struct sql_result *rows;
+	int64_t n;
+	enum tam_err err;
+
+	if (strcmp(use, "agree") != 0)
+		return TAM_OK;
+	err = SQL_EXEC(sql, &rows, SQL_KEYS_TO_AGREE, domain_id);
+	if (err != TAM_OK)
+		return err;
+	n = sql_int(rows, 0, 0);
+	sql_result_free(rows);
+	if (n < AGREE_KEYS_MAX)
+		return TAM_OK;
+	(void)fprintf(stderr,
+	    "tamctl: a domain has at most %d keys to agree with; retire one "
+	    "first\n",
+	    AGREE_KEYS_MAX);
+	return TAM_NOT_FOUND;
+}
+
 static enum tam_err
 run(const char *verb, const struct key_options *o, struct sql *sql,
     struct arena *arena)
@@ -204,8 +229,11 @@ run(const char *verb, const struct key_options *o, struct sql *sql,
 		return err;
 	if (strcmp(verb, "add") == 0) {
 		object = o->key_file;
-		err = ctl_key_make(&(struct ctl_key){sql, arena, domain_id,
-		    o->use, o->curve, o->key_file, o->module});
+		err = check_room(sql, domain_id, o->use);
+		if (err == TAM_OK)
+			err = ctl_key_make(
+			    &(struct ctl_key){sql, arena, domain_id, o->use,
+			        o->curve, o->key_file, o->module});
 	} else {
 		err = change(sql,
 		    strcmp(verb, "use") == 0 ? SQL_KEY_USE : SQL_KEY_RETIRE,

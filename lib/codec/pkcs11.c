@@ -22,7 +22,6 @@
 enum {
 	WHY_MAX = 160,
 	PIN_MAX = 256,
-	SLOTS_MAX = 64,
 	ATTRIBUTES_MAX = 8,
 	POINT_MAX = 80
 };
@@ -348,30 +347,48 @@ open_session(struct pkcs11 *p, P11KitUri *uri, CK_FUNCTION_LIST *module,
 	return err;
 }
 
+/* The slots with a token, to be freed; NULL when there are none.  One that is
+ * plugged in between the two calls makes the second fail: asked again later. */
+static CK_SLOT_ID *
+slots_of(CK_FUNCTION_LIST *module, CK_ULONG *n)
+{
+	CK_SLOT_ID *slots;
+
+	if (module->C_GetSlotList(CK_TRUE, NULL, n) != CKR_OK || *n == 0)
+		return NULL;
+	slots = mem_new_n(*n, CK_SLOT_ID);
+	if (module->C_GetSlotList(CK_TRUE, slots, n) == CKR_OK)
+		return slots;
+	free(slots);
+	return NULL;
+}
+
 /* TAM_NOT_FOUND: no token of this module fits. */
 static enum tam_err
 open_in_module(struct pkcs11 *p, P11KitUri *uri, CK_FUNCTION_LIST *module,
     struct held *h)
 {
-	CK_SLOT_ID slots[SLOTS_MAX];
-	CK_ULONG n = SLOTS_MAX;
+	CK_SLOT_ID *slots = NULL;
+	CK_ULONG n = 0;
 	CK_INFO about;
+	enum tam_err err = TAM_NOT_FOUND;
 
-	if (module->C_GetInfo(&about) != CKR_OK ||
-	    p11_kit_uri_match_module_info(uri, &about) != 1 ||
-	    module->C_GetSlotList(CK_TRUE, slots, &n) != CKR_OK)
-		return TAM_NOT_FOUND;
-	for (CK_ULONG i = 0; i < n; i++) {
+	if (module->C_GetInfo(&about) == CKR_OK &&
+	    p11_kit_uri_match_module_info(uri, &about) == 1)
+		slots = slots_of(module, &n);
+	for (CK_ULONG i = 0; slots != NULL && i < n; i++) {
 		CK_TOKEN_INFO token;
 
 		if (module->C_GetTokenInfo(slots[i], &token) != CKR_OK ||
 		    (token.flags & CKF_TOKEN_INITIALIZED) == 0 ||
 		    p11_kit_uri_match_token_info(uri, &token) != 1)
 			continue;
-		return open_session(p, uri, module, slots[i],
+		err = open_session(p, uri, module, slots[i],
 		    (token.flags & CKF_LOGIN_REQUIRED) != 0, h);
+		break;
 	}
-	return TAM_NOT_FOUND;
+	free(slots);
+	return err;
 }
 
 static enum tam_err

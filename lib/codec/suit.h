@@ -24,7 +24,6 @@ enum {
 	SUIT_COMPONENTS_MAX = 16, /* and dependencies; our limit */
 	SUIT_PAYLOADS_MAX = 8,
 	SUIT_BLOCKS_MAX = 4,
-	SUIT_SIGNERS_MAX = 64,
 	SUIT_COMMANDS_MAX = 256, /* of one sequence; our limit */
 	SUIT_NESTING_MAX = 4     /* of sequences, and of envelopes */
 };

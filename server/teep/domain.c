@@ -25,6 +25,46 @@ snapshot_ref(struct tam_snapshot *s)
 	return s;
 }
 
+/* --- lists that grow while a snapshot is made ---------------------------------------- */
+
+/* Room for one entry more; the old list is wiped, it may hold keys. */
+static void *
+grown(void *list, size_t n, size_t entry_size)
+{
+	void *larger = mem_calloc(n + 1, entry_size);
+
+	if (n > 0) {
+		memcpy(larger, list, n * entry_size);
+		crypto_zero(list, n * entry_size);
+	}
+	free(list);
+	return larger;
+}
+
+struct wire_profile *
+domain_add_profile(struct tam_domain *d)
+{
+	d->profiles = grown(d->profiles, d->n_profiles, sizeof(*d->profiles));
+	return &d->profiles[d->n_profiles++];
+}
+
+struct verifier *
+domain_add_verifier(struct tam_domain *d)
+{
+	d->verifiers =
+	    grown(d->verifiers, d->n_verifiers, sizeof(*d->verifiers));
+	return &d->verifiers[d->n_verifiers++];
+}
+
+struct ecdh_private *
+domain_add_agreement_key(struct tam_domain *d)
+{
+	d->agree = grown(d->agree, d->n_agree, sizeof(*d->agree));
+	return &d->agree[d->n_agree++];
+}
+
+/* --- snapshots -------------------------------------------------------------------------- */
+
 static void
 domain_fini(struct tam_domain *d)
 {
@@ -42,7 +82,11 @@ domain_fini(struct tam_domain *d)
 	free(d->endorsements);
 	crypto_zero(&d->verify_key, sizeof(d->verify_key));
 	crypto_zero(d->keys, sizeof(d->keys));
-	crypto_zero(d->agree, sizeof(d->agree));
+	if (d->n_agree > 0)
+		crypto_zero(d->agree, d->n_agree * sizeof(*d->agree));
+	free(d->agree);
+	free(d->verifiers);
+	free(d->profiles);
 }
 
 void

@@ -23,10 +23,7 @@
 
 enum {
 	DOMAIN_NAME_MAX = 64,
-	DOMAIN_URL_MAX = 256,
-	DOMAIN_PROFILES_MAX = 32,
-	DOMAIN_VERIFIERS_MAX = 16,
-	DOMAIN_AGREE_KEYS_MAX = 8
+	DOMAIN_URL_MAX = 256
 };
 
 enum wire_opener {
@@ -77,13 +74,13 @@ struct tam_domain {
 	int64_t audit_seq; /* the head of its chain of events */
 	uint8_t audit_hash[32];
 	size_t n_profiles;
-	struct wire_profile profiles[DOMAIN_PROFILES_MAX];
+	struct wire_profile *profiles;
 	bool has_key[2]; /* by enum cose_curve */
 	struct cose_private keys[2];
 	bool key_lost[2]; /* the newest signing key cannot be used */
 	char *hsm_uri[2]; /* where it is, if its private half is not here */
 	size_t n_agree;   /* keys to decrypt with */
-	struct ecdh_private agree[DOMAIN_AGREE_KEYS_MAX];
+	struct ecdh_private *agree;
 	bool suspended;                    /* nothing is answered */
 	char teep_profile[DOMAIN_URL_MAX]; /* of attestation results */
 	bool enrols_attested; /* keys a Verifier vouches for become devices */
@@ -98,7 +95,7 @@ struct tam_domain {
 	struct x509_cas *cas; /* that vouch for devices; NULL: none */
 	bool enrols_certified;
 	size_t n_verifiers;
-	struct verifier verifiers[DOMAIN_VERIFIERS_MAX];
+	struct verifier *verifiers;
 	struct policy_set *policy;
 };
 
@@ -108,6 +105,12 @@ struct tam_snapshot {
 	size_t n;
 	struct tam_domain domains[]; /* by id */
 };
+
+/* While a snapshot is made: room for one more, zeroed, at the end of the list.
+ * The pointer holds until the next of the same kind is added. */
+struct wire_profile *domain_add_profile(struct tam_domain *);
+struct verifier *domain_add_verifier(struct tam_domain *);
+struct ecdh_private *domain_add_agreement_key(struct tam_domain *);
 
 struct tam_snapshot *snapshot_new(size_t n);
 struct tam_snapshot *snapshot_ref(struct tam_snapshot *);

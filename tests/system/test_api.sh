@@ -99,6 +99,29 @@ api PUT /v1/wire-profiles/x -d '{"ask": "perhaps"}'
 expect 422
 api GET /v1/wire-profiles/x
 expect 404 not_found
+# As many as there is room for; one that is there can always be changed.
+sql "INSERT INTO wire_profile (domain_id, name, wire_id) SELECT 1, 'full-' || i, i FROM generate_series(0, 255) i
+	ON CONFLICT DO NOTHING" >/dev/null
+api PUT /v1/wire-profiles/more -d '{}'
+expect 409 limit_reached
+grep -q 'at most 256 wire profiles' "$work/body" || die "the limit is not named: $(cat "$work/body")"
+api PUT /v1/wire-profiles/full-200 -d '{"ask": "attest"}'
+expect 200
+sql "DELETE FROM wire_profile WHERE name = 'full-77'" >/dev/null
+api PUT /v1/wire-profiles/more -d '{}'
+expect 200
+[ "$(sql "SELECT wire_id FROM wire_profile WHERE name = 'more'")" = 77 ] || die "not the number that was free"
+sql "DELETE FROM wire_profile WHERE name LIKE 'full-%' OR name = 'more'" >/dev/null
+long=$(printf '%0300d' 1)
+api PUT /v1/reference-values/r -d "{\"hwmodel\": \"00\", \"hwversion\": \"$long\"}"
+expect 422 invalid_value /hwversion
+api PATCH /v1/domain -d "{\"teep_profile\": \"$long\"}"
+expect 422 invalid_value /teep_profile
+pub65=$(sed ':a;N;$!ba;s/\n/\\n/g' "$work/keys/signer.pub")
+sql "INSERT INTO trust_anchor (domain_id, name, curve, public_key, thumbprint) SELECT 1, 'full-' || i, 'p256', '', decode(lpad(to_hex(i), 64, '0'), 'hex') FROM generate_series(1, 64) i" >/dev/null
+api PUT /v1/trust-anchors/more -d "{\"public_key\": \"$pub65\"}"
+expect 409 limit_reached
+sql "DELETE FROM trust_anchor WHERE name LIKE 'full-%'" >/dev/null
 [ "$(sql 'SELECT count(*) FROM revocation')" = 0 ] || die "a refused revocation left something"
 
 # Uploads: every bad envelope says why and leaves nothing.

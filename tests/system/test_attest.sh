@@ -16,8 +16,29 @@ for k in verifier stranger; do
 done
 "$tamctl" suit keygen --curve ed25519 --key verifier2.pem --public verifier2.pub
 for k in p256 x25519; do openssl pkey -in keys/default-agree-$k.pem -pubout -out agree-$k.pub; done
+# None of many is forgotten: what this test uses is the last of 40 wire profiles,
+# of 20 Verifiers and of nine keys to encrypt to.  Doors refuse so many.
+sql "INSERT INTO wire_profile (domain_id, name, wire_id) SELECT 1, 'many-' || i, i + 10 FROM generate_series(1, 40) i" >/dev/null
+"$tamctl" suit keygen --curve p256 --key filler.pem --public filler.pub
+"$tamctl" verifier put filler public_key=@filler.pub >/dev/null
+sql "CREATE TABLE kept AS SELECT * FROM tam_key WHERE use = 'agree' AND curve = 'p256';
+	DELETE FROM tam_key WHERE use = 'agree' AND curve = 'p256'" >/dev/null
+for i in 1 2 3 4 5 6 7; do
+	"$tamctl" key add --database "$db" --key "$work/keys/agree-$i.pem" --use agree 2>/dev/null || die "key $i to agree with"
+done
+if "$tamctl" key add --database "$db" --key "$work/keys/agree-9.pem" --use agree 2>bad.err; then die "a ninth key to agree with"; fi
+grep -q 'at most 8 keys' bad.err && [ ! -e "$work/keys/agree-9.pem" ] || die "a ninth key: $(cat bad.err)"
+sql "UPDATE kept SET created_at = clock_timestamp(); INSERT INTO tam_key SELECT * FROM kept;
+	INSERT INTO verifier (domain_id, name, curve, public_key, thumbprint)
+	SELECT domain_id, 'aa-' || i, curve, public_key, decode(lpad(to_hex(i), 64, '0'), 'hex')
+	FROM verifier, generate_series(1, 15) i WHERE name = 'filler'" >/dev/null
+if "$tamctl" verifier put another public_key=@verifier.pub 2>bad.err; then die "a 17th Verifier"; fi
+grep -q '409 limit_reached.*at most 16 Verifiers' bad.err || die "a 17th Verifier: $(cat bad.err)"
+"$tamctl" verifier put filler public_key=@filler.pub >/dev/null || die "a Verifier that is there"
+sql "CREATE TABLE fillers AS SELECT * FROM verifier; DELETE FROM verifier" >/dev/null
 "$tamctl" verifier put one public_key=@verifier.pub >/dev/null
 "$tamctl" verifier put two public_key=@verifier2.pub max_age_s=600 >/dev/null
+sql "INSERT INTO verifier SELECT * FROM fillers" >/dev/null
 "$tamctl" wire-profile put attest ask=attest >/dev/null
 "$tamctl" wire-profile put attest-token ask=attest always_token=true >/dev/null
 "$tamctl" wire-profile put attest-legacy ask=attest numbering=legacy opener=sign >/dev/null
