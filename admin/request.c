@@ -451,6 +451,20 @@ bind_actor(struct api_request *r)
 	    "this domain is suspended: %s", why);
 }
 
+/* Before the commit: what is refused was not done. */
+static enum tam_err
+check_answer(struct api_request *r)
+{
+	if (!r->response.full)
+		return TAM_OK;
+	if (strcmp(r->route->method, "GET") == 0)
+		return api_problem(r, 500, "too_large", NULL,
+		    "the answer is too large; ask for less");
+	return api_problem(r, 413, "too_large", NULL,
+	    "the answer would be too large, and nothing was changed; send "
+	    "less at once");
+}
+
 static enum tam_err
 in_transaction(struct api_request *r)
 {
@@ -467,6 +481,8 @@ in_transaction(struct api_request *r)
 		err = proposal_stop(r, &done);
 	if (err == TAM_OK && !done)
 		err = api_handlers[r->route - api_routes](r);
+	if (err == TAM_OK)
+		err = check_answer(r);
 	if (err == TAM_OK) {
 		err = sql_script(r->sql, "COMMIT");
 		return err == TAM_OK ? TAM_OK : api_sql_problem(r, err);
@@ -495,7 +511,8 @@ api_run(struct api_request *r, const char *authorization)
 
 	r->status = 200;
 	r->content_type = "application/json";
-	buf_init(&r->response, API_RESPONSE_MAX);
+	buf_init(&r->response,
+	    r->answer_max == 0 ? API_RESPONSE_MAX : r->answer_max);
 	err = sign_in(r, authorization);
 	if (err == TAM_OK)
 		err = may_change(r);
@@ -507,9 +524,6 @@ api_run(struct api_request *r, const char *authorization)
 		err = api_read_reasons(r);
 	if (err == TAM_OK)
 		err = in_transaction(r);
-	if (r->response.full)
-		(void)api_problem(r, 500, "too_large", NULL,
-		    "the answer is too large; ask for less");
 	if (err == TAM_OK && strcmp(r->route->method, "GET") != 0)
 		log_info("admin", "request=%s actor=%s domain=%s action=%s",
 		    r->id, r->principal, r->domain, r->route->name);

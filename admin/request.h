@@ -53,6 +53,7 @@ struct api_request {
 	struct sql *sql;
 	struct cose_crypto *crypto;
 
+	size_t answer_max; /* bytes; 0: API_RESPONSE_MAX */
 	int status;
 	const char *content_type;
 	const char *etag; /* NULL: none */

@@ -20,4 +20,5 @@ for i in 0 1 2 3 4 5 6 7 8 9; do
 	    --component "vendor/$(printf 'abcde' | cut -c $((i / 2 + 1)))" --sequence $((i % 2 + 1)) \
 	    --payload "$work/payload" --out "$TAM_TEST_MANIFESTS/m$i.suit"
 done
-"$build/tests/integration/test_explain"
+"$tamfleet" keys --agents 20 >"$TAM_TEST_MANIFESTS/twenty.ndjson"
+TAM_TEST_TOKEN=$(cat "$work/keys/token") "$build/tests/integration/test_explain"

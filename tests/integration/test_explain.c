@@ -490,6 +490,53 @@ START_TEST(explain_and_dry_run_say_what_a_device_then_gets)
 }
 END_TEST
 
+/* --- what cannot be said is not done --------------------------------------------- */
+
+static int64_t
+count_of(const char *statement)
+{
+	struct sql_result *rows;
+	int64_t n;
+
+	ck_assert_int_eq(sql_exec(sql, statement, 0, NULL, &rows), TAM_OK);
+	n = sql_int(rows, 0, 0);
+	sql_result_free(rows);
+	return n;
+}
+
+START_TEST(a_change_whose_answer_is_too_large_is_not_made)
+{
+	struct slice lines = test_file(arena,
+	    arena_printf(arena, "%s/twenty.ndjson",
+	        getenv("TAM_TEST_MANIFESTS")));
+	struct api_request r = {.arena = arena,
+	    .route = route_of("device_import"),
+	    .sql = admin,
+	    .crypto = crypto,
+	    .body = lines,
+	    .answer_max = 600};
+	const char *token = getenv("TAM_TEST_TOKEN");
+
+	api_run(&r, arena_printf(arena, "Bearer %s", token));
+	ck_assert_int_eq(r.status, 413);
+	ck_assert_msg(strstr((const char *)r.response.p, "too_large") != NULL,
+	    "%s", (const char *)r.response.p);
+	ck_assert_int_eq(count_of("SELECT count(*) FROM device"), 0);
+	buf_fini(&r.response);
+
+	r = (struct api_request){.arena = arena,
+	    .route = route_of("device_import"),
+	    .sql = admin,
+	    .crypto = crypto,
+	    .body = lines};
+	api_run(&r, arena_printf(arena, "Bearer %s", token));
+	ck_assert_int_eq(r.status, 200);
+	ck_assert_msg(count_of("SELECT count(*) FROM device") == 20, "%.*s",
+	    (int)r.response.n, (const char *)r.response.p);
+	buf_fini(&r.response);
+}
+END_TEST
+
 /* --- the profile a device comes by -------------------------------------------------------- */
 
 START_TEST(the_profile_a_device_came_by_is_kept)
@@ -557,6 +604,7 @@ main(void)
 	tcase_set_timeout(tc, 300);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, explain_and_dry_run_say_what_a_device_then_gets);
+	tcase_add_test(tc, a_change_whose_answer_is_too_large_is_not_made);
 	tcase_add_test(tc, the_profile_a_device_came_by_is_kept);
 	return suite_main(tc);
 }
