@@ -70,6 +70,11 @@ enum tam_err api_changed(struct api_request *);
 bool api_digest(struct api_request *, const char *hex, const char **sql,
     struct slice *);
 
+enum {
+	UPDATE_BYTES_MIN = 512,
+	UPDATE_BYTES_MAX = 16777216
+};
+
 /* The member "update_bytes" as an SQL parameter; NULL when nothing is said. */
 enum tam_err api_update_bytes(struct api_request *, const char **limit);
 
