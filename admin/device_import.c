@@ -5,12 +5,14 @@
 #include "admin/learn.h"
 #include "lib/base/hex.h"
 #include "lib/base/text.h"
+#include "lib/codec/crypto.h"
 #include "storage/admin_statements.h"
 
 /* Devices by the file: one document per line, a result per line. */
 
 enum {
-	IMPORT_CHUNK = 500 /* lines of one statement */
+	IMPORT_CHUNK = 500, /* lines of one statement */
+	SHOWN_MAX = 100     /* devices that the audit names */
 };
 
 struct import {
@@ -19,7 +21,12 @@ struct import {
 	json_t *docs; /* of this chunk, as device_import() takes them */
 	size_t lines[IMPORT_CHUNK];
 	char *names[IMPORT_CHUNK];
-	size_t created, updated, failed;
+	const char *keys[IMPORT_CHUNK];
+	size_t created, updated, rekeyed, pending, failed;
+
+	/* For the audit: what was done to whom, some of it, and a hash of all. */
+	json_t *done;
+	struct buf all;
 };
 
 static void
@@ -42,6 +49,18 @@ report(struct import *in, size_t line, const char *name, const char *status,
 	in->failed += strcmp(status, "error") == 0;
 	in->created += strcmp(status, "created") == 0;
 	in->updated += strcmp(status, "updated") == 0;
+	in->rekeyed += strcmp(status, "rekeyed") == 0;
+	in->pending += strcmp(status, "pending") == 0;
+}
+
+static void
+note_done(struct import *in, size_t n, const char *status)
+{
+	buf_printf(&in->all, "%s %s %s\n", status, in->names[n], in->keys[n]);
+	if (json_array_size(in->done) < SHOWN_MAX)
+		(void)json_array_append_new(in->done,
+		    json_pack("{s:s, s:s, s:s}", "name", in->names[n], "key",
+		        in->keys[n], "status", status));
 }
 
 static bool
@@ -127,7 +146,7 @@ check_limits(const json_t *status, const json_t *bytes)
 static const char *
 read_document(struct import *in, json_t *doc, json_t **out)
 {
-	const json_t *class_name = json_object_get(doc, "class");
+	json_t *class_name = json_object_get(doc, "class");
 	json_t *status = json_object_get(doc, "status");
 	json_t *bytes = json_object_get(doc, "update_bytes");
 	json_t *labels = json_object_get(doc, "labels");
@@ -159,14 +178,11 @@ read_document(struct import *in, json_t *doc, json_t **out)
 	error = text_fault(slice_str(name), TEXT_NAME);
 	if (error != NULL)
 		return arena_printf(in->r->arena, "name %s", error);
-	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:O*, s:O*}", "name",
-	    name, "class",
-	    class_name == NULL ? "" : json_string_value(class_name),
-	    "thumbprint", hex_dup(in->r->arena, SLICE_OF(key.thumbprint)),
+	*out = json_pack("{s:s, s:s, s:s, s:s, s:O*, s:O*, s:O*, s:O*}", "name",
+	    name, "thumbprint", hex_dup(in->r->arena, SLICE_OF(key.thumbprint)),
 	    "curve", key.curve == COSE_P256 ? "p256" : "ed25519", "public_key",
-	    hex_dup(in->r->arena, cose_key_pub(&key)), "labels",
-	    labels == NULL ? json_object() : json_incref(labels), "status",
-	    status, "update_bytes", bytes);
+	    hex_dup(in->r->arena, cose_key_pub(&key)), "class", class_name,
+	    "labels", labels, "status", status, "update_bytes", bytes);
 	return *out == NULL ? "not valid" : NULL;
 }
 
@@ -188,6 +204,8 @@ send_chunk(struct import *in)
 
 		report(in, in->lines[n], in->names[n], sql_text(rows, i, 1),
 		    sql_text(rows, i, 2));
+		if (strcmp(sql_text(rows, i, 1), "error") != 0)
+			note_done(in, n, sql_text(rows, i, 1));
 	}
 	if (err == TAM_OK)
 		sql_result_free(rows);
@@ -217,8 +235,34 @@ import_line(struct import *in, struct slice line)
 	in->lines[n] = in->line;
 	in->names[n] = arena_strdup(in->r->arena,
 	    slice_str(json_string_value(json_object_get(ready, "name"))));
+	in->keys[n] = arena_strdup(in->r->arena,
+	    slice_str(json_string_value(json_object_get(ready, "thumbprint"))));
 	(void)json_array_append_new(in->docs, ready);
 	return n + 1 == IMPORT_CHUNK ? send_chunk(in) : TAM_OK;
+}
+
+/* Devices and keys, up to SHOWN_MAX of them, and the SHA-256 of a line "STATUS
+ * NAME KEY" for each that was changed. */
+static enum tam_err
+audit(struct import *in)
+{
+	uint8_t hash[SHA256_SIZE];
+	enum tam_err err;
+	json_t *after;
+	char *text;
+
+	crypto_sha256(buf_slice(&in->all), hash);
+	after = json_pack("{s:I, s:I, s:I, s:I, s:I, s:O, s:s}", "created",
+	    (json_int_t)in->created, "updated", (json_int_t)in->updated,
+	    "rekeyed", (json_int_t)in->rekeyed, "pending",
+	    (json_int_t)in->pending, "failed", (json_int_t)in->failed,
+	    "devices", in->done, "sha256",
+	    hex_dup(in->r->arena, SLICE_OF(hash)));
+	text = json_dumps(after, JSON_COMPACT);
+	err = api_audit(in->r, "devices", in->r->reason, NULL, text);
+	free(text);
+	json_decref(after);
+	return err;
 }
 
 enum tam_err
@@ -230,6 +274,8 @@ api_device_import(struct api_request *r)
 
 	in->r = r;
 	in->docs = json_array();
+	in->done = json_array();
+	buf_init(&in->all, 4 * r->body.n + 4096);
 	while (err == TAM_OK && rest.n > 0) {
 		const uint8_t *end = memchr(rest.p, '\n', rest.n);
 		size_t n = end == NULL ? rest.n : (size_t)(end - rest.p);
@@ -240,12 +286,11 @@ api_device_import(struct api_request *r)
 	}
 	if (err == TAM_OK)
 		err = send_chunk(in);
-	json_decref(in->docs);
 	if (err == TAM_OK)
-		err = api_audit(r, "devices", "", NULL,
-		    arena_printf(r->arena,
-		        "{\"created\":%zu,\"updated\":%zu,\"failed\":%zu}",
-		        in->created, in->updated, in->failed));
+		err = audit(in);
+	json_decref(in->docs);
+	json_decref(in->done);
+	buf_fini(&in->all);
 	r->content_type =
 	    err == TAM_OK ? "application/x-ndjson" : r->content_type;
 	return err;

@@ -194,11 +194,14 @@ change(struct api_request *r)
 	json_t *labels = json_object_get(r->json, "labels");
 	char *patch = labels == NULL ? NULL : json_dumps(labels, JSON_COMPACT);
 	char *after = json_dumps(r->json, JSON_COMPACT);
+	const char *before = NULL;
 	struct selected part;
 	enum tam_err err = select_ids(r, &part);
 
 	if (err == TAM_OK)
 		err = api_update_bytes(r, &limit);
+	if (err == TAM_OK)
+		err = API_TEXT(r, &before, SQL_DEVICES_NAMED, part.ids);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_DEVICES_CHANGE, r->domain_text,
 		    part.ids, api_string(r, "class"), api_string(r, "status"),
@@ -206,7 +209,7 @@ change(struct api_request *r)
 	if (err == TAM_OK)
 		err = api_audit(r,
 		    arena_printf(r->arena, "%lld devices", (long long)part.n),
-		    r->reason, NULL, after);
+		    r->reason, before, after);
 	if (err == TAM_OK)
 		answer_changed(r, &part);
 	free(patch);

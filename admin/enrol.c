@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-#include "admin/request.h"
+#include "admin/learn.h"
 #include "storage/admin_statements.h"
 
 /* How a domain takes devices in, and new keys of devices it knows. */
@@ -50,8 +50,13 @@ api_device_rekey(struct api_request *r)
 	const char *thumbprint = api_string(r, "thumbprint");
 	bool take = json_is_true(json_object_get(r->json, "take"));
 	struct sql_result *rows;
+	const char *before;
 	bool found;
-	enum tam_err err = take
+	enum tam_err err = API_TEXT(r, &before, SQL_DEVICE_KEYS, r->params[0]);
+
+	if (err != TAM_OK)
+		return err;
+	err = take
 	    ? API_EXEC(r, &rows, SQL_DEVICE_REKEY, r->params[0], thumbprint)
 	    : API_EXEC(r, &rows, SQL_DEVICE_REKEY_REFUSE, r->params[0],
 	          thumbprint);
@@ -63,6 +68,8 @@ api_device_rekey(struct api_request *r)
 	if (!found)
 		return api_problem(r, 404, "not_found", "/thumbprint",
 		    "no such key of this device waits for a decision");
-	err = api_audit(r, r->params[0], r->reason, NULL, NULL);
+	err = api_audit(r, r->params[0], r->reason, before,
+	    arena_printf(r->arena, "{\"key\":\"%s\",\"taken\":%s}", thumbprint,
+	        take ? "true" : "false"));
 	return err == TAM_OK ? api_device_get(r) : err;
 }

@@ -284,6 +284,23 @@
 	"USING (domain_id, device_id) WHERE d.name = $1 AND "                \
 	"encode(r.thumbprint, 'hex') = $2"
 
+/* The keys of a device. */
+#define SQL_DEVICE_KEYS                                                   \
+	"SELECT json_build_object('keys', coalesce(json_agg(encode("      \
+	"k.thumbprint, 'hex') ORDER BY k.thumbprint), '[]'))::text FROM " \
+	"device d JOIN device_key k USING (domain_id, device_id) WHERE "  \
+	"d.name = $1"
+
+/* Some of these devices, the number, and a hash of the names of all. */
+#define SQL_DEVICES_NAMED                                                    \
+	"WITH d AS MATERIALIZED (SELECT name, class, status FROM device "    \
+	" WHERE device_id = ANY ($1::int8[])) SELECT json_build_object("     \
+	"'count', (SELECT count(*) FROM d), 'sha256', (SELECT encode("       \
+	"sha256(convert_to(coalesce(string_agg(name || E'\\n', '' ORDER BY " \
+	"name), ''), 'UTF8')), 'hex') FROM d), 'devices', (SELECT "          \
+	"coalesce(json_agg(x), '[]') FROM (SELECT name, class, status "      \
+	"FROM d ORDER BY name LIMIT 100) x))::text"
+
 #define SQL_DEVICE_REKEY_REFUSE                                        \
 	"DELETE FROM device_rekey r USING device d WHERE "             \
 	"d.domain_id = r.domain_id AND d.device_id = r.device_id AND " \

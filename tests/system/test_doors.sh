@@ -122,4 +122,119 @@ while :; do
 	[ -n "$cursor" ] || break
 done
 [ $items = 20 ] && [ $pages -gt 3 ] || die "$items items on $pages pages"
+
+# --- states and keys: an operator tries every door ------------------------------------
+r2=${r1%0}1 r3=${r1%0}2
+as sara PATCH "/v1/devices/$r2" -d '{"status": "quarantined", "reason": "odd"}'
+expect 200
+as sara POST /v1/device-changes -d "{\"selector\": \"name == \\\"$r3\\\"\", \"status\": \"decommissioned\", \"reason\": \"sold\"}"
+expect 200
+"$tamfleet" keys --agents 3 --keys p256 --seed other --prefix r >other.ndjson
+"$tamfleet" keys --agents 1 --keys p256 --seed fresh --prefix fresh >fresh.ndjson
+world() { sql "SELECT md5(string_agg(concat(d.name, status, (SELECT string_agg(k::text, '' ORDER BY thumbprint) FROM device_key k WHERE k.device_id = d.device_id)), '' ORDER BY name)) FROM device d"; }
+held=$(world)
+with() { sed "s/^{/{\"status\": \"$2\", /" "$1"; } # FILE STATUS
+unchanged() { [ "$(world)" = "$held" ] || die "line ${BASH_LINENO[0]}: a state or a key has changed"; }
+for name in $r2 $r3; do
+	for status in active pending quarantined decommissioned; do
+		as oscar PATCH "/v1/devices/$name" -d "{\"status\": \"$status\"}"
+		[ "$code" = 403 ] || [[ $(cat body) == *"\"status\" : \"$status\""* || $(cat body) == *"\"status\":\"$status\""* || $(cat body) == *"\"status\": \"$status\""* ]] ||
+			die "$name becomes $status: $code $(cat body)"
+		unchanged
+		as oscar POST /v1/device-changes -d "{\"selector\": \"name == \\\"$name\\\"\", \"status\": \"$status\", \"reason\": \"x\"}"
+		[ "$code" = 200 ] || expect 403 'one of the roles admin, security'
+		unchanged
+		with r.ndjson $status >import.ndjson
+		as oscar POST /v1/devices/import --data-binary @import.ndjson
+		expect 200
+		unchanged
+	done
+	as oscar PATCH "/v1/devices/$name" -d '{"labels": {"status": "active"}}'
+	expect 200
+	unchanged
+done
+as oscar PATCH "/v1/devices/$r2" -d '{"status": "active"}'
+expect 403 "device $r2 is quarantined"
+as oscar PATCH "/v1/devices/$r1" -d '{"status": "quarantined"}'
+expect 403 "device $r1 would be quarantined"
+as oscar POST /v1/device-changes -d '{"selector": "", "status": "active", "reason": "x"}'
+expect 403
+as oscar POST "/v1/devices/$r2/rekey" -d '{"thumbprint": "00", "take": true, "reason": "x"}'
+expect 403
+unchanged
+with fresh.ndjson quarantined >import.ndjson
+as oscar POST /v1/devices/import --data-binary @import.ndjson
+expect 200 'this role may not import a device that is quarantined'
+unchanged
+# Known names with other keys.
+for rekey in refuse pending auto; do
+	sql "UPDATE domain SET rekey = '$rekey'; DELETE FROM device_rekey"
+	as oscar POST /v1/devices/import --data-binary @other.ndjson
+	expect 200
+	case $rekey in
+	refuse) want='error error error' ;;
+	*) want='pending error error' ;;
+	esac
+	[ "$(grep -o '"status":"[a-z]*"' body | cut -d'"' -f4 | tr '\n' ' ')" = "$want " ] || die "$rekey: $(cat body)"
+	unchanged
+done
+# What waits is the decision of who may.
+[ "$(sql 'SELECT count(*) FROM device_rekey')" = 1 ] || die "what waits"
+thumbprint=$(sql "SELECT encode(thumbprint, 'hex') FROM device_rekey")
+as oscar POST "/v1/devices/$r1/rekey" -d "{\"thumbprint\": \"$thumbprint\", \"take\": true, \"reason\": \"x\"}"
+expect 403
+unchanged
+# The role of the API in the database, with an operator signed in.
+below() { psql -X -q -A -t -h "$pg/socket" -U tam -d tam -v ON_ERROR_STOP=1 -c "BEGIN; SET LOCAL ROLE tam_admin; SET LOCAL tam.domain = '1'; SELECT actor_bind(sha256('tam_$1')); $2; COMMIT"; }
+while read -r statement; do
+	if below oscar "$statement" 2>held.err; then die "taken: $statement"; fi
+	grep -q 'one of the roles admin, security' held.err || die "$statement: $(cat held.err)"
+	if below nobody "$statement" 2>/dev/null; then die "nobody may: $statement"; fi
+	unchanged
+done <<END
+UPDATE device SET status = 'active'
+UPDATE device SET status = 'quarantined' WHERE status = 'active'
+INSERT INTO device (domain_id, name, status) VALUES (1, 'z', 'decommissioned')
+DELETE FROM device_key
+UPDATE device_key SET public_key = sha256('z')
+INSERT INTO device_key SELECT 1, sha256('z'), device_id, 'ed25519', sha256('z') FROM device
+SELECT device_rekey_apply(1, device_id, thumbprint, curve, public_key) FROM device_rekey
+END
+# Asked for by an operator, approved by an administrator: still an operator's.
+sql "UPDATE domain SET two_persons = true, two_persons_for = '{import}'"
+as oscar POST /v1/devices/import --data-binary @import.ndjson
+expect 202
+as token POST "/v1/proposals/$(sql 'SELECT max(proposal_id) FROM proposal')/approve"
+expect 200 'this role may not import'
+as oscar POST /v1/devices/import --data-binary @other.ndjson
+expect 202
+as token POST "/v1/proposals/$(sql 'SELECT max(proposal_id) FROM proposal')/approve"
+expect 200 '"status":"pending"'
+unchanged
+sql "UPDATE domain SET two_persons = false; DELETE FROM device_rekey"
+
+# Who may, does; and the audit names devices and keys.
+as token POST /v1/devices/import --data-binary @other.ndjson
+expect 200 '"status":"rekeyed"'
+[ "$(sql "SELECT encode(k.thumbprint, 'hex') FROM device_key k JOIN device USING (domain_id, device_id) WHERE name = '$r1'")" = "$thumbprint" ] || die "rekeyed to another key"
+last_event() { sql "SELECT $1 FROM audit_event ORDER BY seq DESC LIMIT 1"; }
+[ "$(last_event "after->'devices'->0->>'name' || ' ' || (after->'devices'->0->>'key') || ' ' || (after->'devices'->0->>'status')")" = "$r1 $thumbprint rekeyed" ] ||
+	die "audit: $(last_event after)"
+[ "$(last_event "after->>'sha256'")" = "$(printf 'rekeyed %s %s\n' "$r1" "$thumbprint" | sha256sum | cut -d' ' -f1)" ] || die "the hash of what was done"
+"$tamfleet" keys --agents 150 --keys p256 --seed many --prefix many >many.ndjson
+as oscar POST /v1/devices/import --data-binary @many.ndjson
+expect 200
+[ "$(last_event "jsonb_array_length(after->'devices') || ' ' || (after->>'created')")" = '100 150' ] || die "many: $(last_event after)"
+as token POST /v1/device-changes -d '{"selector": "class == \"cam\"", "class": "x", "reason": "x"}'
+expect 200
+[ "$(last_event "(before->>'count')::int > 100 AND jsonb_array_length(before->'devices') = 100 AND length(before->>'sha256') = 64")" = t ] || die "change: $(last_event before)"
+as sara PATCH "/v1/devices/$r2" -d '{"status": "active", "reason": "looked at"}'
+expect 200
+# What is not given stays.
+sed -n 2p r.ndjson | sed 's/"class":"[^"]*",//; s/"labels":{[^}]*},//' >bare.ndjson
+as token PATCH "/v1/devices/$r2" -d '{"class": "kept", "labels": {"kept": "yes"}}'
+expect 200
+as oscar POST /v1/devices/import --data-binary @bare.ndjson
+expect 200 '"status":"updated"'
+[ "$(sql "SELECT class || (SELECT value FROM device_label l WHERE l.device_id = d.device_id AND key = 'kept') FROM device d WHERE name = '$r2'")" = keptyes ] || die "what was not given is gone"
 stop_node 1
