@@ -30,7 +30,7 @@ buf_fini(struct buf *b)
 static void
 close_gap(struct buf *b)
 {
-	if (b->gap == 0)
+	if (b->p == NULL || b->gap == 0)
 		return;
 	if (b->n > 0)
 		memmove(b->p - b->gap, b->p, b->n);

@@ -87,7 +87,7 @@ http_account_release(struct http_account *a, size_t n)
 	if (a->pool == NULL)
 		return;
 	spare = a->lent - a->held;
-	if (spare < 3 * STEP)
+	if (spare / STEP < 3)
 		return;
 	/* One step stays, so that a single request does not borrow anew. */
 	atomic_fetch_sub(&a->pool->lent, spare - STEP);

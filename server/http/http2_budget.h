@@ -23,7 +23,8 @@ enum {
 	HTTP2_CONTROL = 20, /* one that is answered, or changes a stream */
 	HTTP2_SETTINGS_COST = 40,
 	HTTP2_INVALID = 100,
-	HTTP2_STUCK = HTTP2_BURST / 8, /* an answer that was not taken */
+	HTTP2_ANSWER_TAKEN = 2 * HTTP2_FRAME, /* what a taken answer earns */
+	HTTP2_STUCK = HTTP2_BURST / 8,        /* an answer that was not taken */
 
 	HTTP2_HEADER_BYTES = 64, /* decoded, per point, within the limit */
 	HTTP2_EXCESS_BYTES = 16, /* and beyond it */

@@ -180,11 +180,10 @@ stream_head_done(struct http_conn *c, struct stream *s)
 		status = 431;
 	else if (x->route != NULL)
 		status = http_admit(c->server, c->source);
-	if (status != 0) {
+	if (x->route == NULL || status != 0)
 		refuse(c, s, status);
-		return;
-	}
-	buf_init(&s->body, x->route->body_max);
+	else
+		buf_init(&s->body, x->route->body_max);
 }
 
 void
@@ -371,7 +370,7 @@ stream_free(struct http_conn *c, struct stream *s, bool well)
 	/* A window update for the stream and one for the connection are part
 	 * of an answer that was taken. */
 	if (well && answered && !s->refused)
-		http2_budget_earn(&h->budget, s->paid + 2 * HTTP2_FRAME);
+		http2_budget_earn(&h->budget, s->paid + HTTP2_ANSWER_TAKEN);
 	else if (!s->refused && s->head_bytes < SIZE_MAX / 2)
 		http2_spend(c, (int64_t)(s->head_bytes / HTTP2_HEADER_BYTES));
 	free(s);

@@ -99,6 +99,26 @@ no_descriptors(int error)
 	    error == ENOMEM;
 }
 
+/* Takes one connection with the reserve and ends it; false: no more. */
+static bool
+turn_away(struct http_listener *l)
+{
+	struct http_server *server = l->server;
+	struct sockaddr_storage from;
+	socklen_t from_n = sizeof(from);
+	int fd;
+
+	if (server->reserve_fd >= 0)
+		(void)close(server->reserve_fd);
+	fd = accept4(l->fd, (struct sockaddr *)&from, &from_n, SOCK_CLOEXEC);
+	if (fd >= 0) {
+		COUNT(server->counters, connections_refused);
+		(void)close(fd);
+	}
+	server->reserve_fd = open_reserve();
+	return fd >= 0 && server->reserve_fd >= 0;
+}
+
 /* Without descriptors a connection can be neither taken nor left: it would
  * wake us again at once.  The reserve lets us take a few and end them, so that
  * their peers go elsewhere now; then accepting stops for a while. */
@@ -113,20 +133,8 @@ pause_accepting(struct http_server *server, int error)
 	for (struct http_listener *l = server->listeners; l != NULL;
 	     l = l->next) {
 		(void)event_del(l->event);
-		for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-			int fd;
-
-			if (server->reserve_fd >= 0)
-				(void)close(server->reserve_fd);
-			fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
-			if (fd >= 0) {
-				COUNT(server->counters, connections_refused);
-				(void)close(fd);
-			}
-			server->reserve_fd = open_reserve();
-			if (fd < 0 || server->reserve_fd < 0)
-				break;
-		}
+		for (int i = 0; i < ACCEPTS_PER_TURN && turn_away(l); i++)
+			continue;
 	}
 	(void)event_add(server->accept_again, &tv);
 }

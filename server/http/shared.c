@@ -7,12 +7,12 @@
 #include "lib/base/mem.h"
 
 struct http_shared *
-http_shared_take(uint8_t *bytes, size_t n,
+http_shared_take(struct slice bytes,
     void (*on_last)(struct http_shared *, void *), void *arg)
 {
 	struct http_shared *s = mem_new(struct http_shared);
 
-	*s = (struct http_shared){1, {bytes, n}, on_last, arg};
+	*s = (struct http_shared){1, bytes, on_last, arg};
 	return s;
 }
 
@@ -22,7 +22,7 @@ http_shared_copy(struct slice s)
 	uint8_t *bytes = mem_alloc(s.n);
 
 	memcpy(bytes, s.p, s.n);
-	return http_shared_take(bytes, s.n, NULL, NULL);
+	return http_shared_take((struct slice){bytes, s.n}, NULL, NULL);
 }
 
 struct http_shared *

@@ -17,9 +17,9 @@ struct http_shared {
 	void *arg;
 };
 
-/* Takes n bytes from malloc(); one reference, the caller's.  on_last may be
+/* Takes bytes from malloc(); one reference, the caller's.  on_last may be
  * NULL; it runs before the bytes are freed. */
-struct http_shared *http_shared_take(uint8_t *bytes, size_t n,
+struct http_shared *http_shared_take(struct slice,
     void (*on_last)(struct http_shared *, void *), void *arg);
 struct http_shared *http_shared_copy(struct slice);
 struct http_shared *http_shared_ref(struct http_shared *);

@@ -28,7 +28,9 @@
 
 enum {
 	PAYLOAD_MAX = 16 << 20,
-	LOADS_MAX = 2 /* at a time; the database's client has a copy of each */
+	/* The database's client has a copy while we make ours. */
+	LOAD_COST = 2 * PAYLOAD_MAX,
+	LOADS_MAX = 2 /* at a time */
 };
 
 struct waiter {
@@ -74,8 +76,7 @@ payload_cache_new(size_t max_bytes, struct http_account *account,
 	c->max = max_bytes;
 	c->account = account;
 	c->batch = batch;
-	/* The database's client has a copy while we make ours. */
-	c->load_cost = 2 * PAYLOAD_MAX;
+	c->load_cost = LOAD_COST;
 	if (account->pool != NULL && c->load_cost > account->pool->max / 2)
 		c->load_cost = account->pool->max / 2;
 	return c;

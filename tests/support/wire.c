@@ -95,7 +95,8 @@ wire_open(struct wire *w)
 	    (struct http_route){"POST", "/park", 256 << 10, on_park, NULL};
 	w->routes[3] = (struct http_route){"GET", "/copy", 0, on_copy, NULL};
 	w->big =
-	    http_shared_take(mem_calloc(1, WIRE_BIG), WIRE_BIG, NULL, NULL);
+	    http_shared_take((struct slice){mem_calloc(1, WIRE_BIG), WIRE_BIG},
+	        NULL, NULL);
 	w->server = (struct http_server){.base = w->base,
 	    .routes = w->routes,
 	    .n_routes = WIRE_ROUTES,

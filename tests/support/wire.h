@@ -82,8 +82,8 @@ void wire_request(struct wire *, uint32_t stream, const char *method,
 /* The next frame of w->got from *at on; false when it is not all there. */
 bool wire_next(const struct wire *, size_t *at, struct wire_frame *);
 /* How many frames of a type came, for a stream, or for any: UINT32_MAX; the
- * 32-bit number at `at` of the last one's payload in *value, if not NULL. */
-size_t wire_count(const struct wire *, uint8_t type, uint32_t stream, size_t at,
-    uint32_t *value);
+ * 32-bit number at `offset` of the last one's payload in *value, if not NULL. */
+size_t wire_count(const struct wire *, uint8_t type, uint32_t stream,
+    size_t offset, uint32_t *value);
 
 #endif

@@ -325,9 +325,9 @@ has_connections(struct wire *wire, void *arg)
 START_TEST(without_descriptors_accepting_pauses_and_goes_on)
 {
 	struct rlimit limit, none;
-	struct sockaddr_in at;
+	struct sockaddr_in at = {0};
 	socklen_t at_n = sizeof(at);
-	int fd = http_listen_socket("127.0.0.1", 0, false), fds[4];
+	int fd = http_listen_socket("127.0.0.1", 0, false), fds[4] = {0};
 	int64_t began;
 	size_t turns = 0, want = 1;
 
