@@ -30,7 +30,7 @@
 
 enum {
 	READS_PER_TURN = 4, /* then others have theirs */
-	WRITE_PER_TURN = 512 << 10,
+	WRITE_PER_TURN = 128 << 10,
 	KEPT_OUTPUT = 2 << 10,
 	LINGER_MS = 2000,
 	LINGER_MAX = 1 << 20

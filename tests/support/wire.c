@@ -46,7 +46,7 @@ on_copy(struct http_exchange *x)
 {
 	http_answer(x,
 	    &(struct http_response){.status = 200,
-	        .body = {wire_of(x)->big->bytes.p, 256 << 10}});
+	        .body = wire_of(x)->big->bytes});
 }
 
 static void
@@ -74,7 +74,7 @@ on_park(struct http_exchange *x)
 /* --- the server -------------------------------------------------------------------- */
 
 void
-wire_open(struct wire *w)
+wire_open(struct wire *w, size_t big)
 {
 	memset(w, 0, sizeof(*w));
 	w->fd = -1;
@@ -94,9 +94,8 @@ wire_open(struct wire *w)
 	w->routes[2] =
 	    (struct http_route){"POST", "/park", 256 << 10, on_park, NULL};
 	w->routes[3] = (struct http_route){"GET", "/copy", 0, on_copy, NULL};
-	w->big =
-	    http_shared_take((struct slice){mem_calloc(1, WIRE_BIG), WIRE_BIG},
-	        NULL, NULL);
+	w->big = http_shared_take((struct slice){mem_calloc(1, big), big}, NULL,
+	    NULL);
 	w->server = (struct http_server){.base = w->base,
 	    .routes = w->routes,
 	    .n_routes = WIRE_ROUTES,
@@ -105,6 +104,19 @@ wire_open(struct wire *w)
 	    .owner = w};
 	http_server_init(&w->server);
 	buf_init(&w->got, 64 << 20);
+}
+
+bool
+wire_end(struct wire *w)
+{
+	if (w->fd >= 0)
+		(void)close(w->fd);
+	w->fd = -1;
+	for (int i = 0; i < 10 && w->server.n_conns > 0; i++)
+		wire_turn(w, false);
+	w->n_parked = 0;
+	w->n_served = 0;
+	return w->server.n_conns == 0;
 }
 
 void

@@ -12,7 +12,7 @@
 #include "server/http/conn.h"
 
 enum {
-	WIRE_BIG = 4 << 20, /* bytes of what /big serves */
+	WIRE_BIG = 4 << 20, /* bytes of what /big serves in tests */
 	WIRE_ROUTES = 4
 };
 
@@ -33,7 +33,9 @@ struct wire {
 /* POST /echo, GET /big (one shared body), POST /park, GET /copy (a large body
  * that is not shared). Limits may be changed before the first wire_connect().
  */
-void wire_open(struct wire *);
+void wire_open(struct wire *, size_t big);
+/* Ends all connections; true when none is left. */
+bool wire_end(struct wire *);
 void wire_close(struct wire *);
 
 /* A new connection, whose end is w->fd; the source is 127.0.0.n. */

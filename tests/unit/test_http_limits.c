@@ -30,7 +30,7 @@ static struct wire w;
 static void
 open_wire(void)
 {
-	wire_open(&w);
+	wire_open(&w, WIRE_BIG);
 }
 
 static void
