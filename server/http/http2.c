@@ -129,17 +129,23 @@ on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int code,
 }
 
 /* RFC 9113, 8.1: a complete answer, then RST_STREAM with NO_ERROR, tells the
- * peer to send no more of a request that was refused before its end. */
+ * peer to send no more of a request that was refused before its end.  A peer
+ * whose request is nearly sent gets a moment for the rest: some clients lose
+ * the answer to a reset that they read while they write. */
 static int
 on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
 	int32_t id = frame->hd.stream_id;
+	struct stream *s = find(session, id);
 
-	(void)arg;
-	if ((frame->hd.type == NGHTTP2_HEADERS ||
-	        frame->hd.type == NGHTTP2_DATA) &&
-	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0 &&
-	    nghttp2_session_get_stream_remote_close(session, id) == 0)
+	if ((frame->hd.type != NGHTTP2_HEADERS &&
+	        frame->hd.type != NGHTTP2_DATA) ||
+	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0 ||
+	    nghttp2_session_get_stream_remote_close(session, id) != 0)
+		return 0;
+	if (s != NULL)
+		stream_leave(arg, s);
+	else
 		(void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id,
 		    NGHTTP2_NO_ERROR);
 	return 0;

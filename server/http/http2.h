@@ -18,12 +18,13 @@ struct stream {
 	struct buf body;
 	size_t head_bytes; /* decoded, counted as RFC 9113, 6.5.2 does */
 	int64_t started_us;
-	bool head_done;  /* the whole header block is here */
-	bool ended;      /* END_STREAM came */
-	bool dispatched; /* answered, or a handler has it */
-	bool refused;    /* answered by us, not by a handler */
-	bool given_up;   /* reset, or about to be */
-	int64_t paid;    /* points for its frames; earned by a good end */
+	bool head_done;   /* the whole header block is here */
+	bool ended;       /* END_STREAM came */
+	bool dispatched;  /* answered, or a handler has it */
+	bool refused;     /* answered by us, not by a handler */
+	bool given_up;    /* reset, or about to be */
+	int64_t leave_us; /* answered before its end: reset then; 0: no */
+	int64_t paid;     /* points for its frames; earned by a good end */
 
 	struct http_body reply;
 	size_t reply_sent;
@@ -71,6 +72,8 @@ void stream_data(struct http_conn *, struct stream *, struct slice);
 void stream_end(struct stream *);
 /* Answers a request that has no stream of ours, with h2->refusal. */
 void stream_refuse_bare(struct http_conn *, int32_t id);
+/* It was answered before its end: the peer gets a moment to end it. */
+void stream_leave(struct http_conn *, struct stream *);
 /* When it must have got on; 0: it waits for a handler, or for our socket. */
 int64_t stream_deadline(const struct http_conn *, const struct stream *);
 /* The deadline passed: gives up what did not get on. */

@@ -20,12 +20,13 @@
  *	stream_judge      the answer, or the request, does not get on
  *	stream_free       gone, answered or not
  *
- * What is refused is answered at once and then reset (http2.c), so that it
- * holds nothing and frees its place.
+ * What is refused is answered at once and reset a moment later (http2.c), so
+ * that it holds nothing and frees its place.
  */
 
 enum {
-	HEAD_FREE = 4 << 10 /* of a head; what an exchange has room for */
+	HEAD_FREE = 4 << 10, /* of a head; what an exchange has room for */
+	LEAVE_MS = 500       /* for a refused peer to end what it is sending */
 };
 
 static void http2_send(struct http_exchange *, int, const struct http_header *,
@@ -286,6 +287,8 @@ stream_deadline(const struct http_conn *c, const struct stream *s)
 
 	if (s->given_up)
 		return 0;
+	if (s->leave_us != 0)
+		return s->leave_us;
 	if (!s->dispatched) {
 		int64_t at = s->started_us +
 		    (int64_t)server->limits->request_time_ms * 1000;
@@ -321,19 +324,30 @@ is_stuck(struct http_conn *c, const struct stream *s)
 }
 
 static void
-give_up(struct http_conn *c, struct stream *s)
+give_up(struct http_conn *c, struct stream *s, uint32_t code)
 {
 	s->given_up = true;
 	(void)nghttp2_submit_rst_stream(h2_of(c)->session, NGHTTP2_FLAG_NONE,
-	    s->exchange->stream_id, NGHTTP2_CANCEL);
+	    s->exchange->stream_id, code);
+}
+
+void
+stream_leave(struct http_conn *c, struct stream *s)
+{
+	s->leave_us = clock_mono_us() + LEAVE_MS * INT64_C(1000);
+	conn_hasten(c, s->leave_us);
 }
 
 void
 stream_judge(struct http_conn *c, struct stream *s, int64_t now_us)
 {
+	if (s->leave_us != 0) {
+		give_up(c, s, NGHTTP2_NO_ERROR);
+		return;
+	}
 	if (!s->dispatched) {
 		COUNT(c->server->counters, http_timeouts);
-		give_up(c, s);
+		give_up(c, s, NGHTTP2_CANCEL);
 		/* Without its end, a header block holds up all others. */
 		if (!s->head_done)
 			http2_spend(c, HTTP2_BURST + 1);
@@ -348,7 +362,7 @@ stream_judge(struct http_conn *c, struct stream *s, int64_t now_us)
 	COUNT(c->server->counters, send_timeouts);
 	log_peer(LOG_LEVEL_DEBUG, "send_timeout", "stream=%d pending=%zu",
 	    (int)s->exchange->stream_id, s->reply.bytes.n - s->reply_sent);
-	give_up(c, s);
+	give_up(c, s, NGHTTP2_CANCEL);
 	http2_spend(c, HTTP2_STUCK);
 }
 
