@@ -175,7 +175,9 @@ new_job(struct http_exchange *x)
 		r->params[i] = copy(arena, x->params[i]);
 	r->query = arena_dup(arena, x->query);
 	r->body = arena_dup(arena, x->body);
-	r->if_match = copy(arena, http_header(x, "if-match"));
+	r->if_match = http_header_all(x, arena, "if-match");
+	r->if_none_match = http_header_all(x, arena, "if-none-match");
+	r->idempotency_key = http_header_all(x, arena, "idempotency-key");
 	crypto_random(id, sizeof(id));
 	hex_encode(SLICE_OF(id), r->id);
 	return job;
@@ -217,6 +219,10 @@ answer(struct job *job)
 	if (r->etag != NULL)
 		response.extra[response.n_extra++] =
 		    (struct http_header){SLICE_LIT("etag"), slice_str(r->etag)};
+	if (r->replayed)
+		response.extra[response.n_extra++] =
+		    (struct http_header){SLICE_LIT("idempotency-replayed"),
+		        SLICE_LIT("true")};
 	if (r->status == 401)
 		response.extra[response.n_extra++] =
 		    (struct http_header){SLICE_LIT("www-authenticate"),

@@ -82,6 +82,29 @@ add_query(const struct api_route *r, json_t *list)
 		        types[fields[i]->type]));
 }
 
+/* Fields of the head that change what is done. */
+static void
+add_conditions(const struct api_route *r, json_t *list)
+{
+	static const struct {
+		const char *name, *help;
+	} fields[] = {
+	    {"If-Match", "only if the ETag of the object is one of these"},
+	    {"If-None-Match", "* : only if there is no such object"},
+	    {"Idempotency-Key",
+	        "sent again with the same key within a day, the request is "
+	        "answered as it was and changes nothing"},
+	};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		if (strcmp(r->method, "GET") != 0)
+			(void)json_array_append_new(list,
+			    json_pack("{s:s, s:s, s:s, s:{s:s}}", "name",
+			        fields[i].name, "in", "header", "description",
+			        fields[i].help, "schema", "type", "string"));
+	}
+}
+
 static json_t *
 parameters_of(const struct api_route *r)
 {
@@ -98,6 +121,7 @@ parameters_of(const struct api_route *r)
 		p += n;
 	}
 	add_query(r, list);
+	add_conditions(r, list);
 	return list;
 }
 

@@ -19,12 +19,6 @@ api_policy_list(struct api_request *r)
 	return api_page(r, SQL_POLICY_LIST, "");
 }
 
-static void
-set_etag(struct api_request *r, int64_t revision)
-{
-	r->etag = arena_printf(r->arena, "\"%lld\"", (long long)revision);
-}
-
 static enum tam_err
 no_policy(struct api_request *r)
 {
@@ -40,12 +34,10 @@ api_policy_get(struct api_request *r)
 
 	if (err != TAM_OK)
 		return err;
-	if (sql_rows(rows) == 0) {
+	if (sql_rows(rows) == 0)
 		err = no_policy(r);
-	} else {
+	else
 		buf_add_str(&r->response, sql_text(rows, 0, 0));
-		set_etag(r, sql_int(rows, 0, 1));
-	}
 	sql_result_free(rows);
 	return err;
 }
@@ -76,28 +68,20 @@ check_document(struct api_request *r, const char *document,
 	return api_policy_problem(r, 409, "policy_conflict", error);
 }
 
-/* RFC 9110, 13.1.1: If-Match names the revision that is to be changed. */
+/* Locks the policy; *document NULL: there is none. */
 static enum tam_err
 old_policy(struct api_request *r, const char **document)
 {
 	struct sql_result *rows;
-	const char *etag = "none";
 	enum tam_err err = API_EXEC(r, &rows, SQL_POLICY_OLD, r->params[0]);
 
 	*document = NULL;
 	if (err != TAM_OK)
 		return err;
-	if (sql_rows(rows) > 0) {
+	if (sql_rows(rows) > 0)
 		*document =
 		    arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
-		etag = arena_printf(r->arena, "\"%lld\"",
-		    (long long)sql_int(rows, 0, 1));
-	}
 	sql_result_free(rows);
-	if (r->if_match != NULL && strcmp(r->if_match, "*") != 0 &&
-	    strcmp(r->if_match, etag) != 0)
-		return api_problem(r, 412, "changed_meanwhile", NULL,
-		    "the policy is at revision %s now", etag);
 	return learn_check_rollout(r, "policy", r->params[0]);
 }
 
@@ -111,7 +95,6 @@ put(struct api_request *r, const char *document, const char *before)
 	if (err != TAM_OK)
 		return err;
 	buf_add_str(&r->response, sql_text(rows, 0, 0));
-	set_etag(r, sql_int(rows, 0, 1));
 	sql_result_free(rows);
 	err = api_raise_epoch(r, NULL);
 	if (err == TAM_OK)

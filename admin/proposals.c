@@ -2,6 +2,7 @@
 
 #include "admin/proposals.h"
 
+#include "admin/conditions.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -401,6 +402,7 @@ carry_out(struct api_request *r, const struct kept *k)
 	if (k->route->body == BODY_NDJSON)
 		r->body = lines_of(r, k->body);
 	r->if_match = k->if_match;
+	r->if_none_match = NULL;
 	for (int i = 0; i < API_PARAMS_MAX; i++)
 		r->params[i] = k->params[i];
 	json_decref(r->json);
@@ -410,6 +412,8 @@ carry_out(struct api_request *r, const struct kept *k)
 		err = api_read_body(r);
 	if (err == TAM_OK)
 		err = api_read_reasons(r);
+	if (err == TAM_OK)
+		err = conditions_check(r);
 	return err == TAM_OK ? api_handlers[r->route - api_routes](r) : err;
 }
 

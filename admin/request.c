@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "admin/conditions.h"
 #include "admin/learn.h"
 #include "admin/proposals.h"
+#include "admin/retries.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
 #include "lib/base/utf8.h"
@@ -465,6 +467,21 @@ check_answer(struct api_request *r)
 	    "less at once");
 }
 
+/* What stands before every change; *done: there is an answer already. */
+static enum tam_err
+begin_change(struct api_request *r, bool *done)
+{
+	enum tam_err err = bind_actor(r);
+
+	if (err == TAM_OK)
+		err = retries_begin(r, done);
+	if (err == TAM_OK && !*done)
+		err = conditions_check(r);
+	if (err == TAM_OK && !*done)
+		err = proposal_stop(r, done);
+	return err;
+}
+
 static enum tam_err
 in_transaction(struct api_request *r)
 {
@@ -476,13 +493,15 @@ in_transaction(struct api_request *r)
 	if (err != TAM_OK)
 		return api_sql_problem(r, err);
 	if (strcmp(r->route->method, "GET") != 0)
-		err = bind_actor(r);
-	if (err == TAM_OK)
-		err = proposal_stop(r, &done);
+		err = begin_change(r, &done);
 	if (err == TAM_OK && !done)
 		err = api_handlers[r->route - api_routes](r);
 	if (err == TAM_OK)
 		err = check_answer(r);
+	if (err == TAM_OK && !r->replayed)
+		err = conditions_tag(r);
+	if (err == TAM_OK && strcmp(r->route->method, "GET") != 0)
+		err = retries_keep(r);
 	if (err == TAM_OK) {
 		err = sql_script(r->sql, "COMMIT");
 		return err == TAM_OK ? TAM_OK : api_sql_problem(r, err);

@@ -34,7 +34,8 @@ struct api_request {
 	struct slice query, body;
 	struct api_parameter parameters[API_QUERY_MAX];
 	size_t n_parameters;
-	const char *if_match; /* NULL when absent */
+	/* Fields of the head; NULL when absent. */
+	const char *if_match, *if_none_match, *idempotency_key;
 	char id[24];          /* of the request */
 	json_t *json;         /* BODY_JSON: validated against the fields */
 	/* Why: trimmed, of 1 to API_REASON_MAX bytes; "" when none was given. */
@@ -57,6 +58,8 @@ struct api_request {
 	int status;
 	const char *content_type;
 	const char *etag; /* NULL: none */
+	bool replayed;    /* the answer is that of an earlier request */
+	const char *key_owner; /* who took the Idempotency-Key */
 	struct buf response;
 };
 

@@ -223,6 +223,12 @@ bit(bool set)
 	return set ? "1" : "0";
 }
 
+static const char *
+is_suspension(struct api_request *r)
+{
+	return bit(json_is_true(json_object_get(r->json, "suspend")));
+}
+
 static enum tam_err
 insert(struct api_request *r, const struct asked *a, const char *now,
     const char **id)
@@ -240,13 +246,30 @@ insert(struct api_request *r, const struct asked *a, const char *now,
 		    api_number(r, epoch), now,
 		    api_bytea_array(r, a->digests, a->n), a->first, a->last,
 		    api_string(r, "signer"), a->deadline, a->replacement,
-		    bit(json_is_true(json_object_get(r->json, "suspend"))),
-		    api_string(r, "class"), bit(a->what.quarantine));
+		    is_suspension(r), api_string(r, "class"), bit(a->what.quarantine));
 	if (err != TAM_OK)
 		return err;
 	*id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
 	sql_result_free(rows);
 	return TAM_OK;
+}
+
+/* An active revocation that says the same; NULL: there is none.  Those who
+ * revoke the same at once wait for each other. */
+static enum tam_err
+find_same(struct api_request *r, const struct asked *a, const char **id)
+{
+	enum tam_err err = API_EXEC(r, NULL, SQL_TAG_LOCK, r->domain_text,
+	    "revocation", a->label);
+
+	return err != TAM_OK
+	    ? err
+	    : API_TEXT(r, id, SQL_REVOCATION_SAME, a->target,
+	          bytea_or_null(r, a->what.component),
+	          bytea_or_null(r, a->what.manifest),
+	          api_bytea_array(r, a->ids, a->n), a->first, a->last,
+	          api_string(r, "signer"), api_string(r, "class"),
+	          bit(a->what.quarantine), a->replacement, is_suspension(r));
 }
 
 static struct slice
@@ -347,6 +370,10 @@ api_revocation_create(struct api_request *r)
 
 	if (err == TAM_OK && json_is_true(json_object_get(r->json, "dry_run")))
 		return radius(r, a, now);
+	if (err == TAM_OK)
+		err = find_same(r, a, &id);
+	if (err == TAM_OK && id != NULL) /* named, not made again: 200 */
+		return show(r, id);
 	if (err == TAM_OK)
 		err = insert(r, a, now, &id);
 	if (err != TAM_OK)

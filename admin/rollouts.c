@@ -44,8 +44,6 @@ api_rollout_get(struct api_request *r)
 	} else {
 		buf_clear(&r->response);
 		buf_add_str(&r->response, sql_text(rows, 0, 0));
-		r->etag = arena_printf(r->arena, "\"%lld\"",
-		    (long long)sql_int(rows, 0, 1));
 	}
 	sql_result_free(rows);
 	return err;
@@ -76,12 +74,11 @@ struct old {
 	bool can_go_back;
 };
 
-/* Locks the row; RFC 9110, 13.1.1: If-Match names what is to be changed. */
+/* Locks the row; o->id NULL: there is none. */
 static enum tam_err
 read_old(struct api_request *r, struct old *o)
 {
 	struct sql_result *rows;
-	const char *etag = "none";
 	enum tam_err err = API_EXEC(r, &rows, SQL_ROLLOUT_OLD, r->params[0]);
 
 	*o = (struct old){.state = ""};
@@ -97,14 +94,8 @@ read_old(struct api_request *r, struct old *o)
 		    arena_strdup(r->arena, slice_str(sql_text(rows, 0, 4)));
 		o->stages = sql_int(rows, 0, 5);
 		o->can_go_back = sql_int(rows, 0, 6) != 0;
-		etag =
-		    arena_printf(r->arena, "\"%lld\"", (long long)o->version);
 	}
 	sql_result_free(rows);
-	if (r->if_match != NULL && strcmp(r->if_match, "*") != 0 &&
-	    strcmp(r->if_match, etag) != 0)
-		return api_problem(r, 412, "changed_meanwhile", NULL,
-		    "the rollout is at version %s now", etag);
 	return TAM_OK;
 }
 

@@ -41,6 +41,9 @@ const struct api_field api_domain_fields[] = {
         "whether revocations and trust take a second person"},
     {"two_persons_for", TYPE_STRINGS, false,
         "what takes one as well: policy, channel, reference, rekey, import"},
+    {"preconditions", TYPE_BOOLEAN, false,
+        "whether a change of what has an ETag needs If-Match or "
+        "If-None-Match"},
     {"passport_s", TYPE_INTEGER, false,
         "how long a result we pass back is good; 0: none is"},
     {"teep_profile", TYPE_STRING, false, "eat_profile of attestation results"},

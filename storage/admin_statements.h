@@ -21,6 +21,56 @@
 
 #define SQL_RAISE_EPOCH "SELECT epoch_raise($1::int)"
 
+/* --- requests that are sent again ------------------------------------------- */
+
+/* This key, and some others, when their day is over. */
+#define SQL_REQUEST_KEY_FORGET                                               \
+	"DELETE FROM request_key WHERE at < now() - interval '1 day' AND "   \
+	"domain_id = $1::int AND ((principal = $2 AND key = $3) OR "         \
+	"(principal, key) IN (SELECT principal, key FROM request_key WHERE " \
+	"at < now() - interval '1 day' ORDER BY at LIMIT 100 "               \
+	"FOR UPDATE SKIP LOCKED))"
+
+#define SQL_REQUEST_KEY_TAKE                                             \
+	"INSERT INTO request_key (domain_id, principal, key, request) "  \
+	"VALUES ($1::int, $2, $3, $4::bytea) ON CONFLICT DO NOTHING"
+
+#define SQL_REQUEST_KEY_FIND                                                 \
+	"SELECT (request = $4::bytea)::int, status, content_type, etag, "    \
+	"response FROM request_key WHERE domain_id = $1::int AND "           \
+	"principal = $2 AND key = $3"
+
+#define SQL_REQUEST_KEY_KEEP                                              \
+	"UPDATE request_key SET status = $4::int, content_type = $5, "    \
+	"etag = $6, response = $7::bytea WHERE domain_id = $1::int AND "  \
+	"principal = $2 AND key = $3"
+
+/* --- which state of an object ------------------------------------------------ */
+
+/* All changes of one object wait for each other. */
+#define SQL_TAG_LOCK \
+	"SELECT pg_advisory_xact_lock($1::int, hashtext($2 || ' ' || $3))"
+
+#define SQL_TAG_POLICY  "SELECT revision FROM policy WHERE name = $1"
+#define SQL_TAG_CHANNEL "SELECT revision FROM channel WHERE name = $1"
+#define SQL_TAG_ROLLOUT \
+	"SELECT rollout_id || '.' || version FROM rollout WHERE name = $1"
+#define SQL_TAG_ROW(table) \
+	"SELECT md5(t::text) FROM " table " t WHERE name = $1"
+#define SQL_TAG_DEVICE                                                       \
+	"SELECT md5(row(class, status, update_bytes, (SELECT array_agg("     \
+	"row(key, value)::text ORDER BY key) FROM device_label l WHERE "     \
+	"l.domain_id = d.domain_id AND l.device_id = d.device_id))::text) "  \
+	"FROM device d WHERE name = $1"
+#define SQL_TAG_DOMAIN                                                       \
+	"SELECT md5(row(enrol, enrol_status, enrol_class, rekey, "           \
+	"two_persons, two_persons_for, preconditions, passport_s, "          \
+	"teep_profile)::text) "                                              \
+	"FROM domain WHERE domain_id = $1::int"
+
+#define SQL_DOMAIN_PRECONDITIONS                                            \
+	"SELECT name FROM domain WHERE domain_id = $1::int AND preconditions"
+
 /* --- manifests -------------------------------------------------------------- */
 
 #define SQL_MANIFEST_JSON                                                  \
@@ -255,7 +305,7 @@
 
 #define SQL_DOMAIN_JSON                                                                                                                                                                         \
 	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                                                                                                                      \
-	"'suspended', suspended, 'two_persons', two_persons, 'two_persons_for', two_persons_for, 'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
+	"'suspended', suspended, 'two_persons', two_persons, 'two_persons_for', two_persons_for, 'preconditions', preconditions, 'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
 	"rekey, 'teep_profile', teep_profile)"
 
 #define SQL_DOMAIN_SUSPENDED \
@@ -274,6 +324,8 @@
 	" 'two_persons_for' THEN ARRAY(SELECT DISTINCT w FROM "        \
 	" jsonb_array_elements_text(d->'two_persons_for') AS w "       \
 	" ORDER BY w) ELSE two_persons_for END, "                      \
+	"preconditions = coalesce((d->>'preconditions')::boolean, "    \
+	" preconditions), "                                            \
 	"passport_s = coalesce((d->>'passport_s')::int, passport_s), " \
 	"teep_profile = coalesce(d->>'teep_profile', teep_profile) "   \
 	"FROM (SELECT $2::jsonb AS d) x WHERE domain_id = $1::int"

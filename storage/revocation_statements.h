@@ -26,6 +26,18 @@
 	"$13::int8, $14::int8, $15, $16::int8, false, $17::bytea, "      \
 	"$18::int <> 0, $19, $20::int <> 0) RETURNING revocation_id"
 
+/* The active one that does the same: names the same and takes the same. */
+#define SQL_REVOCATION_SAME                                                   \
+	"SELECT revocation_id FROM revocation WHERE lifted_us IS NULL AND "   \
+	"target = $1 AND component IS NOT DISTINCT FROM $2::bytea AND "       \
+	"digest IS NOT DISTINCT FROM $3::bytea AND components = $4::bytea[] " \
+	"AND first_sequence IS NOT DISTINCT FROM $5::int8 AND "               \
+	"last_sequence IS NOT DISTINCT FROM $6::int8 AND "                    \
+	"signer IS NOT DISTINCT FROM $7 AND class IS NOT DISTINCT FROM $8 "   \
+	"AND quarantine = ($9::int <> 0) AND "                                \
+	"replacement IS NOT DISTINCT FROM $10::bytea AND "                    \
+	"suspended = ($11::int <> 0) ORDER BY revocation_id LIMIT 1"
+
 /* --- the blast radius ---------------------------------------------------------------- */
 
 /*

@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/hex.h"
 #include "lib/base/mem.h"
 #include "server/http/conn.h"
 #include "server/http/server.h"
@@ -155,46 +154,20 @@ http_has_header(const struct http_exchange *x, const char *name)
 	return find(x, name) != NULL;
 }
 
-/* application/x-www-form-urlencoded: %XX and + for a blank. */
-static char *
-unescaped(struct arena *arena, struct slice s)
+const char *
+http_header_all(const struct http_exchange *x, struct arena *arena,
+    const char *name)
 {
-	char *out = arena_alloc(arena, s.n + 1), *q = out;
-	size_t n;
+	const char *all = NULL;
 
-	for (size_t i = 0; i < s.n; i++) {
-		uint8_t byte;
+	for (size_t i = 0; i < x->n_headers; i++) {
+		struct slice v = x->headers[i].value;
 
-		if (s.p[i] == '%' && i + 2 < s.n &&
-		    hex_decode((const char *)s.p + i + 1, 2, &byte, 1, &n)) {
-			*q++ = (char)byte;
-			i += 2;
-		} else {
-			*q++ = (char)(s.p[i] == '+' ? ' ' : s.p[i]);
-		}
+		if (!slice_is(x->headers[i].name, name))
+			continue;
+		all = all == NULL ? arena_strdup(arena, v)
+		                  : arena_printf(arena, "%s, %.*s", all,
+		                        (int)v.n, (const char *)v.p);
 	}
-	*q = '\0';
-	return out;
-}
-
-char *
-http_query_value(struct arena *arena, struct slice rest, const char *name)
-{
-	size_t name_n = strlen(name);
-
-	while (rest.n > 0) {
-		const uint8_t *end = memchr(rest.p, '&', rest.n);
-		size_t n = end == NULL ? rest.n : (size_t)(end - rest.p);
-
-		if (n > name_n && rest.p[name_n] == '=' &&
-		    memcmp(rest.p, name, name_n) == 0)
-			return unescaped(arena,
-			    (struct slice){rest.p + name_n + 1,
-			        n - name_n - 1});
-		if (end == NULL)
-			break;
-		rest.p += n + 1;
-		rest.n -= n + 1;
-	}
-	return NULL;
+	return all;
 }

@@ -87,9 +87,11 @@ void http_answer_status(struct http_exchange *, int status);
 
 /* Empty when the request has no such header; the first if it has several. */
 struct slice http_header(const struct http_exchange *, const char *name);
+/* The values of all its lines, joined by commas (RFC 9110, 5.3); NULL when it
+ * was not sent. */
+const char *http_header_all(const struct http_exchange *, struct arena *,
+    const char *name);
 /* Whether it was sent at all. */
 bool http_has_header(const struct http_exchange *, const char *name);
-/* The decoded value of a parameter of a query; NULL when it has none. */
-char *http_query_value(struct arena *, struct slice rest, const char *name);
 
 #endif

@@ -144,7 +144,7 @@ for list in manifests policies channels wire-profiles payloads verifiers device-
 	if admin_get "$list" | grep -q -e their -e "$device" -e "$manifest" -e "$payload"; then die "$list shows something of theirs"; fi
 done
 admin_get 'device-count?selector=' | tr -d ' ' | grep -q '"devices":0' || die "a count: $(admin_get 'device-count?selector=')"
-cursor=$(printf theirs | base64)
+cursor=$(printf 'device_list theirs' | base64)
 admin_get "devices?cursor=$cursor" | tr -d ' \n' | grep -q '"items":\[\]' || die "a cursor of theirs"
 # Nor may a policy or a channel of ours name their manifest.
 echo "{\"components\": [{\"manifest\": \"$manifest\"}]}" >p.json

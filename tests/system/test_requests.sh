@@ -1,5 +1,6 @@
 #!/bin/bash
-# What the admin API takes of a request: names in paths and bodies, and queries.
+# What the admin API takes of a request: names in paths and bodies, queries,
+# preconditions, and what is sent twice.
 set -euo pipefail
 work=$build/tests/work/test_requests
 # shellcheck source=tests/support/node.sh
@@ -12,11 +13,12 @@ base=https://localhost:$admin_1
 api() { # METHOD PATH CURL-OPTION... ; status in $code, body in $work/body
 	local method=$1 path=$2
 	shift 2
+	rm -f "$work/body"
 	code=$(curl -sS --path-as-is --cacert "$work/keys/tls.crt" -X "$method" -o "$work/body" -D "$work/head" \
 	    -w '%{http_code}' -H "Authorization: Bearer $(cat "$work/keys/token")" "$@" "$base$path")
 }
 expect() { # STATUS [TEXT-IN-THE-BODY]...
-	[ "$code" = "$1" ] || die "$what: status $code, not $1: $(cat "$work/body")"
+	[ "$code" = "$1" ] || die "$what: status $code, not $1: $(cat "$work/body" 2>/dev/null)"
 	[ "$1" -lt 400 ] || [ "$1" = 400 ] || grep -qi '^content-type: application/problem+json' "$work/head" ||
 		die "$what: not problem+json"
 	shift
@@ -166,4 +168,163 @@ done <<'END'
 200 /v1/devices?class=a+b%20c items
 END
 [ "$(sql 'SELECT count(*) FROM policy')" = 1 ] || die "a mistyped dry run deleted the policy"
+
+# --- preconditions: RFC 9110, 13 --------------------------------------------------------------
+etag() { sed -n 's/^etag: *\([^\r]*\)\r*$/\1/Ip' "$work/head"; }
+what='If-Match: * never creates'
+api PUT /v1/policies/new -H 'If-Match: *' -d "$document"
+expect 412 not_there
+what='If-None-Match: * creates'
+api PUT /v1/policies/new -H 'If-None-Match: *' -d "$document"
+expect 200
+[ "$(etag)" = '"1"' ] || die "the ETag of a new policy: $(etag)"
+what='If-None-Match: * creates only'
+api PUT /v1/policies/new -H 'If-None-Match: *' -d "$document"
+expect 412 exists
+while read -r status fields; do
+	what="If-Match: $fields"
+	api PUT /v1/policies/new -H "If-Match: $fields" -d "$document"
+	expect "$status"
+done <<'END'
+200 "1"
+412 "1"
+200 "7", "2" , "9"
+412 W/"3"
+400 3
+400 "3" "4"
+200 *
+END
+what='two lines of If-Match'
+api PUT /v1/policies/new -H 'If-Match: "7"' -H 'If-Match: "4"' -d "$document"
+expect 200
+what='a policy that was fetched before'
+api GET /v1/policies/new -H 'If-None-Match: "1", W/"5"'
+expect 304
+[ ! -e "$work/body" ] || die "$what: has a body"
+api GET /v1/policies/new -H 'If-None-Match: "1"'
+expect 200
+what='a rollback of another revision'
+api POST /v1/policies/new/rollback -H 'If-Match: "1"' -d '{"revision": 1, "reason": "x"}'
+expect 412 changed_meanwhile
+api DELETE /v1/policies/new -H 'If-Match: "1"'
+expect 412 changed_meanwhile
+# Every object that has a name has an ETag, which a change moves.
+pub=$(awk '{ printf "%s\\n", $0 }' "$work/keys/tam-p256.pub")
+while read -r path body other; do
+	what="ETag of $path"
+	api PUT "$path" -H 'If-None-Match: *' -d "${body//PUB/$pub}"
+	expect 200
+	first=$(etag)
+	[ -n "$first" ] || die "$what: none"
+	api PUT "$path" -H "If-Match: $first" -d "${other//PUB/$pub}"
+	expect 200
+	[ -n "$(etag)" ] && [ "$(etag)" != "$first" ] || die "$what did not move"
+	api PUT "$path" -H "If-Match: $first" -d "${body//PUB/$pub}"
+	expect 412 changed_meanwhile
+	api PUT "$path" -H 'If-None-Match: *' -d "${body//PUB/$pub}"
+	expect 412 exists
+done <<END
+/v1/trust-anchors/t {"public_key":"PUB"} {"public_key":"PUB","prefixes":["a"]}
+/v1/channels/c {"manifest":"$draft_digest"} {"manifest":"$draft_digest","reason":"again"}
+/v1/verifiers/v {"public_key":"PUB"} {"public_key":"PUB","max_age_s":5}
+/v1/wire-profiles/w {"kid":"none"} {"kid":"thumbprint"}
+/v1/endorsements/e {"public_key":"PUB"} {"public_key":"PUB","hwmodel":"00"}
+/v1/reference-values/r {"hwmodel":"00"} {"hwmodel":"01"}
+END
+what='the ETag of a device'
+api GET /v1/devices/x%2Fy
+tag=$(etag)
+api PATCH /v1/devices/x%2Fy -H "If-Match: $tag" -d '{"labels": {"a": "1"}}'
+expect 200
+api PATCH /v1/devices/x%2Fy -H "If-Match: $tag" -d '{"labels": {"a": "2"}}'
+expect 412 changed_meanwhile
+what='a precondition of what has no ETag'
+api POST /v1/devices/import -H 'If-Match: *' --data-binary "@$work/named.ndjson"
+expect 412 no_etag
+what='eight who create at once'
+pids=()
+for i in 1 2 3 4 5 6 7 8; do
+	curl -sS --cacert "$work/keys/tls.crt" -X PUT -o /dev/null -w '%{http_code}\n' -H 'If-None-Match: *' \
+	    -H "Authorization: Bearer $(cat "$work/keys/token")" -d "$document" "$base/v1/policies/once" >"$work/once.$i" &
+	pids+=($!)
+done
+wait "${pids[@]}"
+[ "$(cat "$work"/once.? | sort | tr '\n' ' ')" = '200 412 412 412 412 412 412 412 ' ] || die "$what: $(cat "$work"/once.?)"
+what='a domain that wants preconditions'
+api PATCH /v1/domain -d '{"preconditions": true}'
+expect 200
+domain_tag=$(etag)
+api PUT /v1/policies/once -d "$document"
+expect 428 precondition_required
+api DELETE /v1/policies/once
+expect 428 precondition_required
+api PATCH /v1/devices/x%2Fy -d '{"class": "x"}'
+expect 428 precondition_required
+api POST /v1/policies/once/dry-run -d "$document"
+expect 200
+api DELETE /v1/policies/once -H 'If-Match: "1"'
+expect 200
+api PATCH /v1/domain -H "If-Match: $domain_tag" -d '{"preconditions": false}'
+expect 200
+
+# --- what is sent twice is done once ----------------------------------------------------------
+events() { sql "SELECT count(*) FROM audit_event"; }
+revoke='{"component": "vendor/a", "reason": "once"}'
+what='a revocation'
+before=$(events)
+api POST /v1/revocations -H 'Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"' -d "$revoke"
+expect 201
+if grep -qi '^idempotency-replayed' "$work/head"; then die "$what: replayed at once"; fi
+cp "$work/body" "$work/first"
+what='the same with its key'
+api POST /v1/revocations -H 'Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"' -d "$revoke"
+expect 201
+cmp "$work/body" "$work/first" || die "$what: another answer"
+grep -qi '^idempotency-replayed: true' "$work/head" || die "$what: not said to be the first answer"
+what='another request with this key'
+api POST /v1/revocations -H 'Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"' -d '{"component": "vendor/b", "reason": "x"}'
+expect 422 idempotency_key_reused
+what='the same without a key: identical and active'
+api POST /v1/revocations -d "$revoke"
+expect 200 "$(sed 's/.*\("id" *: *[^,]*\),.*/\1/' "$work/first")"
+api POST /v1/revocations -d '{"component": "vendor/a", "reason": "another reason"}'
+expect 200
+[ "$(sql 'SELECT count(*) FROM revocation')" = 1 ] || die "it was revoked more than once"
+[ "$(($(events) - before))" = 1 ] || die "$what: $(($(events) - before)) events"
+what='not identical'
+api POST /v1/revocations -d '{"component": "vendor/a", "quarantine": true, "reason": "x"}'
+expect 201
+what='lifted, and so made again'
+api POST "/v1/revocations/$(sql 'SELECT min(revocation_id) FROM revocation')/lift" -d '{"reason": "x"}'
+expect 200
+api POST /v1/revocations -d "$revoke"
+expect 201
+what='a key of a request that failed is free'
+api POST /v1/revocations -H 'Idempotency-Key: k1' -d '{"component": "vendor/c"}'
+expect 422 missing_field
+api POST /v1/revocations -H 'Idempotency-Key: k1' -d '{"component": "vendor/c", "reason": "x"}'
+expect 201
+for bad in '""' '"a b"' 'a, b' "$(printf 'x%.0s' $(seq 256))"; do
+	what="Idempotency-Key: $bad"
+	api POST /v1/revocations -H "Idempotency-Key: $bad" -d '{"component": "vendor/d", "reason": "x"}'
+	expect 400 malformed_idempotency_key
+done
+what='an import that is sent eight times at once'
+"$tamfleet" keys --agents 200 --seed 99 --prefix twice >"$work/twice.ndjson"
+pids=()
+for i in 1 2 3 4 5 6 7 8; do
+	curl -sS --cacert "$work/keys/tls.crt" -o "$work/twice.$i" -H 'Idempotency-Key: import-1' \
+	    -H "Authorization: Bearer $(cat "$work/keys/token")" --data-binary "@$work/twice.ndjson" \
+	    "$base/v1/devices/import" &
+	pids+=($!)
+done
+wait "${pids[@]}"
+for i in 1 2 3 4 5 6 7 8; do
+	[ "$(grep -c '"status":"created"' "$work/twice.$i")" = 200 ] || die "$what: answer $i: $(head -n 3 "$work/twice.$i")"
+done
+what='a key whose day is over'
+sql "UPDATE request_key SET at = at - interval '25 hours'" >/dev/null
+api POST /v1/revocations -H 'Idempotency-Key: k1' -d '{"component": "vendor/e", "reason": "x"}'
+expect 201
+[ "$(sql 'SELECT count(*) FROM request_key')" = 1 ] || die "$what: others are kept"
 stop_node 1

@@ -297,8 +297,18 @@ id=$(last_proposal)
 refused bob forbidden "$id"
 as olga proposal approve "$id" >/dev/null
 [ "$(sql 'SELECT count(*) FROM device')" = 3 ] || die "approved, and not imported"
-if curl -sS --cacert keys/tls.crt -H "Authorization: Bearer $(cat keys/carol)" -H 'If-Match: "7"' -X PUT -d @p.json \
-    "https://localhost:$admin_1/v1/policies/c" >/dev/null; then refused token '412.*revision "1" now' "$(last_proposal)"; fi
+# A precondition that does not hold is refused before anybody is asked, and one
+# that held is looked at again when it is done.
+id=$(last_proposal)
+conditional() { # IF-MATCH
+	curl -sS --cacert keys/tls.crt -H "Authorization: Bearer $(cat keys/carol)" -H "If-Match: $1" -X PUT -d @p.json \
+	    "https://localhost:$admin_1/v1/policies/c"
+}
+conditional '"7"' | grep -q changed_meanwhile || die "a precondition that does not hold is proposed"
+[ "$(last_proposal)" = "$id" ] || die "a precondition that does not hold is proposed"
+conditional '"9", "1"' >/dev/null
+[ "$(last_proposal)" != "$id" ] || die "a precondition that holds is not proposed"
+"$tamctl" proposal reject "$(last_proposal)" reason=x >/dev/null
 
 # Who proposed must still be one who may.
 for change in "DELETE FROM principal WHERE name = 'bob'" "UPDATE principal SET role = 'viewer' WHERE name = 'bob'" \
