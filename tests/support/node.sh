@@ -154,7 +154,7 @@ stop_node() {
 
 end_world() {
 	local place
-	grep -lx "$$" "$taken"/*/pid 2>/dev/null | while read -r place; do rm -rf "${place%/pid}"; done
+	grep -lx "$$" "$taken"/*/pid 2>/dev/null | while read -r place; do rm -rf "${place%/pid}"; done || true
 	for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null || true; done
 	[ -z "${pg:-}" ] || cluster_stop "$pg"
 }
