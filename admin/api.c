@@ -389,6 +389,7 @@ on_metrics(struct http_exchange *x)
 #undef X
 	add_drops(&b, a);
 	add_readiness(&b, a);
+	a->options.metrics(a->options.ready_arg, &b);
 	http_answer(x,
 	    &(struct http_response){.status = 200,
 	        .content_type = "text/plain; version=0.0.4",

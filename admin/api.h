@@ -16,6 +16,7 @@
 #include "lib/base/counters.h"
 
 struct admin;
+struct buf;
 struct http_limits;
 struct readiness;
 struct ssl_ctx_st;
@@ -35,6 +36,8 @@ struct admin_options {
 	void (*look_around)(void *); /* called before the registry is read */
 	/* Why no change is taken now; NULL when changes are. */
 	const char *(*refusal)(void *);
+	/* Adds what the process measures beside the counters to /metrics. */
+	void (*metrics)(void *, struct buf *);
 	void *ready_arg;
 };
 

@@ -52,7 +52,14 @@ enum {
 	KEYS_AGAIN_MS = 10000,
 	STATEMENT_TIMEOUT_MS = 2000,
 	SERVE_WAIT_MS = 1000,
+	SEAL_EVERY_MS = 1000,
+	CHANGES_MAX = 10000, /* rows of SQL_DEVICE_CHANGES */
 	CLOCK_OFF_MAX_US = 1000000
+};
+
+/* The last change of a device that was read. */
+struct change_cursor {
+	int64_t txid, change_id;
 };
 
 struct control {
@@ -72,10 +79,11 @@ struct control {
 	struct epoch_list handed; /* its epochs: on disk, with the workers */
 	struct epoch_list served; /* those that every worker serves */
 	int64_t token_key_us;     /* the newest key's first minute of minting */
-	int64_t last_change;
+	struct change_cursor seen;
 	uint64_t published_no; /* the snapshot that what is published is of */
 	int64_t keys_us;       /* when signing keys were last looked for */
-	int64_t leased_us, chores_us, rollouts_us, tally_us, published_us;
+	int64_t leased_us, sealed_us, chores_us, rollouts_us, tally_us,
+	    published_us;
 	bool spreading; /* a revocation may have devices to look at */
 	bool sealing;   /* there may be device events to seal */
 	bool opened;    /* the workers were told to listen */
@@ -397,27 +405,14 @@ renew(struct control *c)
 
 /* --- changes ---------------------------------------------------------------------------- */
 
-static enum tam_err
-changes(struct control *c)
+static void
+forget_device(struct control *c, int32_t domain_id, int64_t device_id)
 {
-	struct sql_result *rows;
-	char after[32];
-	enum tam_err err;
-
-	(void)snprintf(after, sizeof(after), "%lld", (long long)c->last_change);
-	err = SQL_EXEC(c->sql, &rows, SQL_DEVICE_CHANGES, after);
-	if (err != TAM_OK)
-		return err;
-	for (size_t r = 0; r < sql_rows(rows); r++) {
-		c->last_change = sql_int(rows, r, 0);
-		for (size_t i = 0; i < c->n_workers; i++)
-			mailbox_send(c->workers[i].mail,
-			    &(struct mail){.kind = MAIL_DEVICE,
-			        .domain_id = (int32_t)sql_int(rows, r, 1),
-			        .device_id = sql_int(rows, r, 2)});
-	}
-	sql_result_free(rows);
-	return TAM_OK;
+	for (size_t i = 0; i < c->n_workers; i++)
+		mailbox_send(c->workers[i].mail,
+		    &(struct mail){.kind = MAIL_DEVICE,
+		        .domain_id = domain_id,
+		        .device_id = device_id});
 }
 
 /* Nothing is cached yet: the log so far does not matter. */
@@ -426,11 +421,55 @@ start_changes(struct control *c)
 {
 	struct sql_result *rows;
 	enum tam_err err =
-	    sql_exec(c->sql, SQL_DEVICE_CHANGE_NEWEST, 0, NULL, &rows);
+	    sql_exec(c->sql, SQL_DEVICE_CHANGES_START, 0, NULL, &rows);
 
 	if (err != TAM_OK)
 		return err;
-	c->last_change = sql_int(rows, 0, 0);
+	c->seen = (struct change_cursor){.txid = sql_int(rows, 0, 0)};
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+/* Forgets what changed; moves the cursor to the last row, or, when there are
+ * no more, to xmin: everything below it has ended and was read. */
+static void
+take_changes(struct control *c, const struct sql_result *rows)
+{
+	size_t n = sql_text(rows, 0, 1) == NULL ? 0 : sql_rows(rows);
+
+	for (size_t r = 0; r < n; r++) {
+		c->seen.txid = sql_int(rows, r, 1);
+		c->seen.change_id = sql_int(rows, r, 2);
+		forget_device(c, (int32_t)sql_int(rows, r, 3),
+		    sql_int(rows, r, 4));
+	}
+	if (n < CHANGES_MAX)
+		c->seen = (struct change_cursor){.txid = sql_int(rows, 0, 0)};
+}
+
+static enum tam_err
+changes(struct control *c)
+{
+	struct sql_result *rows;
+	char txid[24], change_id[24];
+	enum tam_err err;
+
+	(void)snprintf(txid, sizeof(txid), "%lld", (long long)c->seen.txid);
+	(void)snprintf(change_id, sizeof(change_id), "%lld",
+	    (long long)c->seen.change_id);
+	err = SQL_EXEC(c->sql, &rows, SQL_DEVICE_CHANGES, txid, change_id);
+	if (err != TAM_OK)
+		return err;
+	if (sql_int(rows, 0, 0) < c->seen.txid) {
+		/* Ids went back: it is another cluster, whose changes this
+		 * node has not read. */
+		log_warn("changes_lost", "xmin=%lld before=%lld",
+		    (long long)sql_int(rows, 0, 0), (long long)c->seen.txid);
+		c->seen = (struct change_cursor){.txid = sql_int(rows, 0, 0)};
+		forget_device(c, 0, MAIL_EVERY_DEVICE);
+	} else {
+		take_changes(c, rows);
+	}
 	sql_result_free(rows);
 	return TAM_OK;
 }
@@ -457,7 +496,8 @@ chore(struct control *c, const char *lock, const char *statement,
     const char *param, int64_t *result)
 {
 	struct sql_result *rows, *done = NULL;
-	enum tam_err err = sql_script(c->sql, "BEGIN");
+	enum tam_err err =
+	    sql_script(c->sql, "BEGIN ISOLATION LEVEL READ COMMITTED");
 
 	if (err == TAM_OK)
 		err = SQL_EXEC(c->sql, &rows, SQL_CHORE_LOCK, lock);
@@ -497,15 +537,32 @@ spread(struct control *c)
 	return err;
 }
 
-/* So many events per turn: the same. */
+static enum tam_err
+measure_seal_lag(struct control *c)
+{
+	struct sql_result *rows;
+	enum tam_err err = sql_exec(c->sql, SQL_SEAL_LAG, 0, NULL, &rows);
+
+	if (err != TAM_OK)
+		return err;
+	atomic_store(&c->status->seal_lag_us, sql_int(rows, 0, 0));
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+/* So many events per turn: the same.  A domain is a transaction of its own
+ * (device_event_seal_step()). */
 static enum tam_err
 seal(struct control *c)
 {
+	int64_t now = clock_mono_us();
 	enum tam_err err = TAM_OK;
 	bool more = false;
 
-	for (size_t i = 0; c->sealing && err == TAM_OK && i < c->served.n;
-	     i++) {
+	if (!c->sealing && now - c->sealed_us < SEAL_EVERY_MS * INT64_C(1000))
+		return TAM_OK;
+	c->sealed_us = now;
+	for (size_t i = 0; err == TAM_OK && i < c->served.n; i++) {
 		int64_t some = 0;
 		char domain[32];
 
@@ -515,7 +572,7 @@ seal(struct control *c)
 		more |= some != 0;
 	}
 	c->sealing = more && err == TAM_OK;
-	return err;
+	return err == TAM_OK ? measure_seal_lag(c) : err;
 }
 
 static enum tam_err
@@ -568,7 +625,7 @@ chores(struct control *c)
 
 	if (!is_time(&c->chores_us, CHORES_EVERY_MS))
 		return TAM_OK;
-	c->spreading = c->sealing = true; /* whoever began may be gone */
+	c->spreading = true; /* whoever began may be gone */
 	err =
 	    token_keys_tend(c->sql, c->config, c->master_key, clock_wall_us());
 	if (err != TAM_OK)

@@ -16,11 +16,15 @@ enum mail_kind {
 	MAIL_SNAPSHOT, /* serve this one; acknowledged */
 	MAIL_PUBLISH,  /* tell this to who asks */
 	MAIL_OPEN,     /* the lease is there: begin to listen */
-	MAIL_DEVICE,   /* forget what you know of this device */
+	MAIL_DEVICE,   /* forget what you know of this device, or of all */
 	MAIL_TLS,      /* for connections from now on */
 	MAIL_DRAIN,    /* say that connections will close */
 	MAIL_CLOSE,    /* accept what is queued, then no more */
 	MAIL_STOP      /* end when there is nothing left, or at the deadline */
+};
+
+enum {
+	MAIL_EVERY_DEVICE = 0 /* no device has this id */
 };
 
 struct mail {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "admin/api.h"
+#include "lib/base/buf.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -103,6 +104,18 @@ look_around(void *arg)
 	readiness_say(p, NOT_READY_lease,
 	    clock_mono_us() >= atomic_load(&s->lease_until_us));
 	readiness_say(p, NOT_READY_sockets, !all_open(d));
+}
+
+static void
+metrics(void *arg, struct buf *out)
+{
+	const struct tamd *d = arg;
+
+	buf_printf(out,
+	    "# HELP tam_seal_lag_seconds Age of the oldest device events that "
+	    "cannot be sealed yet\n# TYPE tam_seal_lag_seconds gauge\n"
+	    "tam_seal_lag_seconds %lld\n",
+	    (long long)(atomic_load(&d->status.seal_lag_us) / CLOCK_SECOND));
 }
 
 /* --- sockets ------------------------------------------------------------------------ */
@@ -216,6 +229,7 @@ start_admin(struct tamd *d)
 	        .readiness = &d->status.readiness,
 	        .look_around = look_around,
 	        .refusal = refusal,
+	        .metrics = metrics,
 	        .ready_arg = d});
 }
 

@@ -154,8 +154,11 @@ read_one(struct worker_thread *t, struct mail *m)
 		open_sockets(t);
 		break;
 	case MAIL_DEVICE:
-		device_cache_drop(t->worker.devices, m->domain_id,
-		    m->device_id);
+		if (m->device_id == MAIL_EVERY_DEVICE)
+			device_cache_clear(t->worker.devices);
+		else
+			device_cache_drop(t->worker.devices, m->domain_id,
+			    m->device_id);
 		break;
 	case MAIL_TLS:
 		http_tls_free(t->http.tls);

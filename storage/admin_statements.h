@@ -650,12 +650,14 @@
 	"status, 'update_bytes', update_bytes)::text FROM device "       \
 	"WHERE name = $1 FOR UPDATE"
 
+/* Only events that are final: one that commits later never has a number
+ * before one that was shown. */
 #define SQL_DEVICE_EVENTS                                                                                             \
 	"SELECT json_build_object('id', event_id, 'at', us_time(at_us), 'kind', kind, 'update_id', update_id::text, " \
 	"'detail', detail), event_id FROM device_event WHERE device_id = "                                            \
 	"(SELECT device_id FROM device WHERE name = $1) "                                                             \
-	"AND event_id > $2::bigint AND txid < "                                                                       \
-	"pg_snapshot_xmin(pg_current_snapshot()) "                                                                    \
+	"AND event_id > $2::bigint AND event_id <= (SELECT "                                                          \
+	"coalesce(max(settled), 0) FROM device_event_horizon) "                                                       \
 	"ORDER BY event_id LIMIT $3::int"
 
 #define SQL_FLEET                                                               \

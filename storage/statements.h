@@ -252,15 +252,23 @@
 	" AND l.epoch < r.epoch) AND EXISTS (SELECT FROM node_lease l "          \
 	" WHERE l.domain_id = r.domain_id AND l.expires_us > t.now)"
 
-/* Rows of transactions that can still be running are left for next time. */
-#define SQL_DEVICE_CHANGES                                           \
-	"SELECT change_id, domain_id, device_id FROM device_change " \
-	"WHERE change_id > $1 "                                      \
-	"AND txid < pg_snapshot_xmin(pg_current_snapshot()) "        \
-	"ORDER BY change_id LIMIT 10000"
+/*
+ * Changes in the order of (transaction id, change).  $1, $2: the last one that
+ * was read.  Transactions below xmin have ended, and none that begins later has
+ * an id below it; the ids of changes are in no order of commits.  One row at
+ * least: xmin, and NULLs when there is no change.
+ */
+#define SQL_DEVICE_CHANGES                                                   \
+	"SELECT pg_snapshot_xmin(s.now), c.txid, c.change_id, c.domain_id, " \
+	"c.device_id FROM (SELECT pg_current_snapshot() AS now) s "          \
+	"LEFT JOIN LATERAL (SELECT * FROM device_change d WHERE "            \
+	" (d.txid, d.change_id) > ($1::xid8, $2::int8) "                     \
+	" AND d.txid < pg_snapshot_xmin(s.now) "                             \
+	" ORDER BY d.txid, d.change_id LIMIT 10000) c ON true"
 
-#define SQL_DEVICE_CHANGE_NEWEST \
-	"SELECT coalesce(max(change_id), 0) FROM device_change"
+/* Where a node begins to read changes: it knows no device yet. */
+#define SQL_DEVICE_CHANGES_START \
+	"SELECT pg_snapshot_xmin(pg_current_snapshot())"
 
 #define SQL_CHORE_LOCK        "SELECT pg_try_advisory_xact_lock(20000 + $1::int)::int"
 
@@ -273,6 +281,8 @@
 	"WHERE state = 'committed' AND expires_us < $1::int8"
 
 #define SQL_TEND_EVENTS "SELECT event_tend()"
+
+#define SQL_SEAL_LAG    "SELECT device_event_lag_us()"
 
 #define SQL_SEAL_EVENTS "SELECT device_event_seal_step($1::int)::int"
 

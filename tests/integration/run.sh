@@ -4,10 +4,16 @@ set -euo pipefail
 work=$build/tests/work/integration
 # shellcheck source=tests/support/node.sh
 . "$top/tests/support/node.sh"
-trap end_world EXIT
+# A prepared transaction that a failed test left would keep the database.
+end_prepared() {
+	sql "SELECT format('ROLLBACK PREPARED %L;', gid) FROM pg_prepared_xacts" 2>/dev/null |
+		psql -X -q -h "$pg/socket" -U tam -d tam >/dev/null 2>&1 || true
+}
+trap 'end_prepared; end_world' EXIT
 make_world
 export TAM_TEST_DATABASE="$db" TAM_TEST_MASTER_KEY=$work/keys/master.key TAM_TEST_WORK=$work
 rm -rf "$work"/control-*
+"$build/tests/integration/test_seal"
 "$build/tests/integration/test_control"
 "$build/tests/integration/test_device_store"
 "$build/tests/integration/test_selector"

@@ -34,6 +34,7 @@ static struct arena *arena;
 static char *state, *gone;
 static bool acknowledges;
 static uint64_t handed_out; /* the number of the last snapshot */
+static int64_t forgotten;   /* the devices of MAIL_DEVICE, as bits */
 
 static void
 read_mail(void)
@@ -46,6 +47,8 @@ read_mail(void)
 		published_unref(m->published);
 		if (m->kind == MAIL_SNAPSHOT)
 			handed_out = m->snapshot_no;
+		if (m->kind == MAIL_DEVICE)
+			forgotten |= INT64_C(1) << (m->device_id & 63);
 		free(m);
 	}
 	if (acknowledges)
@@ -500,6 +503,76 @@ START_TEST(a_damaged_memory_is_not_an_empty_one)
 }
 END_TEST
 
+/* --- changes of devices ------------------------------------------------------------------ */
+
+enum {
+	FIRST = 11,
+	SECOND = 12,
+	THIRD = 13
+};
+
+static bool
+first_forgotten(void)
+{
+	return (forgotten & INT64_C(1) << FIRST) != 0;
+}
+
+static bool
+second_forgotten(void)
+{
+	return (forgotten & INT64_C(1) << SECOND) != 0;
+}
+
+static bool
+third_forgotten(void)
+{
+	return (forgotten & INT64_C(1) << THIRD) != 0;
+}
+
+static void
+run(struct sql *s, const char *script)
+{
+	ck_assert_msg(sql_script(s, script) == TAM_OK, "%s: %s", script,
+	    sql_error(s));
+}
+
+/* The first has the greater transaction id, the smaller number, and commits
+ * last.  A third one commits while the first still runs. */
+START_TEST(a_change_that_commits_late_is_not_missed)
+{
+	struct sql *first = sql_new(config.database, NULL, 10000, -1);
+	struct sql *second = sql_new(config.database, NULL, 10000, -1);
+
+	run(second, "BEGIN; SELECT pg_current_xact_id()");
+	run(first, "BEGIN; SELECT device_touch(1, 11)");
+	run(second, "SELECT device_touch(1, 12); COMMIT");
+	ck_assert(within(30, second_forgotten));
+	run(second, "SELECT device_touch(1, 13)");
+	ck_assert(!first_forgotten());
+	run(first, "COMMIT");
+	ck_assert_msg(within(30, first_forgotten), "missed for ever");
+	ck_assert_msg(within(30, third_forgotten), "missed for ever");
+	sql_free(first);
+	sql_free(second);
+}
+END_TEST
+
+/* Begun before the node was there. */
+START_TEST(a_change_that_began_before_the_node_is_not_missed)
+{
+	struct sql *first = sql_new(config.database, NULL, 10000, -1);
+
+	stop();
+	run(first, "BEGIN; SELECT device_touch(1, 11)");
+	run(sql, "SELECT device_touch(1, 12)");
+	start();
+	ck_assert(within(30, lease_is_newest));
+	run(first, "COMMIT");
+	ck_assert_msg(within(30, first_forgotten), "missed for ever");
+	sql_free(first);
+}
+END_TEST
+
 /* --- the file ------------------------------------------------------------------------ */
 
 START_TEST(what_was_remembered_is_read_again)
@@ -540,6 +613,8 @@ main(void)
 	tcase_add_test(tc, a_node_without_memory_waits_for_one_that_has_it);
 	tcase_add_test(tc, a_node_without_memory_begins_once_after_bootstrap);
 	tcase_add_test(tc, a_damaged_memory_is_not_an_empty_one);
+	tcase_add_test(tc, a_change_that_commits_late_is_not_missed);
+	tcase_add_test(tc, a_change_that_began_before_the_node_is_not_missed);
 	tcase_add_test(tc, what_was_remembered_is_read_again);
 	return suite_main(tc);
 }

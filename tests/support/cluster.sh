@@ -40,7 +40,7 @@ cluster_start() {
 	# wait for the WAL: synchronous_commit stays on.
 	(cd / && cluster_as "$cluster_pg/pg_ctl" -D "$cluster_dir/data" -w -t 60 \
 	    -l "$cluster_dir/data/server.log" -o "-k $cluster_dir/socket -c listen_addresses= \
-	    -c fsync=off -c max_connections=200 -c shared_buffers=128MB \
+	    -c fsync=off -c max_connections=200 -c max_prepared_transactions=10 -c shared_buffers=128MB \
 	    -c checkpoint_timeout=30min -c max_wal_size=4GB" start \
 	    >/dev/null 2>&1) || {
 		tail -n 20 "$cluster_dir/data/server.log" >&2
