@@ -129,6 +129,19 @@ read_head(const struct sql_result *rows, size_t r, struct served_epoch *out)
 		out->audit_seq = sql_int(rows, r, 9);
 }
 
+/* After the first statement of a turn. */
+static void
+say_database(struct control *c, enum tam_err err)
+{
+	enum sql_refusal refusal = sql_refusal(c->sql);
+
+	if (err == TAM_STOPPING)
+		return;
+	readiness_say(&c->readiness, NOT_READY_pooler, refusal == SQL_POOLER);
+	readiness_say(&c->readiness, NOT_READY_standby, refusal == SQL_STANDBY);
+	readiness_say(&c->readiness, NOT_READY_database, err != TAM_OK);
+}
+
 static enum tam_err
 read_epochs(struct control *c, struct epoch_list *out, int64_t *token_key_us)
 {
@@ -307,8 +320,7 @@ look(struct control *c)
 	int64_t token_key_us = 0;
 	enum tam_err err = read_epochs(c, &now, &token_key_us);
 
-	readiness_say(&c->readiness, NOT_READY_database,
-	    err != TAM_OK && err != TAM_STOPPING);
+	say_database(c, err);
 	if (err == TAM_OK)
 		err = check_admission(c, &now);
 	if (err == TAM_OK &&
@@ -646,6 +658,7 @@ check_schema(struct control *c)
 	bool wrong;
 	enum tam_err err = migrate_version(c->sql, &version);
 
+	say_database(c, err);
 	if (err != TAM_OK)
 		return err;
 	/* One ahead: another node of this cluster was upgraded already. */
@@ -703,9 +716,7 @@ run(void *arg)
 		turn(c);
 	} while (pause_ms(c, TICK_MS));
 	/* The lease ends now: nobody has to wait for it to expire. */
-	sql_free(c->sql);
-	c->sql =
-	    sql_new(c->config->database, "tam_wire", STATEMENT_TIMEOUT_MS, -1);
+	sql_ignore_stop(c->sql);
 	(void)SQL_EXEC(c->sql, NULL, SQL_LEASE_END, c->config->node_id);
 	return NULL;
 }
@@ -731,6 +742,7 @@ control_start(const struct config *config, struct worker_thread *workers,
 	c->stop_fd = eventfd(0, EFD_CLOEXEC);
 	c->sql = sql_new(config->database, "tam_wire", STATEMENT_TIMEOUT_MS,
 	    c->stop_fd);
+	sql_end_left(c->sql);
 	if (pthread_create(&c->thread, NULL, run, c) != 0)
 		abort();
 	return c;

@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/random.h"
 
 enum {
 	TICK_MS = 50,
@@ -18,6 +19,8 @@ enum {
 	 * there, or with the next tick. */
 	OBSERVE_MIN = 128,
 	TRIES_MAX = 20,
+	BACKOFF_MIN_MS = 20, /* after an error that is not the data's */
+	BACKOFF_MAX_MS = 2000,
 	PAYLOADS_MAX = 2,
 	PARAMS_MAX_BYTES = 64 << 20,
 	OID_BYTEA = 17, /* pg_type.dat */
@@ -62,6 +65,8 @@ struct lane {
 	size_t n_sent;
 	size_t limit;    /* smaller than BATCH_MAX while a culprit is sought */
 	size_t suspects; /* calls left among which it must be */
+	int backoff_ms;  /* the next wait; 0: none since the last success */
+	int64_t wait_until_us;
 };
 
 struct batch {
@@ -222,6 +227,17 @@ seek_culprit(struct lane *lane)
 	put_back(lane);
 }
 
+/* The database refused, and not for the data: all lanes of all workers would
+ * fail again at once. */
+static void
+rest(struct lane *lane)
+{
+	int ms = lane->backoff_ms > 0 ? lane->backoff_ms : BACKOFF_MIN_MS;
+
+	lane->wait_until_us = clock_mono_us() + random_pause_ms(ms) * 1000;
+	lane->backoff_ms = 2 * ms < BACKOFF_MAX_MS ? 2 * ms : BACKOFF_MAX_MS;
+}
+
 static void
 drop_tired(struct lane *lane)
 {
@@ -251,13 +267,20 @@ on_answer(enum tam_err err, const struct db_rows *rows, void *arg)
 		complete(lane, TAM_STOPPING, NULL);
 		return;
 	}
+	if (err == TAM_OK || err == TAM_BAD_INPUT)
+		lane->backoff_ms = 0;
 	if (err == TAM_OK) {
 		take_rows(lane, rows);
 		complete(lane, TAM_OK, rows);
-	} else if (err == TAM_DATABASE_ERROR && db_error_is_data(batch->db)) {
+	} else if (err == TAM_BAD_INPUT) {
 		seek_culprit(lane);
 	} else {
 		batch->stats.retries += n;
+		if (err == TAM_DATABASE_ERROR) {
+			log_peer(LOG_LEVEL_WARN, "statement_failed",
+			    "error=\"%s\"", db_error(batch->db));
+			rest(lane);
+		}
 		drop_tired(lane);
 		put_back(lane);
 	}
@@ -313,7 +336,8 @@ send_lane(struct lane *lane)
 	struct slice params[DB_PARAMS_MAX];
 
 	if (lane->n_sent > 0 || TAILQ_EMPTY(&lane->queue) ||
-	    !db_ready(lane->batch->db))
+	    !db_ready(lane->batch->db) ||
+	    (lane->backoff_ms > 0 && clock_mono_us() < lane->wait_until_us))
 		return;
 	gather(lane);
 	write_params(lane, params);

@@ -8,6 +8,7 @@
  * committed.  When the data of one call is refused the batch is cut in halves
  * until only that call fails.  When the connection is lost the calls are sent
  * again; the statements recognise what was done already by its exchange id.
+ * After any other error they are sent again with a back-off that grows.
  *
  * A deadline ends the caller's wait, never the write: what was sent goes on.
  */

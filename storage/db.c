@@ -4,292 +4,248 @@
 
 #include <assert.h>
 #include <event2/event.h>
-#include <libpq-fe.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
+#include "lib/base/random.h"
 #include "lib/base/readiness.h"
-#include "storage/statements.h"
+#include "storage/db_link.h"
+#include "storage/db_rows.h"
 
 /*
- * The life of a connection, in the order of this file:
+ * The life of a link, in the order of this file:
  *
- *	connect_start   PQconnectStart, then on_connecting until libpq is done
- *	prepare         pipeline mode; SET ROLE and every statement at once
- *	db_send         a statement and a sync; the call waits in `calls`
- *	on_io           results in order: one call's result, its NULL, its sync
- *	lose            every call fails, a timer starts over
+ *	CONNECTING  libpq connects to one host
+ *	PREPARING   pipeline mode; settings and statements (db_prepare.c)
+ *	CLAIMING    waits until the session before it has ended
+ *	READY       a statement and a sync for each call; results in order
+ *	lose        every call fails; the next host, or a timer starts over
+ *
+ * A state that makes no progress within its deadline is lost.
+ *
+ * A session is over for the server only when its backend has ended, and a
+ * backend that waits for a standby does not notice that we dropped it.  So
+ * each session of a struct db holds the same advisory lock: the next one waits
+ * for it.  At most two backends exist, and what is sent again is sent when the
+ * outcome of the first time is certain.
  */
 
 enum {
 	BACKOFF_MIN_MS = 50,
-	BACKOFF_MAX_MS = 2000
-};
-
-static const char *const statement_texts[DB_STATEMENTS] = {
-    [DB_LOAD] = SQL_WIRE_LOAD,
-    [DB_CANDIDATES] = SQL_WIRE_CANDIDATES,
-    [DB_OBSERVE] = SQL_WIRE_OBSERVE,
-    [DB_ANSWER_QUERY] = SQL_WIRE_ANSWER_QUERY,
-    [DB_ANSWER_UPDATE] = SQL_WIRE_ANSWER_UPDATE,
-    [DB_ATTESTED] = SQL_WIRE_ATTESTED,
-    [DB_CAME_BY] = SQL_WIRE_CAME_BY,
-    [DB_PAYLOAD] = SQL_WIRE_PAYLOAD,
-    [DB_ENROL] = SQL_WIRE_ENROL,
-};
-
-static const char *const statement_names[DB_STATEMENTS] = {
-    [DB_LOAD] = "load",
-    [DB_CANDIDATES] = "candidates",
-    [DB_OBSERVE] = "observe",
-    [DB_ANSWER_QUERY] = "answer_query",
-    [DB_ANSWER_UPDATE] = "answer_update",
-    [DB_ATTESTED] = "attested",
-    [DB_CAME_BY] = "came_by",
-    [DB_PAYLOAD] = "payload",
-    [DB_ENROL] = "enrol",
-};
-
-enum state {
-	DOWN,
-	CONNECTING,
-	PREPARING,
-	READY
-};
-
-struct call {
-	STAILQ_ENTRY(call) link;
-	db_cb cb;
-	void *arg;
-	PGresult *result; /* arrived, not yet committed */
-	bool failed;
-};
-
-STAILQ_HEAD(calls, call);
-
-struct db {
-	struct event_base *base;
-	struct readiness_part *part; /* NULL: nobody asks */
-	char *conninfo;
-	enum state state;
-	PGconn *conn;
-	struct event *io;    /* reading, and writing when wanted */
-	struct event *timer; /* the next attempt */
-	int backoff_ms;
-	struct calls calls; /* sent, oldest first */
-	bool warned;        /* the server doubted a commit */
-	bool data_error;
-	bool unprepared; /* a statement was refused: the schema is another */
-	char error[256];
-	void (*on_ready)(void *);
-	void *on_ready_arg;
-};
-
-struct db_rows {
-	const PGresult *res;
+	BACKOFF_MAX_MS = 2000,
+	TICK_MS = 250,
+	CONNECT_MS = 3000, /* one host */
+	PREPARE_MS = 5000,
+	CLAIM_EVERY_MS = 250,
+	PROBE_MS = 1000, /* an idle link is asked whether it is there */
+	STALL_MS = 5000, /* without any answer while one is due */
+	ASLEEP_MS = 2000 /* between two ticks: it was us who did not run */
 };
 
 static void on_connecting(evutil_socket_t, short, void *);
 static void on_io(evutil_socket_t, short, void *);
-static void on_timer(evutil_socket_t, short, void *);
 
 static void
-remember(struct db *db, const char *message)
+first_line(char *out, size_t room, const char *message)
 {
-	size_t n = strcspn(message, "\n");
-
-	if (n >= sizeof(db->error))
-		n = sizeof(db->error) - 1;
-	memcpy(db->error, message, n);
-	db->error[n] = '\0';
+	(void)snprintf(out, room, "%.*s", (int)strcspn(message, "\n"), message);
 }
 
-/* Synchronous replication given up is a warning at commit: no promise. */
-static void
-on_notice(void *arg, const PGresult *res)
-{
-	struct db *db = arg;
-	const char *severity =
-	    PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
-
-	if (severity == NULL || strcmp(severity, "WARNING") != 0)
-		return;
-	db->warned = true;
-	log_warn("database_warning", "text=\"%.200s\"",
-	    PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY));
-}
-
-static void
-finish_call(struct call *call, enum tam_err err)
-{
-	struct db_rows rows = {call->result};
-
-	call->cb(err, err == TAM_OK ? &rows : NULL, call->arg);
-	PQclear(call->result);
-	free(call);
-}
-
-static void
-say(struct db *db, bool usable)
+void
+link_say(struct db *db, bool usable)
 {
 	if (db->part != NULL)
 		readiness_say(db->part, NOT_READY_worker_link, !usable);
 }
 
-static void
-retry_later(struct db *db)
+void
+link_enter(struct link *l, enum state state)
 {
-	struct timeval tv = {db->backoff_ms / 1000,
-	    (db->backoff_ms % 1000) * 1000L};
-
-	(void)event_add(db->timer, &tv);
-	db->backoff_ms *= 2;
-	if (db->backoff_ms > BACKOFF_MAX_MS)
-		db->backoff_ms = BACKOFF_MAX_MS;
+	l->state = state;
+	l->state_us = l->progress_us = clock_mono_us();
 }
 
 static void
-drop_conn(struct db *db)
+finish_call(struct db *db, struct call *call)
 {
-	if (db->io != NULL)
-		event_free(db->io);
-	db->io = NULL;
-	PQfinish(db->conn);
-	db->conn = NULL;
-	db->state = DOWN;
-	say(db, false);
+	struct db_rows rows = {call->result};
+
+	db->failing = call;
+	if (call->cb != NULL)
+		call->cb(call->err, call->err == TAM_OK ? &rows : NULL,
+		    call->arg);
+	db->failing = NULL;
+	PQclear(call->result);
+	free(call);
+}
+
+/* --- losing a link ------------------------------------------------------------ */
+
+/* The next host at once; when each was tried, after a while, so that workers
+ * do not come back all at once. */
+static void
+try_again(struct db *db)
+{
+	int ms = 0;
+
+	if (++db->hosts_tried >= pg_hosts_n(db->hosts)) {
+		ms = random_pause_ms(db->backoff_ms);
+		db->hosts_tried = 0;
+		db->backoff_ms *= 2;
+		if (db->backoff_ms > BACKOFF_MAX_MS)
+			db->backoff_ms = BACKOFF_MAX_MS;
+	}
+	(void)event_add(db->timer,
+	    &(struct timeval){ms / 1000, (ms % 1000) * 1000L});
 }
 
 static void
-lose(struct db *db)
+fail_calls(struct db *db, struct calls *calls)
 {
-	struct calls calls = STAILQ_HEAD_INITIALIZER(calls);
 	struct call *call;
 
-	if (db->conn != NULL)
-		remember(db, PQerrorMessage(db->conn));
-	log_warn("database_lost", "error=\"%s\" calls=%d", db->error,
-	    !STAILQ_EMPTY(&db->calls));
-	drop_conn(db);
-	STAILQ_CONCAT(&calls, &db->calls);
-	while ((call = STAILQ_FIRST(&calls)) != NULL) {
-		STAILQ_REMOVE_HEAD(&calls, link);
-		finish_call(call, TAM_NO_DATABASE);
+	while ((call = STAILQ_FIRST(calls)) != NULL) {
+		STAILQ_REMOVE_HEAD(calls, link);
+		call->err = TAM_NO_DATABASE;
+		finish_call(db, call);
 	}
-	retry_later(db);
 }
 
-/* --- connecting --------------------------------------------------------------- */
+static void
+free_link(struct db *db, struct calls *calls)
+{
+	struct link *l = db->link;
+
+	if (l == NULL)
+		return;
+	db->link = NULL;
+	STAILQ_CONCAT(calls, &l->calls);
+	if (l->io != NULL)
+		event_free(l->io);
+	PQfinish(l->conn);
+	free(l);
+}
+
+/* `why` NULL: libpq knows. */
+void
+link_lose(struct db *db, const char *why)
+{
+	struct calls calls = STAILQ_HEAD_INITIALIZER(calls);
+	struct link *l = db->link;
+	char text[200];
+
+	first_line(text, sizeof(text),
+	    why != NULL ? why : PQerrorMessage(l->conn));
+	log_peer(LOG_LEVEL_WARN, "database_lost",
+	    "error=\"%s\" host=%zu state=%d calls=%d", text, db->host,
+	    (int)l->state, !STAILQ_EMPTY(&l->calls));
+	link_say(db, false);
+	free_link(db, &calls);
+	db->host = (db->host + 1) % pg_hosts_n(db->hosts);
+	try_again(db);
+	fail_calls(db, &calls);
+}
+
+/* --- notices and errors -------------------------------------------------------- */
+
+/* Synchronous replication given up is a warning at commit: no promise.  It is
+ * the oldest call's, whose answer is being read. */
+static void
+on_notice(void *arg, const PGresult *res)
+{
+	struct link *l = arg;
+	struct call *call = STAILQ_FIRST(&l->calls);
+	const char *severity =
+	    PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (severity == NULL || strcmp(severity, "WARNING") != 0)
+		return;
+	log_peer(LOG_LEVEL_WARN, "database_warning", "text=\"%.200s\"",
+	    text == NULL ? "" : text);
+	if (call == NULL || call->err != TAM_OK || l->state < READY)
+		return;
+	call->err = TAM_DATABASE_ERROR;
+	first_line(call->message, sizeof(call->message),
+	    text == NULL ? "" : text);
+}
+
+static void
+note_error(struct link *l, struct call *call, const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	(void)snprintf(call->sqlstate, sizeof(call->sqlstate), "%s",
+	    state == NULL ? "" : state);
+	first_line(call->message, sizeof(call->message),
+	    PQresultErrorMessage(res));
+	call->err = pg_state_is_data(call->sqlstate) ? TAM_BAD_INPUT
+	                                             : TAM_DATABASE_ERROR;
+	if (pg_state_is_unfit(call->sqlstate)) {
+		l->unfit = true;
+		(void)snprintf(l->why, sizeof(l->why), "%s", call->message);
+	}
+}
+
+/* --- sending --------------------------------------------------------------------- */
 
 static void
 watch(struct db *db, short events, event_callback_fn cb)
 {
-	if (db->io != NULL)
-		event_free(db->io);
-	db->io = event_new(db->base, PQsocket(db->conn), events, cb, db);
-	(void)event_add(db->io, NULL);
+	struct link *l = db->link;
+
+	if (l->io != NULL)
+		event_free(l->io);
+	l->io = event_new(db->base, PQsocket(l->conn), events, cb, db);
+	(void)event_add(l->io, NULL);
 }
 
-static void
-connect_start(struct db *db)
-{
-	assert(db->state == DOWN);
-	db->conn = PQconnectStart(db->conninfo);
-	if (db->conn == NULL)
-		abort();
-	db->state = CONNECTING;
-	if (PQstatus(db->conn) == CONNECTION_BAD) {
-		lose(db);
-		return;
-	}
-	(void)PQsetNoticeReceiver(db->conn, on_notice, db);
-	watch(db, EV_WRITE, on_connecting);
-}
-
-static void
-want_io(struct db *db)
-{
-	int left = PQflush(db->conn);
-
-	watch(db, (short)(EV_READ | EV_PERSIST | (left == 1 ? EV_WRITE : 0)),
-	    on_io);
-}
-
-static void
-on_prepared(enum tam_err err, const struct db_rows *rows, void *arg)
-{
-	struct db *db = arg;
-
-	(void)rows;
-	if (err == TAM_OK || db->state != PREPARING)
-		return;
-	log_error("database_prepare", "error=\"%s\"", db->error);
-	db->unprepared = true;
-}
-
-static void
-on_last_prepared(enum tam_err err, const struct db_rows *rows, void *arg)
-{
-	struct db *db = arg;
-
-	on_prepared(err, rows, arg);
-	if (db->unprepared || db->state != PREPARING)
-		return; /* a schema we do not know: never ready, control says */
-	db->state = READY;
-	db->backoff_ms = BACKOFF_MIN_MS;
-	say(db, true);
-	log_info("database_ready", "pid=%d", PQbackendPID(db->conn));
-	if (db->on_ready != NULL)
-		db->on_ready(db->on_ready_arg);
-}
-
-static void
-push_call(struct db *db, db_cb cb, void *arg)
+void
+link_push(struct link *l, db_cb cb, void *arg)
 {
 	struct call *call = mem_new(struct call);
 
 	call->cb = cb;
 	call->arg = arg;
-	STAILQ_INSERT_TAIL(&db->calls, call, link);
+	if (STAILQ_EMPTY(&l->calls))
+		l->progress_us = clock_mono_us();
+	STAILQ_INSERT_TAIL(&l->calls, call, link);
 }
 
-static void
-prepare(struct db *db)
+/* A connection that broke is noticed by on_io, never from in here. */
+void
+link_flush(struct db *db)
 {
-	bool ok;
-
-	db->state = PREPARING;
-	db->unprepared = false;
-	ok = PQsetnonblocking(db->conn, 1) == 0 &&
-	    PQenterPipelineMode(db->conn) == 1 &&
-	    PQsendQueryParams(db->conn, "SET ROLE tam_wire", 0, NULL, NULL,
-	        NULL, NULL, 0) == 1 &&
-	    PQpipelineSync(db->conn) == 1;
-	push_call(db, on_prepared, db);
-	/* Arrays of unknown length: the plan must not depend on them. */
-	ok = ok &&
-	    PQsendQueryParams(db->conn,
-	        "SET plan_cache_mode = force_generic_plan", 0, NULL, NULL, NULL,
-	        NULL, 0) == 1 &&
-	    PQpipelineSync(db->conn) == 1;
-	push_call(db, on_prepared, db);
-	for (int i = 0; i < DB_STATEMENTS; i++) {
-		ok = ok &&
-		    PQsendPrepare(db->conn, statement_names[i],
-		        statement_texts[i], 0, NULL) == 1 &&
-		    PQpipelineSync(db->conn) == 1;
-		push_call(db,
-		    i == DB_STATEMENTS - 1 ? on_last_prepared : on_prepared,
-		    db);
-	}
-	if (!ok) {
-		lose(db);
-		return;
-	}
-	want_io(db);
+	if (PQflush(db->link->conn) != 0)
+		watch(db, EV_READ | EV_WRITE | EV_PERSIST, on_io);
 }
+
+void
+link_listen(struct db *db)
+{
+	watch(db, EV_READ | EV_PERSIST, on_io);
+	link_flush(db);
+}
+
+void
+link_ready(struct db *db)
+{
+	struct link *l = db->link;
+
+	link_enter(l, READY);
+	db->backoff_ms = BACKOFF_MIN_MS;
+	db->hosts_tried = 0;
+	link_say(db, true);
+	log_info("database_ready", "pid=%d host=%zu", PQbackendPID(l->conn),
+	    db->host);
+	if (db->on_ready != NULL)
+		db->on_ready(db->on_ready_arg);
+}
+
+/* --- connecting -------------------------------------------------------------------- */
 
 static void
 on_connecting(evutil_socket_t fd, short events, void *arg)
@@ -298,7 +254,7 @@ on_connecting(evutil_socket_t fd, short events, void *arg)
 
 	(void)fd;
 	(void)events;
-	switch (PQconnectPoll(db->conn)) {
+	switch (PQconnectPoll(db->link->conn)) {
 	case PGRES_POLLING_READING:
 		watch(db, EV_READ, on_connecting);
 		break;
@@ -306,55 +262,54 @@ on_connecting(evutil_socket_t fd, short events, void *arg)
 		watch(db, EV_WRITE, on_connecting);
 		break;
 	case PGRES_POLLING_OK:
-		prepare(db);
+		link_prepare(db);
 		break;
 	case PGRES_POLLING_FAILED:
 	case PGRES_POLLING_ACTIVE:
 	default:
-		lose(db);
+		link_lose(db, NULL);
 	}
 }
 
 static void
-on_timer(evutil_socket_t fd, short events, void *arg)
+link_start(evutil_socket_t fd, short events, void *arg)
 {
+	struct db *db = arg;
+	struct link *l = mem_new(struct link);
+
 	(void)fd;
 	(void)events;
-	connect_start(arg);
+	assert(db->link == NULL);
+	STAILQ_INIT(&l->calls);
+	l->conn = pg_hosts_connect(db->hosts, db->host);
+	db->link = l;
+	link_enter(l, CONNECTING);
+	if (PQstatus(l->conn) == CONNECTION_BAD) {
+		link_lose(db, NULL);
+		return;
+	}
+	(void)PQsetNoticeReceiver(l->conn, on_notice, l);
+	watch(db, EV_WRITE, on_connecting);
 }
 
 /* --- results ------------------------------------------------------------------ */
-
-static void
-note_error(struct db *db, const PGresult *res)
-{
-	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-
-	remember(db, PQresultErrorMessage(res));
-	/* Classes 22, 23 (data, constraints) and P0 (raised by a function);
-	 * see the PostgreSQL manual, appendix A. */
-	db->data_error = state != NULL &&
-	    (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 ||
-	        strncmp(state, "P0", 2) == 0);
-}
 
 /* The sync is the commit: only now was anything promised. */
 static void
 on_sync(struct db *db)
 {
-	struct call *call = STAILQ_FIRST(&db->calls);
-	bool warned = db->warned;
+	struct call *call = STAILQ_FIRST(&db->link->calls);
 
 	assert(call != NULL);
-	db->warned = false;
-	STAILQ_REMOVE_HEAD(&db->calls, link);
-	finish_call(call, call->failed || warned ? TAM_DATABASE_ERROR : TAM_OK);
+	STAILQ_REMOVE_HEAD(&db->link->calls, link);
+	finish_call(db, call);
 }
 
 static void
 on_result(struct db *db, PGresult *res)
 {
-	struct call *call = STAILQ_FIRST(&db->calls);
+	struct link *l = db->link;
+	struct call *call = STAILQ_FIRST(&l->calls);
 	ExecStatusType status = PQresultStatus(res);
 
 	if (status == PGRES_PIPELINE_SYNC) {
@@ -366,26 +321,31 @@ on_result(struct db *db, PGresult *res)
 		PQclear(res);
 		return;
 	}
-	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK) {
-		call->failed = true;
-		if (status == PGRES_FATAL_ERROR)
-			note_error(db, res);
-	}
+	if (status == PGRES_FATAL_ERROR)
+		note_error(l, call, res);
+	else if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK &&
+	    call->err == TAM_OK)
+		call->err = TAM_DATABASE_ERROR;
 	PQclear(call->result);
 	call->result = res;
 }
 
 /*
  * A NULL from PQgetResult() is the end of one command in the pipeline; two in
- * a row mean that nothing more has arrived.
+ * a row mean that nothing more has arrived.  False: the link is lost.
  */
-static void
+static bool
 read_results(struct db *db)
 {
+	struct link *l = db->link;
 	unsigned nulls = 0;
 
-	while (db->state >= PREPARING && nulls < 2 && !PQisBusy(db->conn)) {
-		PGresult *res = PQgetResult(db->conn);
+	if (PQconsumeInput(l->conn) != 1) {
+		link_lose(db, NULL);
+		return false;
+	}
+	while (nulls < 2 && !PQisBusy(l->conn)) {
+		PGresult *res = PQgetResult(l->conn);
 
 		if (res == NULL) {
 			nulls++;
@@ -393,7 +353,14 @@ read_results(struct db *db)
 		}
 		nulls = 0;
 		on_result(db, res);
+		if (l->unfit && STAILQ_EMPTY(&l->calls))
+			break;
 	}
+	if (l->unfit || PQstatus(l->conn) == CONNECTION_BAD) {
+		link_lose(db, l->unfit ? l->why : NULL);
+		return false;
+	}
+	return true;
 }
 
 static void
@@ -402,21 +369,71 @@ on_io(evutil_socket_t fd, short events, void *arg)
 	struct db *db = arg;
 
 	(void)fd;
-	if ((events & EV_READ) != 0) {
-		if (PQconsumeInput(db->conn) != 1) {
-			lose(db);
-			return;
-		}
-		read_results(db);
-	}
-	if (db->state < PREPARING)
+	/* Bytes move, also those of a large answer that is not complete. */
+	db->link->progress_us = clock_mono_us();
+	if ((events & EV_READ) != 0 && !read_results(db))
 		return;
-	if (PQstatus(db->conn) == CONNECTION_BAD) {
-		lose(db);
-		return;
-	}
-	if ((events & EV_WRITE) != 0 && PQflush(db->conn) != 1)
+	if ((events & EV_WRITE) != 0 && PQflush(db->link->conn) != 1)
 		watch(db, EV_READ | EV_PERSIST, on_io);
+}
+
+/* --- deadlines ------------------------------------------------------------------- */
+
+/* Sent over an idle link: whether the server answers. */
+static void
+probe(struct db *db)
+{
+	link_push(db->link, NULL, NULL);
+	(void)PQpipelineSync(db->link->conn);
+	link_flush(db);
+}
+
+static void
+check_stall(struct db *db, int64_t now_us)
+{
+	struct link *l = db->link;
+
+	if (STAILQ_EMPTY(&l->calls)) {
+		if (l->state == CLAIMING) {
+			(void)link_claim(db);
+			link_flush(db);
+		} else if (now_us - l->progress_us >= PROBE_MS * 1000) {
+			probe(db);
+		}
+		return;
+	}
+	/* The answer may be here already, if this thread was late. */
+	if (now_us - l->progress_us < STALL_MS * INT64_C(1000) ||
+	    !read_results(db))
+		return;
+	if (!STAILQ_EMPTY(&l->calls) &&
+	    now_us - l->progress_us >= STALL_MS * INT64_C(1000))
+		link_lose(db, "no answer");
+}
+
+static void
+on_tick(evutil_socket_t fd, short events, void *arg)
+{
+	struct db *db = arg;
+	struct link *l = db->link;
+	int64_t now_us = clock_mono_us(), slept = now_us - db->ticked_us;
+
+	(void)fd;
+	(void)events;
+	db->ticked_us = now_us;
+	if (l == NULL)
+		return;
+	if (slept > ASLEEP_MS * INT64_C(1000)) {
+		l->state_us += slept;
+		l->progress_us += slept;
+	}
+	if (l->state >= CLAIMING)
+		check_stall(db, now_us);
+	else if (now_us - l->state_us >=
+	    (l->state == CONNECTING ? CONNECT_MS : PREPARE_MS) * INT64_C(1000))
+		link_lose(db,
+		    l->state == CONNECTING ? "timed out connecting"
+		                           : "timed out preparing");
 }
 
 /* --- the caller's side --------------------------------------------------------- */
@@ -426,39 +443,42 @@ db_open(struct event_base *base, const char *conninfo,
     struct readiness_part *part)
 {
 	struct db *db = mem_new(struct db);
+	int64_t claim;
 
 	db->base = base;
 	db->part = part;
-	say(db, false);
-	db->conninfo = mem_strdup(conninfo);
+	link_say(db, false);
+	db->hosts = pg_hosts_new(conninfo);
+	random_bytes(&claim, sizeof(claim));
+	(void)snprintf(db->claim, sizeof(db->claim), "%lld", (long long)claim);
 	db->backoff_ms = BACKOFF_MIN_MS;
-	STAILQ_INIT(&db->calls);
-	db->timer = evtimer_new(base, on_timer, db);
+	db->ticked_us = clock_mono_us();
+	db->timer = evtimer_new(base, link_start, db);
+	db->tick = event_new(base, -1, EV_PERSIST, on_tick, db);
 	(void)event_add(db->timer, &(struct timeval){0, 0});
+	(void)event_add(db->tick, &(struct timeval){0, TICK_MS * 1000L});
 	return db;
 }
 
 void
 db_close(struct db *db)
 {
-	struct call *call;
+	struct calls calls = STAILQ_HEAD_INITIALIZER(calls);
 
 	if (db == NULL)
 		return;
-	drop_conn(db);
-	while ((call = STAILQ_FIRST(&db->calls)) != NULL) {
-		STAILQ_REMOVE_HEAD(&db->calls, link);
-		finish_call(call, TAM_NO_DATABASE);
-	}
+	free_link(db, &calls);
+	fail_calls(db, &calls);
 	event_free(db->timer);
-	free(db->conninfo);
+	event_free(db->tick);
+	pg_hosts_free(db->hosts);
 	free(db);
 }
 
 bool
 db_ready(const struct db *db)
 {
-	return db->state == READY;
+	return db->link != NULL && db->link->state == READY;
 }
 
 void
@@ -474,104 +494,23 @@ db_send(struct db *db, enum db_statement statement, const struct slice *params,
 {
 	const char *values[DB_PARAMS_MAX];
 	int lengths[DB_PARAMS_MAX], formats[DB_PARAMS_MAX];
+	PGconn *conn = db->link->conn;
 
-	assert(db->state == READY && n <= DB_PARAMS_MAX);
+	assert(db_ready(db) && n <= DB_PARAMS_MAX);
 	for (size_t i = 0; i < n; i++) {
 		values[i] = (const char *)params[i].p;
 		lengths[i] = (int)params[i].n;
 		formats[i] = 1;
 	}
-	push_call(db, cb, arg);
-	if (PQsendQueryPrepared(db->conn, statement_names[statement], (int)n,
-	        values, lengths, formats, 1) != 1 ||
-	    PQpipelineSync(db->conn) != 1)
-		remember(db, PQerrorMessage(db->conn));
-	/* A connection that broke is noticed by on_io, never from in here. */
-	if (PQflush(db->conn) != 0)
-		watch(db, EV_READ | EV_WRITE | EV_PERSIST, on_io);
-}
-
-bool
-db_error_is_data(const struct db *db)
-{
-	return db->data_error;
+	link_push(db->link, cb, arg);
+	if (PQsendQueryPrepared(conn, db_statement_names[statement], (int)n,
+	        values, lengths, formats, 1) == 1)
+		(void)PQpipelineSync(conn);
+	link_flush(db);
 }
 
 const char *
 db_error(const struct db *db)
 {
-	return db->error;
-}
-
-size_t
-db_rows_n(const struct db_rows *rows)
-{
-	return (size_t)PQntuples(rows->res);
-}
-
-bool
-db_is_null(const struct db_rows *rows, size_t row, int column)
-{
-	return PQgetisnull(rows->res, (int)row, column) == 1;
-}
-
-static uint64_t
-big_endian(const uint8_t *p, size_t n)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < n; i++)
-		v = v << 8 | p[i];
-	return v;
-}
-
-int64_t
-db_int(const struct db_rows *rows, size_t row, int column)
-{
-	struct slice v = db_bytes(rows, row, column);
-
-	if (v.n == 4)
-		return (int32_t)big_endian(v.p, 4);
-	assert(v.n == 8 || v.n == 0);
-	return (int64_t)big_endian(v.p, v.n);
-}
-
-struct slice
-db_bytes(const struct db_rows *rows, size_t row, int column)
-{
-	return (struct slice){(const uint8_t *)PQgetvalue(rows->res, (int)row,
-	                          column),
-	    (size_t)PQgetlength(rows->res, (int)row, column)};
-}
-
-/* The binary form: dimensions, flags, element type, then per dimension its
- * size and lower bound, then each element with its length. */
-struct db_array
-db_array(const struct db_rows *rows, size_t row, int column)
-{
-	struct slice v = db_bytes(rows, row, column);
-	struct db_array a = {0};
-
-	if (v.n < 20 || big_endian(v.p, 4) != 1)
-		return a;
-	a.left = big_endian(v.p + 12, 4);
-	a.rest = (struct slice){v.p + 20, v.n - 20};
-	return a;
-}
-
-bool
-db_array_next(struct db_array *a, struct slice *out)
-{
-	size_t n;
-
-	if (a->left == 0 || a->rest.n < 4)
-		return false;
-	n = big_endian(a->rest.p, 4);
-	if (n > a->rest.n - 4)
-		return false;
-	*out = (struct slice){a->rest.p + 4, n};
-	a->rest.p += 4 + n;
-	a->rest.n -= 4 + n;
-	a->left--;
-	return true;
+	return db->failing == NULL ? "" : db->failing->message;
 }

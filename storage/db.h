@@ -3,10 +3,21 @@
  * statements, nothing that waits.
  *
  * The connection is made, kept and made again with back-off by the worker's
- * loop.  A call is one statement and its own transaction; several are on the
- * way at once.  A call's callback runs once, from the loop, never from inside
+ * loop, to the next host of the connection string when one does not answer.
+ * Everything about one connection dies with it.  A connection that is not
+ * ready in time, or does not answer for some seconds while an answer is due,
+ * is dropped; a statement is never cancelled.  Poolers that share a session
+ * between transactions and servers that are read-only are refused.
+ *
+ * A call is one statement and its own transaction; several are on the way at
+ * once.  A call's callback runs once, from the loop, never from inside
  * db_send(): with the result when the transaction is committed, or with the
- * error.  TAM_NO_DATABASE after sending means the outcome is unknown.
+ * error:
+ *
+ *	TAM_NO_DATABASE     the outcome is unknown
+ *	TAM_BAD_INPUT       the server refuses the data: again is refused again
+ *	TAM_DATABASE_ERROR  nothing is promised: try again after a while.  The
+ *	                    server may have committed, with a warning.
  *
  * Who wants many devices in one statement, a bounded queue and deadlines uses
  * batch.h, which is made of this.
@@ -57,8 +68,7 @@ void db_on_ready(struct db *, void (*)(void *), void *);
 void db_send(struct db *, enum db_statement, const struct slice *params,
     size_t n, db_cb, void *);
 
-/* Whether an error says that the data, not the server, is the trouble. */
-bool db_error_is_data(const struct db *);
+/* The server's words on the call whose callback runs now. */
 const char *db_error(const struct db *);
 
 /* --- results ---------------------------------------------------------------- */

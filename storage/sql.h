@@ -4,7 +4,13 @@
  *
  * The control thread, the admin threads and tamctl use it; the device path
  * never does (db.h).  A connection that failed is opened again by the next
- * call.  A result is the caller's until sql_result_free().
+ * call, to the next host of the connection string when one does not answer
+ * within 3 seconds.  A result is the caller's until sql_result_free().
+ *
+ * With a role the server itself ends a statement a little before the deadline,
+ * and sooner one that waits for a lock; a commit with a WARNING (replication
+ * was given up) is TAM_DATABASE_ERROR.  A pooler in transaction mode and a
+ * read-only server are TAM_NO_DATABASE, see sql_refusal().
  */
 #ifndef STORAGE_SQL_H
 #define STORAGE_SQL_H
@@ -19,6 +25,13 @@ enum {
 struct sql;
 struct sql_result;
 
+/* Why the last connection was not used although the server answered. */
+enum sql_refusal {
+	SQL_FINE,
+	SQL_POOLER,
+	SQL_STANDBY
+};
+
 /*
  * Does not connect yet.  `role` is SET after connecting, NULL for none.
  * `stop_fd`, when not negative, ends any wait as soon as it is readable.
@@ -26,6 +39,17 @@ struct sql_result;
 struct sql *sql_new(const char *conninfo, const char *role, int timeout_ms,
     int stop_fd);
 void sql_free(struct sql *);
+
+/*
+ * A statement that passed its deadline may still be at work, for example in a
+ * commit that waits for a standby.  The next connection waits until it is
+ * over; after this call it ends it instead.  Only for statements that may be
+ * committed in part of the cluster only: the lease and chores.
+ */
+void sql_end_left(struct sql *);
+/* From now on stop_fd ends no wait. */
+void sql_ignore_stop(struct sql *);
+enum sql_refusal sql_refusal(const struct sql *);
 
 /* Text parameters, text results.  *out may be NULL. */
 enum tam_err sql_exec(struct sql *, const char *statement, size_t n,

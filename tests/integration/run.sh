@@ -16,6 +16,7 @@ rm -rf "$work"/control-*
 "$build/tests/integration/test_seal"
 "$build/tests/integration/test_control"
 "$build/tests/integration/test_device_store"
+"$build/tests/integration/test_link"
 "$build/tests/integration/test_selector"
 # Five components, two manifests of each, of very different sizes.
 export TAM_TEST_MANIFESTS="$work/manifests"

@@ -49,4 +49,11 @@ expect_refusal token_key "no token key mints now"
 sql "UPDATE token_key SET mint_from_us = mint_from_us - 3600000000"
 expect_ready "a token key mints again"
 
+# The worker's connection and no other.
+worker_pid() { grep -o 'event=database_ready pid=[0-9]*' node1/log | tail -n 1 | cut -d= -f3; }
+kill -STOP "$(worker_pid)"
+stopped=$(worker_pid)
+expect_refusal worker_link "a worker's backend that does not answer"
+kill -CONT "$stopped"
+expect_ready "the backend answers again"
 stop_node 1
