@@ -143,12 +143,12 @@ read_one(struct worker_thread *t, struct mail *m)
 {
 	switch (m->kind) {
 	case MAIL_SNAPSHOT:
+		published_resign(&t->worker); /* by the new one's keys */
 		take_snapshot(&t->worker, m->snapshot);
 		atomic_store(&t->snapshot_no, m->snapshot_no);
 		break;
 	case MAIL_PUBLISH:
-		published_unref(t->worker.published);
-		t->worker.published = m->published;
+		published_take(&t->worker, m->published);
 		break;
 	case MAIL_OPEN:
 		open_sockets(t);
@@ -259,6 +259,7 @@ tear_down(struct worker_thread *t)
 
 	close_unopened(t);
 	payload_cache_close(w->payloads);
+	published_take(w, NULL);
 	http_server_fini(&t->clear);
 	http_server_fini(&t->http);
 	hsm_port_close(w->hsm);
@@ -270,7 +271,6 @@ tear_down(struct worker_thread *t)
 	event_free(t->mail_event);
 	free_signers(w);
 	snapshot_unref(w->snapshot);
-	published_unref(w->published);
 	token_burns_free(w->burns);
 	payload_cache_free(w->payloads);
 	result_cache_free(w->results);

@@ -26,6 +26,7 @@ struct hsm_port;
 struct http_server;
 struct payload_cache;
 struct result_cache;
+struct signed_notice;
 struct tam_snapshot;
 struct teep_limits;
 struct token_burns;
@@ -54,6 +55,7 @@ struct worker {
 	struct verifier_peers *verifiers;
 	struct payload_cache *payloads;
 	struct published *published; /* a reference; NULL before the first */
+	struct signed_notice *signed_notices; /* one for each of its notices */
 	struct token_burns *burns;
 	struct hsm_port *hsm;
 	struct budget openers, failures;

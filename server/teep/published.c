@@ -3,6 +3,7 @@
 #include "server/teep/published.h"
 
 #include <stdlib.h>
+#include <sys/queue.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/mem.h"
@@ -66,45 +67,124 @@ find(const struct published *p, int32_t domain_id, struct slice name)
 	return NULL;
 }
 
-/* --- answering ------------------------------------------------------------------------ */
+/* --- what is signed -------------------------------------------------------------------- */
 
 struct asked {
+	TAILQ_ENTRY(asked) link;
 	struct http_exchange *exchange;
+	struct signed_notice *notice;
+};
+
+TAILQ_HEAD(asking, asked);
+
+struct signed_notice {
+	struct worker *worker;
+	struct http_shared *message; /* NULL: nobody asked yet */
+	/* While an HSM signs: */
+	struct hsm_call *signing;
+	struct arena *arena; /* of the reply */
 	struct reply reply;
-	int max_age_s;
-	struct hsm_call *signing; /* NULL: nothing is waited for */
+	struct asking asking;
 };
 
 static void
-answer(struct asked *a, struct slice message)
+on_last(struct http_shared *message, void *arg)
 {
-	http_answer(a->exchange,
-	    &(struct http_response){.status = 200,
-	        .content_type = "application/cose; cose-type=\"cose-sign1\"",
-	        .cache_control = arena_printf(a->exchange->arena,
-	            "public, max-age=%d", a->max_age_s),
-	        .body = message});
+	http_account_release(arg, message->bytes.n);
 }
 
 static void
 unavailable(struct http_exchange *x)
 {
 	http_answer(x,
-	    &(struct http_response){.status = 503, .retry_after_s = 5});
+	    &(struct http_response){.status = 503,
+	        .retry_after_s = HTTP_RETRY_AFTER_S});
 }
+
+static void
+answer(struct http_exchange *x, const struct signed_notice *s)
+{
+	http_answer(x,
+	    &(struct http_response){.status = 200,
+	        .content_type = "application/cose; cose-type=\"cose-sign1\"",
+	        .cache_control = arena_printf(x->arena, "public, max-age=%d",
+	            s->worker->published->max_age_s),
+	        .body = s->message->bytes,
+	        .shared = s->message});
+}
+
+/* Ends the waiting: with the message, or without one. */
+static void
+end_signing(struct signed_notice *s)
+{
+	struct asked *a;
+
+	arena_free(s->arena);
+	s->arena = NULL;
+	while ((a = TAILQ_FIRST(&s->asking)) != NULL) {
+		TAILQ_REMOVE(&s->asking, a, link);
+		if (s->message != NULL)
+			answer(a->exchange, s);
+		else
+			unavailable(a->exchange);
+	}
+}
+
+/* Answers that still send the message keep its bytes, which are charged to the
+ * account from now on. */
+static void
+drop(struct signed_notice *s)
+{
+	struct http_account *account = &s->worker->http->account;
+
+	if (s->signing != NULL)
+		hsm_forget(s->signing);
+	s->signing = NULL;
+	if (s->message != NULL && s->message->refs > 1) {
+		http_account_force(account, s->message->bytes.n);
+		s->message->on_last = on_last;
+		s->message->arg = account;
+	}
+	http_shared_unref(s->message);
+	s->message = NULL;
+	end_signing(s);
+}
+
+void
+published_resign(struct worker *w)
+{
+	for (size_t i = 0; w->published != NULL && i < w->published->n; i++)
+		drop(&w->signed_notices[i]);
+}
+
+void
+published_take(struct worker *w, struct published *p)
+{
+	published_resign(w);
+	published_unref(w->published);
+	free(w->signed_notices);
+	w->published = p;
+	w->signed_notices =
+	    p == NULL ? NULL : mem_calloc(p->n, sizeof(struct signed_notice));
+	for (size_t i = 0; p != NULL && i < p->n; i++) {
+		w->signed_notices[i].worker = w;
+		TAILQ_INIT(&w->signed_notices[i].asking);
+	}
+}
+
+/* --- signing --------------------------------------------------------------------------- */
 
 static void
 on_signed(enum tam_err err, uint8_t (*signatures)[COSE_SIGNATURE_SIZE],
     void *arg)
 {
-	struct asked *a = arg;
+	struct signed_notice *s = arg;
 
-	a->signing = NULL;
-	if (err != TAM_OK) {
-		unavailable(a->exchange);
-		return;
-	}
-	answer(a, reply_complete(&a->reply, a->exchange->arena, signatures));
+	s->signing = NULL;
+	if (err == TAM_OK)
+		s->message = http_shared_copy(
+		    reply_complete(&s->reply, s->arena, signatures));
+	end_signing(s);
 }
 
 static void
@@ -113,44 +193,74 @@ on_abandon(struct http_exchange *x, void *arg)
 	struct asked *a = arg;
 
 	(void)x;
-	if (a->signing != NULL)
-		hsm_forget(a->signing);
+	TAILQ_REMOVE(&a->notice->asking, a, link);
 }
 
 static void
-sign_elsewhere(struct worker *w, struct asked *a)
-{
-	struct hsm_ask ask = {a->reply.uris[0], a->reply.blanks[0].key,
-	    a->reply.blanks[0].message};
-
-	a->exchange->on_abandon = on_abandon;
-	a->exchange->handler_data = a;
-	a->signing = hsm_sign(w->hsm, &ask, 1, true,
-	    clock_mono_us() + w->limits->hsm_us, on_signed, a);
-	if (a->signing == NULL)
-		unavailable(a->exchange);
-}
-
-static void
-sign(struct worker *w, struct http_exchange *x, const struct tam_domain *domain,
-    const struct published_notice *notice)
+wait_for(struct signed_notice *s, struct http_exchange *x)
 {
 	struct asked *a = arena_new(x->arena, struct asked);
+
+	a->exchange = x;
+	a->notice = s;
+	TAILQ_INSERT_TAIL(&s->asking, a, link);
+	x->on_abandon = on_abandon;
+	x->handler_data = a;
+}
+
+static void
+sign_elsewhere(struct worker *w, struct signed_notice *s)
+{
+	struct hsm_ask ask = {s->reply.uris[0], s->reply.blanks[0].key,
+	    s->reply.blanks[0].message};
+
+	s->signing = hsm_sign(w->hsm, &ask, 1, true,
+	    clock_mono_us() + w->limits->hsm_us, on_signed, s);
+	if (s->signing == NULL)
+		end_signing(s);
+}
+
+static void
+sign(struct worker *w, struct signed_notice *s, const struct tam_domain *domain,
+    const struct published_notice *notice)
+{
 	struct reply_form form = {.curve = domain->has_key[COSE_P256]
 	        ? COSE_P256
 	        : COSE_ED25519,
 	    .send_kid = true};
+	enum tam_err err;
 
-	a->exchange = x;
-	a->max_age_s = w->published->max_age_s;
-	if (reply_sign_payload(w, x->arena, domain, &form,
-	        (struct slice){notice->payload, notice->n},
-	        &a->reply) != TAM_OK)
+	s->arena = arena_new_in(NULL);
+	err = reply_sign_payload(w, s->arena, domain, &form,
+	    (struct slice){notice->payload, notice->n}, &s->reply);
+	if (err == TAM_OK && s->reply.n > 0) {
+		sign_elsewhere(w, s);
+		return;
+	}
+	if (err == TAM_OK)
+		s->message = http_shared_copy(s->reply.message);
+	end_signing(s);
+}
+
+/* --- the handler ------------------------------------------------------------------------ */
+
+static void
+serve(struct worker *w, struct http_exchange *x,
+    const struct tam_domain *domain, const struct published_notice *notice)
+{
+	struct signed_notice *s =
+	    &w->signed_notices[notice - w->published->notices];
+
+	if (s->message != NULL) {
+		answer(x, s);
+	} else if (s->signing != NULL) {
+		wait_for(s, x);
+	} else if (!budget_take(&w->openers, clock_mono_us())) {
 		unavailable(x);
-	else if (a->reply.n > 0)
-		sign_elsewhere(w, a);
-	else
-		answer(a, a->reply.message);
+	} else {
+		wait_for(s, x);
+		sign(w, s, domain, notice);
+	}
 }
 
 void
@@ -170,8 +280,6 @@ published_transport(struct http_exchange *x)
 	                        : find(w->published, domain->id, x->params[1]);
 	if (notice == NULL)
 		http_answer_status(x, 404);
-	else if (!budget_take(&w->openers, clock_mono_us()))
-		unavailable(x);
 	else
-		sign(w, x, domain, notice);
+		serve(w, x, domain, notice);
 }

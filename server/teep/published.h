@@ -4,8 +4,9 @@
  * a tagged COSE_Sign1 over what admin/notices.h describes, by the key that
  * signs to devices.
  *
- * The control thread makes the payloads and hands them to the workers; a
- * worker signs when it is asked, as often as it may open sessions.
+ * The control thread makes the payloads and hands them to the workers.  A
+ * worker signs a payload when it is asked for it first; all who ask afterwards
+ * are sent the same bytes, until there is another payload or another key.
  */
 #ifndef SERVER_TEEP_PUBLISHED_H
 #define SERVER_TEEP_PUBLISHED_H
@@ -14,7 +15,10 @@
 
 #include "lib/base/slice.h"
 
+struct http_account;
 struct http_exchange;
+struct signed_notice;
+struct worker;
 
 struct published_notice {
 	int32_t domain_id;
@@ -38,6 +42,12 @@ void published_add(struct published *, int32_t domain_id, const char *name,
     struct slice payload);
 struct published *published_ref(struct published *);
 void published_unref(struct published *);
+
+/* What a worker has: takes the reference, NULL for none, and drops what was
+ * signed.  Who waits for a signature is told to come again. */
+void published_take(struct worker *, struct published *);
+/* The keys may be others: signs again what is asked for from now on. */
+void published_resign(struct worker *);
 
 /* The handler. */
 void published_transport(struct http_exchange *);

@@ -50,6 +50,14 @@ on_copy(struct http_exchange *x)
 }
 
 static void
+on_page(struct http_exchange *x)
+{
+	http_answer(x,
+	    &(struct http_response){.status = 200,
+	        .body = {wire_of(x)->big->bytes.p, HTTP_COPY_MAX}});
+}
+
+static void
 on_abandon(struct http_exchange *x, void *arg)
 {
 	struct wire *w = arg;
@@ -94,6 +102,7 @@ wire_open(struct wire *w, size_t big)
 	w->routes[2] =
 	    (struct http_route){"POST", "/park", 256 << 10, on_park, NULL};
 	w->routes[3] = (struct http_route){"GET", "/copy", 0, on_copy, NULL};
+	w->routes[4] = (struct http_route){"GET", "/page", 0, on_page, NULL};
 	w->big = http_shared_take((struct slice){mem_calloc(1, big), big}, NULL,
 	    NULL);
 	w->server = (struct http_server){.base = w->base,

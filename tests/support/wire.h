@@ -13,7 +13,7 @@
 
 enum {
 	WIRE_BIG = 4 << 20, /* bytes of what /big serves in tests */
-	WIRE_ROUTES = 4
+	WIRE_ROUTES = 5
 };
 
 struct wire {
@@ -31,7 +31,7 @@ struct wire {
 };
 
 /* POST /echo, GET /big (one shared body), POST /park, GET /copy (a large body
- * that is not shared). Limits may be changed before the first wire_connect().
+ * that is not shared), GET /page (one that is copied). Limits may be changed before the first wire_connect().
  */
 void wire_open(struct wire *, size_t big);
 /* Ends all connections; true when none is left. */

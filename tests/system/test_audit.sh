@@ -127,6 +127,9 @@ try_for 10 published audit-head || die "no head"
 [ "$(published audit-head)" = '200 application/cose; cose-type="cose-sign1"' ] || die "head: $(published audit-head)"
 [ "$(published audit-tail)" = '404 ' ] || die "a tail: $(published audit-tail)"
 [ "$(published audit-head nobody)" = '404 ' ] || die "a head of nobody"
+# A payload is signed once, however many ask: ECDSA never makes the same bytes twice.
+same_bytes() { published audit-head && cp audit-head.cose first.cose && published audit-head && cmp audit-head.cose first.cose; }
+try_for 10 same_bytes || die "each request was signed anew"
 published audit-head >/dev/null
 stop_node 1
 start_node 1 publish_every_s=0

@@ -112,7 +112,9 @@ both_sign() {
 	done
 }
 both_sign # one there, one here
-signed_head() { [ "$(curl -sS --cacert keys/tls.crt -o head.cose -w '%{http_code}' "https://localhost:$port/published/default/audit-head")" = "$1" ]; }
+signed_head() { # STATUS [NOTICE]
+	[ "$(curl -sS --cacert keys/tls.crt -o head.cose -w '%{http_code}' "https://localhost:$port/published/default/${2:-audit-head}")" = "$1" ]
+}
 try_for 10 signed_head 200 || die "no head"
 "$tamctl" revocation-list show --key keys/tam-p256.pub head.cose >/dev/null || die "the head is not signed by the token"
 
@@ -122,7 +124,8 @@ for i in 1 2 3 4; do ask "slow$i" both >"slow$i.status" & waiting[i]=$!; done
 get "$admin_1" /livez >/dev/null
 wait "${waiting[@]}"
 for i in 1 2 3 4; do [ "$(cat "slow$i.status")" = 503 ] || die "a token that hangs: $(cat "slow$i.status")"; done
-signed_head 503 || die "a token that hangs, and a head"
+signed_head 503 revocations || die "a token that hangs, and a list that nobody asked for before"
+signed_head 200 || die "a token that hangs, and a head that it signed before"
 [ "$(count hsm_failures)" -ge 4 ] || die "failures are not counted"
 [ "$(get "$admin_1" /readyz)" = ok ] || die "a token that hangs took the node down"
 kill -CONT -- "-$hsm"
@@ -131,7 +134,7 @@ try_for 10 is_signed || die "the token came back, and nothing is signed"
 
 # A peer that hangs up while the token thinks leaves nothing behind.
 kill -STOP -- "-$hsm"
-if curl -sS --cacert keys/tls.crt --max-time 0.2 -o /dev/null "https://localhost:$port/published/default/audit-head" 2>/dev/null; then die "a head without a token"; fi
+if curl -sS --cacert keys/tls.crt --max-time 0.2 -o /dev/null "https://localhost:$port/published/default/revocations" 2>/dev/null; then die "a list without a token"; fi
 kill -CONT -- "-$hsm"
 try_for 10 signed_head 200 || die "no head after that"
 kill -STOP -- "-$hsm"

@@ -261,6 +261,29 @@ START_TEST(pipelined_answers_that_nobody_takes_do_not_pile_up)
 }
 END_TEST
 
+static bool
+are_answered(struct wire *wire, void *arg)
+{
+	uint64_t *want = arg;
+
+	(void)wire;
+	return counted(COUNTER_responses_2xx) == *want;
+}
+
+START_TEST(pipelined_requests_are_answered_however_many_fit_into_a_packet)
+{
+	static const char get[] = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n";
+	uint64_t want = 200;
+
+	(void)wire_connect(&w, NULL, 1);
+	for (uint64_t i = 0; i < want; i++)
+		wire_send(&w, get, sizeof(get) - 1);
+	ck_assert(wire_until(&w, true, are_answered, &want));
+	wire_turn(&w, true);
+	ck_assert_uint_eq(w.server.n_conns, 1);
+}
+END_TEST
+
 /* The node stops: a peer that does not read is not waited for as long as it
  * would be otherwise (here ten minutes). */
 START_TEST(a_stuck_reader_does_not_hold_up_the_end)
@@ -542,6 +565,8 @@ main(void)
 	tcase_add_test(tc,
 	    a_large_answer_is_whole_and_the_next_request_is_answered);
 	tcase_add_test(tc, pipelined_answers_that_nobody_takes_do_not_pile_up);
+	tcase_add_test(tc,
+	    pipelined_requests_are_answered_however_many_fit_into_a_packet);
 	tcase_add_loop_test(tc, a_stuck_reader_does_not_hold_up_the_end, 0, 2);
 	tcase_add_test(tc,
 	    a_body_that_never_comes_is_given_up_whatever_else_goes_on);

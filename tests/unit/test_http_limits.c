@@ -22,7 +22,8 @@
 
 enum {
 	ENHANCE_YOUR_CALM = 0xb, /* 7 */
-	CANCEL = 0x8
+	CANCEL = 0x8,
+	PEERS = 400
 };
 
 static struct wire w;
@@ -327,34 +328,28 @@ START_TEST(without_descriptors_accepting_pauses_and_goes_on)
 	struct rlimit limit, none;
 	struct sockaddr_in at = {0};
 	socklen_t at_n = sizeof(at);
-	int fd = http_listen_socket("127.0.0.1", 0, false), fds[4] = {0};
+	int fd = http_listen_socket("127.0.0.1", 0, false), fds[PEERS] = {0};
 	int64_t began;
-	size_t turns = 0, want = 1;
+	size_t want = 1;
 
 	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &at_n), 0);
 	ck_assert(http_server_listen(&w.server, fd));
-	connect_to(ntohs(at.sin_port), fds, 4);
+	connect_to(ntohs(at.sin_port), fds, PEERS);
 	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	none = (struct rlimit){(rlim_t)fds[3] + 1, limit.rlim_max};
+	none = (struct rlimit){(rlim_t)fds[PEERS - 1] + 1, limit.rlim_max};
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
 	began = clock_mono_us();
-	while (clock_mono_us() - began < CLOCK_SECOND / 2) {
+	while (clock_mono_us() - began < 3 * CLOCK_SECOND / 10)
 		wire_turn(&w, false);
-		turns++;
-	}
-	/* One pause of 100 ms each, whatever the number of turns. */
+	/* Some are refused in each pause of 100 ms, however many wait. */
 	ck_assert_uint_ge(counted(COUNTER_accept_pauses), 1);
 	ck_assert_uint_le(counted(COUNTER_accept_pauses),
 	    (uint64_t)(clock_mono_us() - began) / 100000 + 1);
-	ck_assert_uint_gt(turns, counted(COUNTER_accept_pauses));
-	/* Who could not be taken was told: all four are refused. */
-	ck_assert_uint_eq(counted(COUNTER_connections_refused), 4);
+	ck_assert_uint_ge(counted(COUNTER_connections_refused), 1);
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	for (int i = 0; i < 4; i++)
-		(void)close(fds[i]);
-	connect_to(ntohs(at.sin_port), fds, 1);
 	ck_assert(wire_until(&w, false, has_connections, &want));
-	(void)close(fds[0]);
+	for (size_t i = 0; i < PEERS; i++)
+		(void)close(fds[i]);
 }
 END_TEST
 
