@@ -580,6 +580,8 @@ end_turn(struct http_conn *c)
 	if (c->state == CONN_OPEN || c->state == CONN_FLUSHING) {
 		if (c->out.n < CONN_OUTPUT_HIGH && c->proto != NULL)
 			c->proto->output(c);
+		if (c->out.full) /* something is missing in it */
+			conn_set_state(c, CONN_DEAD);
 		if (c->state != CONN_DEAD && flush(c))
 			after_flush(c);
 	}
@@ -587,8 +589,6 @@ end_turn(struct http_conn *c)
 		c->blocked = false;
 		conn_touch(c);
 	}
-	if (c->out.full && c->state != CONN_DEAD)
-		conn_set_state(c, CONN_DEAD);
 	if (c->state != CONN_DEAD)
 		charge_buffers(c);
 	if (c->state == CONN_DEAD)
