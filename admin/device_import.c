@@ -144,6 +144,25 @@ check_limits(const json_t *status, const json_t *bytes)
 }
 
 static const char *
+check_members(struct import *in, json_t *doc)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(doc, name, value)
+	{
+		const struct api_field *f = api_import_fields;
+
+		while (f->name != NULL && strcmp(f->name, name) != 0)
+			f++;
+		if (f->name == NULL)
+			return arena_printf(in->r->arena,
+			    "there is no member '%.64s'", name);
+	}
+	return NULL;
+}
+
+static const char *
 read_document(struct import *in, json_t *doc, json_t **out)
 {
 	json_t *class_name = json_object_get(doc, "class");
@@ -159,6 +178,9 @@ read_document(struct import *in, json_t *doc, json_t **out)
 	error = api_text_fault(doc);
 	if (error != NULL)
 		return arena_printf(in->r->arena, "a text in it %s", error);
+	error = check_members(in, doc);
+	if (error != NULL)
+		return error;
 	error = read_jwk(in, json_object_get(doc, "key"), &key);
 	if (error == NULL)
 		error = check_labels(labels);

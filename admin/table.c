@@ -117,6 +117,17 @@ const struct api_field api_device_change_fields[] = {{"selector", TYPE_STRING,
         "0, then as the last answer said: a part of many at a time"},
     {"reason", TYPE_STRING, true, "why; for the audit log"}, {0}};
 
+const struct api_field api_import_fields[] = {{"key", TYPE_OBJECT, true,
+                                                  "its public key, a JWK"},
+    {"name", TYPE_STRING, false, "without one: the key's thumbprint"},
+    {"class", TYPE_STRING, false, "device class"},
+    {"status", TYPE_STRING, false,
+        "pending, active, quarantined or decommissioned"},
+    {"labels", TYPE_OBJECT, false, "its labels"},
+    {"update_bytes", TYPE_INTEGER, false,
+        "bytes of manifests one Update may carry; 0: the wire profile's"},
+    {0}};
+
 const struct api_field api_rollback_fields[] = {{"revision", TYPE_INTEGER, true,
                                                     "which to say again"},
     {"dry_run", TYPE_BOOLEAN, false, "only count whom it would change"},

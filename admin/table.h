@@ -220,8 +220,8 @@ enum {
 	    BODY_NONE, NULL, "device", "explain", "",                           \
 	    "Show which rules match a device, which won, and what it gets")     \
 	X(device_import, "POST", "/v1/devices/import",                          \
-	    ROLE_OPERATOR | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_NDJSON, NULL,    \
-	    "device", "import", "line,status,name,detail",                      \
+	    ROLE_OPERATOR | ROLE_ADMIN | TWO_PERSONS_FOR, BODY_NDJSON,          \
+	    api_import_fields, "device", "import", "line,status,name,detail",   \
 	    "Enrol devices: {name, class, labels, key (JWK)} per line")         \
 	X(device_get, "GET", "/v1/devices/{name}", ROLE_ANY, BODY_NONE, NULL,   \
 	    "device", "get", "",                                                \
@@ -363,6 +363,7 @@ extern const struct api_field api_verifier_fields[];
 extern const struct api_field api_device_fields[];
 extern const struct api_field api_device_change_fields[];
 extern const struct api_field api_facts_fields[];
+extern const struct api_field api_import_fields[];
 extern const struct api_field api_rollback_fields[];
 extern const struct api_field api_channel_fields[];
 extern const struct api_field api_revocation_fields[];

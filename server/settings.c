@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/base/mem.h"
+#include "lib/base/nearest.h"
 #include "lib/base/number.h"
 #include "server/http/server.h"
 
@@ -112,46 +113,14 @@ find_key(const char *name, size_t *which)
 
 /* --- saying what is wrong --------------------------------------------------------- */
 
-static size_t
-distance(const char *a, const char *b)
-{
-	size_t row[64], n = strlen(b);
-
-	if (n >= 63)
-		return 64;
-	for (size_t j = 0; j <= n; j++)
-		row[j] = j;
-	for (size_t i = 1; a[i - 1] != '\0'; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= n; j++) {
-			size_t change = diagonal + (a[i - 1] != b[j - 1]);
-			size_t other =
-			    1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-
-			diagonal = row[j];
-			row[j] = change < other ? change : other;
-		}
-	}
-	return row[n];
-}
-
 static const char *
 nearest_key(const char *name)
 {
-	size_t best = 5;
-	const char *found = NULL;
+	struct nearest near = {.name = name};
 
-	for (size_t i = 0; i < KEYS; i++) {
-		size_t d = distance(name, keys[i].name);
-
-		if (d < best) {
-			best = d;
-			found = keys[i].name;
-		}
-	}
-	return found;
+	for (size_t i = 0; i < KEYS; i++)
+		nearest_offer(&near, keys[i].name);
+	return near.found;
 }
 
 static void

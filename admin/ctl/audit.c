@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/ctl/ctl_sql.h"
+#include "admin/ctl/output.h"
 #include "admin/notices.h"
 #include "lib/base/hex.h"
 #include "storage/owner_statements.h"
@@ -89,9 +90,8 @@ read_signed_head(struct audit_options *o)
 	if (ok)
 		take_head(o, &head);
 	else if (status != CTL_USAGE)
-		(void)fprintf(stderr,
-		    "tamctl: %s: not a head of a chain of events that this "
-		    "key signed\n",
+		ctl_complain("%s: not a head of a chain of events that this "
+		             "key signed",
 		    o->head_file);
 	arena_free(arena);
 	return ok;
@@ -101,8 +101,8 @@ static size_t
 print_problems(const struct sql_result *rows, const char *domain)
 {
 	for (size_t r = 0; r < sql_rows(rows); r++)
-		(void)fprintf(stderr, "%s: event %s: %s\n", domain,
-		    sql_text(rows, r, 0), sql_text(rows, r, 1));
+		ctl_complain("%s: event %s: %s", domain, sql_text(rows, r, 0),
+		    sql_text(rows, r, 1));
 	return sql_rows(rows);
 }
 
@@ -142,7 +142,7 @@ verify(const struct audit_options *o)
 		sql_result_free(heads);
 	}
 	if (err == TAM_OK && n == 0)
-		(void)fprintf(stderr, "tamctl: no domain %s\n", o->domain);
+		ctl_complain("no domain %s", o->domain);
 	status = err != TAM_OK       ? ctl_sql_failed(sql, err)
 	    : n > 0 && problems == 0 ? CTL_OK
 	                             : CTL_FAILED;

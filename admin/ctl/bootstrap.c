@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "admin/ctl/ctl_sql.h"
+#include "admin/ctl/output.h"
 #include "lib/base/hex.h"
 #include "lib/codec/crypto.h"
 #include "storage/owner_statements.h"
@@ -16,7 +17,7 @@
 struct bootstrap {
 	struct sql *sql;
 	struct arena *arena;
-	const char *key_dir, *master_key, *domain;
+	const char *key_dir, *master_key, *domain, *token_file;
 	const char *domain_id;
 };
 
@@ -24,7 +25,8 @@ static int
 bootstrap_usage(void)
 {
 	(void)fputs("usage: tamctl bootstrap --database CONNINFO --key-dir DIR "
-	            "[--master-key FILE] [--domain NAME]\n",
+	            "[--master-key FILE] [--domain NAME]\n"
+	            "           [--token-file FILE]\n",
 	    stderr);
 	return CTL_USAGE;
 }
@@ -42,8 +44,7 @@ make_domain(struct bootstrap *b, enum tam_err *err)
 		return false;
 	if (sql_rows(rows) == 0) {
 		sql_result_free(rows);
-		(void)fprintf(stderr, "tamctl: domain '%s' exists already\n",
-		    b->domain);
+		ctl_complain("domain '%s' exists already", b->domain);
 		*err = TAM_CONFLICT;
 		return false;
 	}
@@ -58,7 +59,7 @@ make_domain(struct bootstrap *b, enum tam_err *err)
 
 /* The token is shown once, here; the database has its hash. */
 static bool
-make_administrator(struct bootstrap *b, char token[69], enum tam_err *err)
+make_administrator(struct bootstrap *b, char token[70], enum tam_err *err)
 {
 	uint8_t secret[32], hash[SHA256_SIZE];
 
@@ -106,23 +107,39 @@ make_keys(struct bootstrap *b, enum tam_err *err)
 	return true;
 }
 
+/* Before the commit: a token that nobody got opens nothing. */
+static int
+give_token(const struct bootstrap *b, char token[70])
+{
+	size_t n = strlen(token);
+
+	token[n++] = '\n';
+	if (b->token_file != NULL)
+		return ctl_write_secret(b->token_file,
+		           (struct slice){(const uint8_t *)token, n})
+		    ? CTL_OK
+		    : CTL_OUTPUT;
+	(void)fwrite(token, 1, n, stdout);
+	return output_finish(CTL_OK);
+}
+
 static int
 bootstrap(struct bootstrap *b)
 {
-	char token[69] = "";
+	char token[70] = "";
 	enum tam_err err = TAM_BAD_FILE;
+	int status = CTL_OK;
 
 	if (!make_master_key(b->master_key))
 		return CTL_FAILED;
 	err = sql_script(b->sql, "BEGIN");
 	if (err == TAM_OK && make_domain(b, &err) && make_keys(b, &err) &&
 	    make_administrator(b, token, &err))
+		status = give_token(b, token);
+	if (err == TAM_OK && status == CTL_OK)
 		err = sql_script(b->sql, "COMMIT");
-	if (err == TAM_OK) {
-		(void)puts(token);
-		return CTL_OK;
-	}
-	return ctl_sql_failed(b->sql, err);
+	crypto_zero(token, sizeof(token));
+	return err == TAM_OK ? status : ctl_sql_failed(b->sql, err);
 }
 
 int
@@ -132,7 +149,8 @@ ctl_bootstrap(int argc, char **argv)
 	                                            NULL, 'd'},
 	    {"key-dir", required_argument, NULL, 'k'},
 	    {"master-key", required_argument, NULL, 'm'},
-	    {"domain", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
+	    {"domain", required_argument, NULL, 'n'},
+	    {"token-file", required_argument, NULL, 't'}, {NULL, 0, NULL, 0}};
 	struct bootstrap b = {.domain = "default"};
 	const char *database = getenv("TAMCTL_DATABASE");
 	int c, status;
@@ -147,6 +165,8 @@ ctl_bootstrap(int argc, char **argv)
 			b.master_key = optarg;
 		else if (c == 'n')
 			b.domain = optarg;
+		else if (c == 't')
+			b.token_file = optarg;
 		else
 			return bootstrap_usage();
 	}

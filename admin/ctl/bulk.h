@@ -10,18 +10,24 @@
 #include "admin/ctl/ctl.h"
 #include "admin/table.h"
 
-/* Sends the file in parts; a result for each of its lines.  The exit status:
- * 1 when a part was refused, of which nothing was done. */
-int bulk_send(const struct client_options *, const struct api_route *,
-    const char *output, const char *path, const char *file);
+/* One call of a command: a route, the path with its query, how to print. */
+struct bulk_call {
+	struct client *client;
+	const struct api_route *route;
+	const char *output, *path;
+};
 
-/* The route's list from its first page to its last; `path` asks for
- * limit=all.  With json a line for each item. */
-int bulk_list(const struct client_options *, const struct api_route *,
-    const char *output, const char *path);
+/* Sends the file in parts; a result is printed for each of its lines.  The exit
+ * status: CTL_FAILED when the server refused a line or a part. */
+int bulk_send(const struct bulk_call *, const char *file);
 
-/* Whether it does. */
-bool bulk_is_wanted(const char *path);
+/*
+ * A list.  Without a limit=N in its path all pages are read: as JSON they
+ * become one document, like a page.  With limit=all too, and as JSON a line
+ * for each item.  With a number one page is read, and where it does not reach
+ * the end, standard error says how to go on.
+ */
+int bulk_list(const struct bulk_call *);
 
 /* Says what to do with the answers to a change that is made in parts. */
 struct bulk_told {
@@ -32,11 +38,8 @@ struct bulk_told {
 
 /* The same request until the answer names no part to go on with.  `body` has a
  * member "after". */
-int bulk_change(const struct client_options *, const struct api_route *,
-    const char *path, struct slice body, const struct bulk_told *);
+int bulk_change(struct client *, const struct api_route *, const char *path,
+    struct slice body, const struct bulk_told *);
 bool bulk_is_in_parts(struct slice body);
-
-/* Says what a refused request came to; `about`: what was sent, or NULL. */
-void bulk_problem(const char *about, const struct client_answer *);
 
 #endif

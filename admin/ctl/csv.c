@@ -5,29 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/ctl/output.h"
 #include "lib/base/buf.h"
 #include "lib/base/mem.h"
+#include "lib/base/nearest.h"
 
 enum {
 	COLUMNS_MAX = 256,
 	CELL_MAX = 1 << 20
 };
 
+static const char label_prefix[] = "labels.";
+
 struct csv {
 	FILE *in;
+	const struct api_field *fields;
 	size_t n_names;
 	char *names[COLUMNS_MAX];
+	const struct api_field *columns[COLUMNS_MAX]; /* NULL: a label */
 	bool has_names;
 };
-
-struct csv *
-csv_new(FILE *in)
-{
-	struct csv *c = mem_new(struct csv);
-
-	c->in = in;
-	return c;
-}
 
 void
 csv_free(struct csv *c)
@@ -45,9 +42,10 @@ enum cell_end {
 	END_FILE
 };
 
-/* Behind a quote within quotes: another one, or the end. */
+/* Reads to the closing quote, which two quotes are not; returns what is behind
+ * it. */
 static int
-quoted(FILE *in, struct buf *cell)
+quoted(FILE *in, struct buf *cell, bool *whole)
 {
 	int c;
 
@@ -59,16 +57,17 @@ quoted(FILE *in, struct buf *cell)
 		}
 		buf_add_byte(cell, (uint8_t)c);
 	}
+	*whole = false;
 	return EOF;
 }
 
 static enum cell_end
-read_cell(FILE *in, struct buf *cell)
+read_cell(FILE *in, struct buf *cell, bool *whole)
 {
 	int c = getc(in);
 
 	if (c == '"')
-		c = quoted(in, cell);
+		c = quoted(in, cell, whole);
 	while (c != ',' && c != '\n' && c != EOF) {
 		if (c != '\r')
 			buf_add_byte(cell, (uint8_t)c);
@@ -96,32 +95,46 @@ parsed(const char *text)
 	return v != NULL ? v : json_string(text);
 }
 
+static bool
+is_label(const char *name)
+{
+	size_t n = sizeof(label_prefix) - 1;
+
+	return strncmp(name, label_prefix, n) == 0 && name[n] != '\0';
+}
+
 static void
-set(json_t *doc, const char *name, const char *text)
+set_label(json_t *doc, const char *name, const char *text)
 {
 	json_t *labels = json_object_get(doc, "labels");
 
+	if (!json_is_object(labels)) {
+		labels = json_object();
+		(void)json_object_set_new(doc, "labels", labels);
+	}
+	(void)json_object_set_new(labels, name + sizeof(label_prefix) - 1,
+	    json_string(text));
+}
+
+static void
+set(const struct csv *c, json_t *doc, size_t column, const char *text)
+{
+	const struct api_field *f = c->columns[column];
+
 	if (text[0] == '\0')
 		return;
-	if (strncmp(name, "labels.", 7) == 0) {
-		if (!json_is_object(labels)) {
-			labels = json_object();
-			(void)json_object_set_new(doc, "labels", labels);
-		}
-		(void)json_object_set_new(labels, name + 7, json_string(text));
-	} else if (strcmp(name, "labels") == 0 || strcmp(name, "key") == 0 ||
-	    strcmp(name, "update_bytes") == 0) {
-		(void)json_object_set_new(doc, name, parsed(text));
-	} else {
-		(void)json_object_set_new(doc, name, json_string(text));
-	}
+	if (f == NULL)
+		set_label(doc, c->names[column], text);
+	else
+		(void)json_object_set_new(doc, f->name,
+		    f->type == TYPE_STRING ? json_string(text) : parsed(text));
 }
 
 static void
 take(struct csv *c, json_t *doc, size_t column, const char *text)
 {
 	if (c->has_names && column < c->n_names)
-		set(doc, c->names[column], without_guard(text));
+		set(c, doc, column, without_guard(text));
 	else if (!c->has_names && column < COLUMNS_MAX)
 		c->names[c->n_names++] = mem_strdup(text);
 }
@@ -137,15 +150,124 @@ read_row(struct csv *c, json_t *doc, bool *whole)
 	buf_init(&cell, CELL_MAX);
 	do {
 		buf_clear(&cell);
-		end = read_cell(c->in, &cell);
+		end = read_cell(c->in, &cell, whole);
 		if (end == END_FILE && n == 0 && cell.n == 0)
 			break;
-		*whole &= !cell.full;
+		*whole &= !cell.full && memchr(cell.p, '\0', cell.n) == NULL;
 		take(c, doc, n++, buf_cstr(&cell));
 	} while (end == END_CELL);
 	buf_fini(&cell);
 	return n;
 }
+
+/* --- the first row --------------------------------------------------------------------- */
+
+void
+csv_skip_mark(FILE *in)
+{
+	static const int mark[] = {0xef, 0xbb, 0xbf};
+	int c = getc(in);
+
+	if (c != mark[0]) {
+		(void)ungetc(c, in);
+		return;
+	}
+	/* What begins like a mark and is none is not UTF-8 either. */
+	for (size_t i = 1; i < 3 && c == mark[i - 1]; i++)
+		c = getc(in);
+}
+
+/* The field of a column; `known` says whether there is such a column at all. */
+static const struct api_field *
+field_of(const struct csv *c, const char *name, bool *known,
+    struct nearest *near)
+{
+	*known = is_label(name);
+	for (const struct api_field *f = c->fields; f->name != NULL; f++) {
+		if (strcmp(f->name, name) == 0) {
+			*known = true;
+			return f;
+		}
+		nearest_offer(near, f->name);
+	}
+	return NULL;
+}
+
+static bool
+check_name(struct csv *c, size_t column, const char *file)
+{
+	const char *name = c->names[column];
+	struct nearest near = {.name = name};
+	bool known;
+
+	c->columns[column] = field_of(c, name, &known, &near);
+	if (!known) {
+		ctl_complain("%s: no column '%s' is known%s%s%s", file, name,
+		    near.found == NULL ? "" : "; did you mean '",
+		    near.found == NULL ? "" : near.found,
+		    near.found == NULL ? "" : "'?");
+		return false;
+	}
+	for (size_t i = 0; i < column; i++) {
+		if (strcmp(c->names[i], name) == 0) {
+			ctl_complain("%s: the column '%s' is there twice", file,
+			    name);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+has_required(const struct csv *c, const char *file)
+{
+	for (const struct api_field *f = c->fields; f->name != NULL; f++) {
+		bool found = !f->required;
+
+		for (size_t i = 0; i < c->n_names; i++)
+			found |= c->columns[i] == f;
+		if (!found) {
+			ctl_complain("%s: the column '%s' is missing: %s", file,
+			    f->name, f->help);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+read_names(struct csv *c, const char *file)
+{
+	bool whole = true;
+	size_t n = read_row(c, NULL, &whole);
+
+	if (n == 0 || n > COLUMNS_MAX || !whole) {
+		ctl_complain("%s: the first row must name the columns", file);
+		return false;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!check_name(c, i, file))
+			return false;
+	}
+	c->has_names = true;
+	return has_required(c, file);
+}
+
+struct csv *
+csv_new(FILE *in, const char *file, const struct api_field *fields)
+{
+	struct csv *c = mem_new(struct csv);
+
+	c->in = in;
+	c->fields = fields;
+	csv_skip_mark(in);
+	if (read_names(c, file))
+		return c;
+	csv_free(c);
+	return NULL;
+}
+
+/* --- the others -------------------------------------------------------------------------- */
 
 bool
 csv_next(struct csv *c, json_t **out)
@@ -153,11 +275,6 @@ csv_next(struct csv *c, json_t **out)
 	bool whole = true;
 	size_t n;
 
-	if (!c->has_names) {
-		if (read_row(c, NULL, &whole) == 0)
-			return false;
-		c->has_names = true;
-	}
 	*out = json_object();
 	n = read_row(c, *out, &whole);
 	if (n > 0 && n == c->n_names && whole)

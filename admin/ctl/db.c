@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/ctl/ctl_sql.h"
+#include "admin/ctl/output.h"
 #include "admin/ctl/restore.h"
 #include "storage/migrate.h"
 
@@ -31,8 +32,7 @@ db_usage(void)
 int
 ctl_sql_failed(const struct sql *sql, enum tam_err err)
 {
-	(void)fprintf(stderr, "tamctl: %s: %s\n", tam_err_text(err),
-	    sql_error(sql));
+	ctl_complain("%s: %s", tam_err_text(err), sql_error(sql));
 	return err == TAM_DATABASE_ERROR || err == TAM_CONFLICT
 	    ? CTL_FAILED
 	    : CTL_UNREACHABLE;

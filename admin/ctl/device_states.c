@@ -78,8 +78,7 @@ read_asked(const struct transition *t, int argc, char **argv, struct asked *a)
 }
 
 static int
-change(const struct client_options *client, const struct transition *t,
-    struct asked *a)
+change(struct client *client, const struct transition *t, struct asked *a)
 {
 	const struct api_route *route = &api_routes[API_device_change];
 	json_t *doc = json_pack("{s:s, s:s, s:s, s:i}", "selector",
@@ -98,8 +97,7 @@ change(const struct client_options *client, const struct transition *t,
 }
 
 static int
-run(const struct client_options *client, const struct transition *t, int argc,
-    char **argv)
+run(struct client *client, const struct transition *t, int argc, char **argv)
 {
 	struct asked a = {0};
 	int status;
@@ -112,7 +110,7 @@ run(const struct client_options *client, const struct transition *t, int argc,
 }
 
 int
-ctl_device_approve(const struct client_options *client, int argc, char **argv)
+ctl_device_approve(struct client *client, int argc, char **argv)
 {
 	static const struct transition t = {"approve", "status == \"pending\"",
 	    "active"};
@@ -121,8 +119,7 @@ ctl_device_approve(const struct client_options *client, int argc, char **argv)
 }
 
 int
-ctl_device_quarantine(const struct client_options *client, int argc,
-    char **argv)
+ctl_device_quarantine(struct client *client, int argc, char **argv)
 {
 	static const struct transition t = {"quarantine",
 	    "status in (\"active\", \"pending\")", "quarantined"};
@@ -131,7 +128,7 @@ ctl_device_quarantine(const struct client_options *client, int argc,
 }
 
 int
-ctl_device_release(const struct client_options *client, int argc, char **argv)
+ctl_device_release(struct client *client, int argc, char **argv)
 {
 	static const struct transition t = {"release",
 	    "status == \"quarantined\"", "active"};
@@ -140,8 +137,7 @@ ctl_device_release(const struct client_options *client, int argc, char **argv)
 }
 
 int
-ctl_device_decommission(const struct client_options *client, int argc,
-    char **argv)
+ctl_device_decommission(struct client *client, int argc, char **argv)
 {
 	static const struct transition t = {"decommission",
 	    "status != \"decommissioned\"", "decommissioned"};

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "admin/ctl/ctl.h"
+#include "admin/ctl/output.h"
 #include "lib/base/durable_file.h"
+#include "lib/base/secret_file.h"
 #include "lib/codec/cose.h"
 #include "lib/codec/crypto.h"
 
@@ -24,8 +26,7 @@ ctl_read_file(const char *path, struct buf *out)
 	bool ok;
 
 	if (f == NULL) {
-		(void)fprintf(stderr, "tamctl: %s: %s\n", path,
-		    strerror(errno));
+		ctl_complain("%s: %s", path, strerror(errno));
 		return false;
 	}
 	while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0)
@@ -34,8 +35,7 @@ ctl_read_file(const char *path, struct buf *out)
 	if (f != stdin)
 		ok = fclose(f) == 0 && ok;
 	if (!ok)
-		(void)fprintf(stderr, "tamctl: %s: cannot be read whole\n",
-		    path);
+		ctl_complain("%s: cannot be read whole", path);
 	return ok;
 }
 
@@ -47,11 +47,35 @@ ctl_write_secret(const char *path, struct slice bytes)
 	    fsync(fd) == 0 && durable_file_sync_directory(path) == TAM_OK;
 
 	if (!ok)
-		(void)fprintf(stderr, "tamctl: %s: %s\n", path,
-		    strerror(errno));
+		ctl_complain("%s: %s", path, strerror(errno));
 	if (fd >= 0)
 		(void)close(fd);
 	return ok;
+}
+
+bool
+ctl_read_secret(const char *path, struct buf *out)
+{
+	uint8_t *room = buf_reserve(out, out->max);
+	unsigned mode = 0;
+	size_t n = 0;
+
+	switch (secret_file_read(path, room, out->max, &n, &mode)) {
+	case SECRET_READ:
+		out->n = n;
+		return true;
+	case SECRET_EXPOSED:
+		ctl_complain("%s: has mode %04o: a secret is for its owner "
+		             "(chmod 600), at most for its group to read",
+		    path, mode);
+		return false;
+	case SECRET_UNREADABLE:
+	default:
+		ctl_complain("%s: cannot be read, is empty, or is too large "
+		             "for a secret",
+		    path);
+		return false;
+	}
 }
 
 bool
@@ -61,10 +85,9 @@ ctl_read_private(const char *path, struct cose_private *key)
 	bool ok;
 
 	buf_init(&pem, PEM_MAX);
-	ok = ctl_read_file(path, &pem);
+	ok = ctl_read_secret(path, &pem);
 	if (ok && cose_private_from_pem(buf_slice(&pem), key) != TAM_OK) {
-		(void)fprintf(stderr, "tamctl: %s: not a private key in PEM\n",
-		    path);
+		ctl_complain("%s: not a private key in PEM", path);
 		ok = false;
 	}
 	crypto_zero(pem.p, pem.n);

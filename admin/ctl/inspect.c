@@ -9,6 +9,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "lib/base/mem.h"
+#include "lib/base/number.h"
 #include "lib/codec/cbor_diag.h"
 
 /* tamctl inspect, the command; what it finds out is inspect_bytes.c's. */
@@ -84,8 +85,8 @@ set_option(struct inspect *x, int c, char *arg)
 		x->profile = arg;
 		return true;
 	case 'w':
-		x->now_s = strtoll(arg, NULL, 10);
-		return x->now_s > 0;
+		return number_parse(arg, 1, INT64_MAX / CLOCK_SECOND,
+		    &x->now_s);
 	default:
 		return false;
 	}

@@ -4,6 +4,7 @@
 
 #include "admin/ctl/ctl.h"
 #include "admin/ctl/inspect.h"
+#include "admin/ctl/output.h"
 #include "lib/base/hex.h"
 #include "lib/codec/crypto.h"
 #include "lib/codec/jwt.h"
@@ -93,8 +94,7 @@ inspect_add_key(struct inspect *x, const char *path)
 	struct slice bytes;
 
 	if (x->n_keys == INSPECT_KEYS_MAX) {
-		(void)fprintf(stderr, "tamctl: more than %d keys\n",
-		    INSPECT_KEYS_MAX);
+		ctl_complain("more than %d keys", INSPECT_KEYS_MAX);
 		return false;
 	}
 	buf_init(&file, KEY_FILE_MAX);
@@ -113,9 +113,8 @@ inspect_add_key(struct inspect *x, const char *path)
 	else
 		read_cose_key(x, k, bytes);
 	if (!k->verifies && !k->agrees) {
-		(void)fprintf(stderr,
-		    "tamctl: %s: not a P-256, Ed25519 or X25519 key in PEM, "
-		    "JWK or COSE_Key\n",
+		ctl_complain("%s: not a P-256, Ed25519 or X25519 key in PEM, "
+		             "JWK or COSE_Key",
 		    path);
 		return false;
 	}

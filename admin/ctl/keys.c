@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/ctl/ctl_sql.h"
+#include "admin/ctl/output.h"
 #include "lib/base/hex.h"
 #include "lib/codec/cose.h"
 #include "lib/codec/crypto.h"
@@ -106,7 +107,7 @@ find_in_token(struct ctl_key *k, struct made *m)
 		memcpy(m->pub, key.pub, m->pub_n);
 	} else {
 		/* Not the URI: it may hold what has no place in it. */
-		(void)fprintf(stderr, "tamctl: key: %s\n", pkcs11_why(p));
+		ctl_complain("key: %s", pkcs11_why(p));
 		err = TAM_BAD_FILE;
 	}
 	pkcs11_free(p);
@@ -164,7 +165,7 @@ find_domain(struct sql *sql, struct arena *arena, const char *name,
 	if (err != TAM_OK)
 		return err;
 	if (sql_rows(rows) == 0) {
-		(void)fprintf(stderr, "tamctl: no domain '%s'\n", name);
+		ctl_complain("no domain '%s'", name);
 		err = TAM_NOT_FOUND;
 	} else {
 		*id = arena_strdup(arena, slice_str(sql_text(rows, 0, 0)));
@@ -188,8 +189,7 @@ change(struct sql *sql, const char *statement, const char *domain_id,
 	sql_result_free(rows);
 	if (n == 1)
 		return TAM_OK;
-	(void)fprintf(stderr,
-	    "tamctl: %s: no such key, or the last that signs on its curve\n",
+	ctl_complain("%s: no such key, or the last that signs on its curve",
 	    thumbprint);
 	return TAM_NOT_FOUND;
 }
@@ -315,9 +315,8 @@ ctl_key(int argc, char **argv)
 		return usage();
 	if (o.key_file != NULL && pkcs11_is_uri(o.key_file) &&
 	    strcmp(o.use, "next") != 0) {
-		(void)fputs("tamctl: a key in a token can only sign messages; "
-		            "keys to agree or verify with are files\n",
-		    stderr);
+		ctl_complain("a key in a token can only sign messages; "
+		             "keys to agree or verify with are files");
 		return CTL_USAGE;
 	}
 	if (strcmp(verb, "add") == 0 ? o.key_file == NULL

@@ -1,17 +1,18 @@
 #include "config.h"
 
 #include <getopt.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/ctl/answer.h"
 #include "admin/ctl/bulk.h"
 #include "admin/ctl/client.h"
 #include "admin/ctl/ctl.h"
 #include "admin/ctl/output.h"
+#include "admin/ctl/request.h"
 #include "admin/table.h"
-#include "lib/base/mem.h"
+#include "lib/base/number.h"
 #include "lib/codec/crypto.h"
 
 /*
@@ -20,10 +21,18 @@
  * name of a file (- is standard input) for any other.
  */
 
+enum {
+	TOKEN_MAX = 4096,
+	TIMEOUT_S = 300,
+	TIMEOUT_MAX_S = 86400
+};
+
 struct ctl {
-	struct client_options client;
+	struct client_options options;
+	struct client *client;
 	const char *output; /* table, json, csv or name */
-	const char *query;
+	const char *query, *token_file, *timeout;
+	const char *path; /* of the request, with its query */
 	struct buf token;
 };
 
@@ -33,8 +42,9 @@ static void
 print_commands(FILE *to)
 {
 	(void)fputs("usage: tamctl [-s SERVER] [-t TOKEN-FILE] [-C CA-FILE] "
-	            "[-o table|json|csv|name]\n"
-	            "              [-q QUERY] NOUN VERB [ARGUMENT]...\n\n",
+	            "[-T SECONDS]\n"
+	            "              [-o table|json|csv|name] [-q QUERY] "
+	            "NOUN VERB [ARGUMENT]...\n\n",
 	    to);
 	for (size_t i = 0; i < API_ROUTE_COUNT; i++) {
 		const struct api_route *r = &api_routes[i];
@@ -57,23 +67,6 @@ print_commands(FILE *to)
 	          "\n  inspect       what a message, envelope, report or token "
 	          "says, and holds\n",
 	        to);
-}
-
-static void
-print_fields(const struct api_route *r)
-{
-	(void)fprintf(stderr, "usage: tamctl %s %s", r->noun, r->verb);
-	for (const char *p = strchr(r->path, '{'); p != NULL;
-	     p = strchr(p + 1, '{'))
-		(void)fprintf(stderr, " %.*s", (int)strcspn(p + 1, "}"), p + 1);
-	(void)fprintf(stderr, "%s\n",
-	    r->body == BODY_NONE       ? " [NAME=VALUE...]"
-	        : r->body == BODY_JSON ? " FIELD=VALUE..."
-	                               : " FILE");
-	for (const struct api_field *f = r->fields;
-	     f != NULL && f->name != NULL; f++)
-		(void)fprintf(stderr, "  %-20s %s%s\n", f->name, f->help,
-		    f->required ? " (required)" : "");
 }
 
 static const struct api_route *
@@ -100,203 +93,84 @@ find_route(const char *noun, const char *verb)
 	return r;
 }
 
-/* --- the request -------------------------------------------------------------------- */
+/* --- one command ------------------------------------------------------------------ */
 
-static void
-add_escaped(struct buf *b, const char *s)
-{
-	for (; *s != '\0'; s++) {
-		if (strchr(
-		        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-		        "0123456789-._~",
-		        *s) != NULL)
-			buf_add_byte(b, (uint8_t)*s);
-		else
-			buf_printf(b, "%%%02X", (unsigned char)*s);
-	}
-}
-
-/* Without a body NAME=VALUE is a parameter.  How many there were. */
 static int
-add_query(int argc, char **argv, char separator, struct buf *path)
+ask_once(struct ctl *ctl, const struct api_route *r,
+    const struct request_text *q)
 {
-	int used = 0;
+	struct client_answer a;
+	json_t *doc = NULL;
+	int status = client_ask(ctl->client,
+	    &(struct client_request){.method = r->method,
+	        .path = ctl->path,
+	        .content_type = q->content_type,
+	        .body = buf_slice(&q->body)},
+	    &a);
 
-	for (; used < argc && strchr(argv[used], '=') != NULL; used++) {
-		size_t n = strcspn(argv[used], "=");
+	if (status == CTL_OK)
+		status = answer_read(&a, NULL, &doc);
+	if (status == CTL_OK || status == CTL_PROPOSED) {
+		int printed =
+		    output_answer(ctl->output, r, buf_slice(&a.body), doc);
 
-		buf_printf(path, "%c%.*s=", separator, (int)n, argv[used]);
-		add_escaped(path, argv[used] + n + 1);
-		separator = '&';
+		status = status == CTL_OK ? printed : status;
 	}
-	return used;
-}
-
-/* How many arguments were used, or -1. */
-static int
-make_path(const struct ctl *ctl, const struct api_route *r, int argc,
-    char **argv, struct buf *path)
-{
-	int used = 0;
-
-	for (const char *p = r->path; *p != '\0'; p++) {
-		if (*p != '{') {
-			buf_add_byte(path, (uint8_t)*p);
-			continue;
-		}
-		if (used == argc)
-			return -1;
-		add_escaped(path, argv[used++]);
-		p += strcspn(p, "}");
-	}
-	if (ctl->query != NULL)
-		buf_printf(path, "?%s", ctl->query);
-	if (r->body == BODY_NONE)
-		used += add_query(argc - used, argv + used,
-		    ctl->query == NULL ? '?' : '&', path);
-	return used;
-}
-
-static json_t *
-value_of(const struct api_field *f, const char *text)
-{
-	json_t *parsed;
-
-	if (f == NULL || f->type == TYPE_STRING) {
-		struct buf file;
-		json_t *v;
-
-		if (text[0] != '@')
-			return json_string(text);
-		/* @FILE: a PEM key, say. */
-		buf_init(&file, 1 << 20);
-		v = ctl_read_file(text + 1, &file)
-		    ? json_string(buf_cstr(&file))
-		    : NULL;
-		buf_fini(&file);
-		return v;
-	}
-	parsed = json_loads(text, JSON_DECODE_ANY, NULL);
-	return parsed != NULL ? parsed : json_string(text);
-}
-
-static const struct api_field *
-field_named(const struct api_route *r, const char *name, size_t n)
-{
-	for (const struct api_field *f = r->fields;
-	     f != NULL && f->name != NULL; f++) {
-		if (strlen(f->name) == n && strncmp(f->name, name, n) == 0)
-			return f;
-	}
-	return NULL;
-}
-
-static bool
-make_json(const struct api_route *r, int argc, char **argv, struct buf *body)
-{
-	json_t *doc = json_object();
-	char *text;
-	bool ok = true;
-
-	for (int i = 0; ok && i < argc; i++) {
-		size_t n = strcspn(argv[i], "=");
-		json_t *value = argv[i][n] != '='
-		    ? NULL
-		    : value_of(field_named(r, argv[i], n), argv[i] + n + 1);
-
-		if (value == NULL) {
-			(void)fprintf(stderr,
-			    "tamctl: %s: must be FIELD=VALUE\n", argv[i]);
-			ok = false;
-			break;
-		}
-		(void)json_object_setn_new(doc, argv[i], n, value);
-	}
-	text = json_dumps(doc, JSON_COMPACT);
-	buf_add_str(body, text);
-	free(text);
 	json_decref(doc);
-	return ok;
+	client_answer_fini(&a);
+	return status;
 }
-
-static bool
-make_body(const struct api_route *r, int argc, char **argv, struct buf *body)
-{
-	switch (r->body) {
-	case BODY_NONE:
-		return argc == 0;
-	case BODY_JSON:
-		return make_json(r, argc, argv, body);
-	case BODY_RAW:
-	case BODY_BYTES:
-	case BODY_FILE:
-	case BODY_NDJSON:
-	default:
-		return argc == 1 && ctl_read_file(argv[0], body);
-	}
-}
-
-/* --- the request, sent ------------------------------------------------------------ */
 
 static int
 call(struct ctl *ctl, const struct api_route *r, int argc, char **argv)
 {
-	static const char *const types[] = {[BODY_NONE] = NULL,
-	    [BODY_JSON] = "application/json",
-	    [BODY_RAW] = "application/json",
-	    [BODY_BYTES] = "application/suit-envelope+cose",
-	    [BODY_FILE] = "application/octet-stream",
-	    [BODY_NDJSON] = "application/x-ndjson"};
-	struct client_answer answer;
-	struct buf path, body;
-	int used, status = CTL_USAGE;
+	struct request_text q;
+	struct bulk_call bulk = {.client = ctl->client,
+	    .route = r,
+	    .output = ctl->output};
+	int status = CTL_USAGE;
 
-	buf_init(&path, 65536);
-	buf_init(&body, 64 << 20);
-	used = make_path(ctl, r, argc, argv, &path);
-	if (used == argc && bulk_is_wanted(buf_cstr(&path))) {
-		status =
-		    bulk_list(&ctl->client, r, ctl->output, buf_cstr(&path));
-	} else if (used >= 0 && argc - used == 1 && r->body == BODY_NDJSON) {
-		status = bulk_send(&ctl->client, r, ctl->output,
-		    buf_cstr(&path), argv[used]);
-	} else if (used < 0 || !make_body(r, argc - used, argv + used, &body)) {
-		print_fields(r);
-	} else if (r->body == BODY_JSON && bulk_is_in_parts(buf_slice(&body))) {
-		status = bulk_change(&ctl->client, r, buf_cstr(&path),
-		    buf_slice(&body),
-		    &(struct bulk_told){.output = ctl->output});
-	} else if (!client_request(&ctl->client, r->method, buf_cstr(&path),
-	               types[r->body], buf_slice(&body), &answer)) {
-		status = CTL_UNREACHABLE;
-		client_answer_fini(&answer);
-	} else {
-		status = answer.status < 300 ? CTL_OK : CTL_FAILED;
-		if (status == CTL_OK)
-			output_answer(ctl->output, r, buf_slice(&answer.body));
+	if (request_make(r, ctl->query, argc, argv, &q)) {
+		ctl->path = bulk.path = buf_cstr(&q.path);
+		if (api_is_list(r))
+			status = bulk_list(&bulk);
+		else if (q.file != NULL)
+			status = bulk_send(&bulk, q.file);
+		else if (r->body == BODY_JSON &&
+		    bulk_is_in_parts(buf_slice(&q.body)))
+			status = bulk_change(ctl->client, r, ctl->path,
+			    buf_slice(&q.body),
+			    &(struct bulk_told){.output = ctl->output});
 		else
-			bulk_problem(NULL, &answer);
-		client_answer_fini(&answer);
+			status = ask_once(ctl, r, &q);
 	}
-	buf_fini(&path);
-	buf_fini(&body);
+	request_fini(&q);
 	return status;
 }
 
 /* --- main ------------------------------------------------------------------------------ */
 
+/* The token of the file, which nobody else may read, else of the environment. */
 static bool
-read_token(struct ctl *ctl, const char *file)
+read_token(struct ctl *ctl)
 {
-	const char *token = getenv("TAMCTL_TOKEN");
+	const char *file = ctl->token_file;
+	bool ok = true;
 
-	buf_init(&ctl->token, 4096);
-	if (file != NULL && !ctl_read_file(file, &ctl->token))
-		return false;
+	buf_init(&ctl->token, TOKEN_MAX);
+	ctl->options.token = getenv("TAMCTL_TOKEN");
+	if (file == NULL)
+		return true;
+	ok = strcmp(file, "-") == 0 ? ctl_read_file(file, &ctl->token)
+	                            : ctl_read_secret(file, &ctl->token);
 	while (ctl->token.n > 0 && ctl->token.p[ctl->token.n - 1] <= ' ')
 		ctl->token.n--;
-	ctl->client.token = ctl->token.n > 0 ? buf_cstr(&ctl->token) : token;
-	return true;
+	if (ok && ctl->token.n == 0) {
+		ctl_complain("%s: there is no token in it", file);
+		ok = false;
+	}
+	ctl->options.token = buf_cstr(&ctl->token);
+	return ok;
 }
 
 static int
@@ -324,52 +198,106 @@ run_local(int argc, char **argv)
 	return -1;
 }
 
+static bool
+set_option(struct ctl *ctl, int c)
+{
+	switch (c) {
+	case 's':
+		ctl->options.server = optarg;
+		return true;
+	case 't':
+		ctl->token_file = optarg;
+		return true;
+	case 'C':
+		ctl->options.ca_file = optarg;
+		return true;
+	case 'T':
+		ctl->timeout = optarg;
+		return true;
+	case 'o':
+		ctl->output = optarg;
+		return output_is_known(optarg);
+	case 'q':
+		ctl->query = optarg;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool
+read_timeout(struct ctl *ctl)
+{
+	ctl->options.timeout_s = TIMEOUT_S;
+	if (ctl->timeout == NULL ||
+	    number_parse(ctl->timeout, 1, TIMEOUT_MAX_S,
+	        &ctl->options.timeout_s))
+		return true;
+	ctl_complain("the time-out must be from 1 to %d seconds, not '%s'",
+	    TIMEOUT_MAX_S, ctl->timeout);
+	return false;
+}
+
+/* NOUN VERB [ARGUMENT]... */
+static int
+run_remote(struct ctl *ctl, int argc, char **argv)
+{
+	const struct ctl_verb *verb =
+	    argc < 2 ? NULL : ctl_verb_named(argv[0], argv[1]);
+	const struct api_route *r =
+	    argc < 2 ? NULL : find_route(argv[0], argv[1]);
+	int status = CTL_USAGE;
+
+	if (r == NULL && verb == NULL) {
+		print_commands(stderr);
+		return CTL_USAGE;
+	}
+	if (verb != NULL && ctl->query != NULL) {
+		ctl_complain("%s %s takes no -q", argv[0], argv[1]);
+		return CTL_USAGE;
+	}
+	if (read_timeout(ctl) && read_token(ctl))
+		ctl->client = client_new(&ctl->options);
+	if (ctl->client != NULL)
+		status = verb != NULL
+		    ? verb->run(ctl->client, argc - 2, argv + 2)
+		    : call(ctl, r, argc - 2, argv + 2);
+	client_free(ctl->client);
+	crypto_zero(ctl->token.p, ctl->token.n);
+	buf_fini(&ctl->token);
+	return status;
+}
+
+static void
+read_environment(struct ctl *ctl)
+{
+	const char *server = getenv("TAMCTL_SERVER");
+
+	ctl->options.server = server == NULL ? "localhost" : server;
+	ctl->options.ca_file = getenv("TAMCTL_CA");
+	ctl->token_file = getenv("TAMCTL_TOKEN_FILE");
+	ctl->timeout = getenv("TAMCTL_TIMEOUT");
+}
+
 int
 main(int argc, char **argv)
 {
 	struct ctl ctl = {.output = "table"};
-	const char *token_file = getenv("TAMCTL_TOKEN_FILE");
-	const struct api_route *r;
-	const struct ctl_verb *verb = NULL;
 	int c, status;
 
-	ctl.client.server = getenv("TAMCTL_SERVER");
-	ctl.client.ca_file = getenv("TAMCTL_CA");
+	output_start();
 	crypto_init();
-	while ((c = getopt(argc, argv, "+s:t:C:o:q:h")) != -1) {
-		if (c == 's')
-			ctl.client.server = optarg;
-		else if (c == 't')
-			token_file = optarg;
-		else if (c == 'C')
-			ctl.client.ca_file = optarg;
-		else if (c == 'o')
-			ctl.output = optarg;
-		else if (c == 'q')
-			ctl.query = optarg;
-		else {
+	read_environment(&ctl);
+	while ((c = getopt(argc, argv, "+s:t:C:T:o:q:h")) != -1) {
+		if (!set_option(&ctl, c)) {
 			print_commands(c == 'h' ? stdout : stderr);
-			return c == 'h' ? CTL_OK : CTL_USAGE;
+			return output_finish(c == 'h' ? CTL_OK : CTL_USAGE);
 		}
 	}
 	argc -= optind;
 	argv += optind;
 	status = run_local(argc, argv);
-	if (status >= 0)
-		return status;
-	if (argc >= 2)
-		verb = ctl_verb_named(argv[0], argv[1]);
-	r = argc < 2 ? NULL : find_route(argv[0], argv[1]);
-	if ((r == NULL && verb == NULL) || !output_is_known(ctl.output)) {
-		print_commands(stderr);
-		return CTL_USAGE;
-	}
-	if (ctl.client.server == NULL)
-		ctl.client.server = "localhost:8444";
-	if (!read_token(&ctl, token_file))
-		return CTL_USAGE;
-	status = verb != NULL ? verb->run(&ctl.client, argc - 2, argv + 2)
-	                      : call(&ctl, r, argc - 2, argv + 2);
-	buf_fini(&ctl.token);
-	return status;
+	if (status < 0)
+		status = run_remote(&ctl, argc, argv);
+	return output_finish(status);
 }

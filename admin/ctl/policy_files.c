@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "admin/ctl/bulk.h"
+#include "admin/ctl/answer.h"
 #include "admin/ctl/client.h"
 #include "admin/ctl/ctl.h"
+#include "admin/ctl/output.h"
 #include "lib/base/mem.h"
 
 /*
@@ -59,9 +60,8 @@ read_one(const char *path, struct policy_file *f)
 
 	f->path = path;
 	if (!name_of(path, f->name)) {
-		(void)fprintf(stderr,
-		    "tamctl: %s: must be named NAME.json, of letters, digits, "
-		    ". _ and -\n",
+		ctl_complain("%s: must be named NAME.json, of letters, digits, "
+		             ". _ and -",
 		    path);
 		return false;
 	}
@@ -70,8 +70,8 @@ read_one(const char *path, struct policy_file *f)
 		f->document = json_loadb((const char *)text.p, text.n,
 		    JSON_REJECT_DUPLICATES, &where);
 		if (f->document == NULL)
-			(void)fprintf(stderr, "tamctl: %s: line %d: %s\n", path,
-			    where.line, where.text);
+			ctl_complain("%s: line %d: %s", path, where.line,
+			    where.text);
 	}
 	buf_fini(&text);
 	return f->document != NULL;
@@ -112,27 +112,29 @@ read_files(const char *verb, int n, char **paths)
 /* --- policies ---------------------------------------------------------------------- */
 
 static int
-look(const struct client_options *client, struct policy_file *f)
+look(struct client *client, struct policy_file *f)
 {
 	struct client_answer a;
+	json_t *doc = NULL;
 	char path[96];
-	int status = CTL_OK;
+	int status;
 
 	(void)snprintf(path, sizeof(path), "/v1/policies/%s", f->name);
-	if (!client_request(client, "GET", path, NULL, slice_none(), &a)) {
-		status = CTL_UNREACHABLE;
-	} else if (a.status == 200) {
-		json_t *doc =
-		    json_loadb((const char *)a.body.p, a.body.n, 0, NULL);
-
+	status = client_ask(client,
+	    &(struct client_request){.method = "GET", .path = path}, &a);
+	if (status == CTL_OK && a.status != 404)
+		status = answer_read(&a, f->path, &doc);
+	if (status == CTL_OK && a.status != 404) {
 		f->now = json_incref(json_object_get(doc, "document"));
 		f->revision =
 		    json_integer_value(json_object_get(doc, "revision"));
-		json_decref(doc);
-	} else if (a.status != 404) {
-		bulk_problem(f->path, &a);
-		status = CTL_FAILED;
+		if (f->now == NULL || f->revision == 0) {
+			ctl_complain("%s: the server's answer is not a policy",
+			    f->path);
+			status = CTL_NO_ANSWER;
+		}
 	}
+	json_decref(doc);
 	client_answer_fini(&a);
 	return status;
 }
@@ -191,6 +193,14 @@ common(const struct text *a, const struct text *b)
 }
 
 static void
+print_line(char side, const char *line)
+{
+	(void)putchar(side);
+	output_json(slice_str(line));
+	(void)putchar('\n');
+}
+
+static void
 print_lines(const struct text *a, const struct text *b)
 {
 	uint16_t *table = common(a, b);
@@ -201,12 +211,12 @@ print_lines(const struct text *a, const struct text *b)
 
 		if (i < a->n && k < b->n &&
 		    strcmp(a->lines[i], b->lines[k]) == 0) {
-			(void)printf(" %s\n", a->lines[i++]);
+			print_line(' ', a->lines[i++]);
 			k++;
 		} else if (k == b->n || (i < a->n && at[width] >= at[1])) {
-			(void)printf("-%s\n", a->lines[i++]);
+			print_line('-', a->lines[i++]);
 		} else {
-			(void)printf("+%s\n", b->lines[k++]);
+			print_line('+', b->lines[k++]);
 		}
 	}
 	free(table);
@@ -235,34 +245,29 @@ differ(const struct policy_file *f)
 /* --- putting --------------------------------------------------------------------------- */
 
 static int
-put(const struct client_options *client, const struct policy_file *f)
+put(struct client *client, const struct policy_file *f)
 {
-	struct client_options only = *client;
-	struct client_answer a;
 	char path[96], revision[32];
 	char *body = json_dumps(f->document, JSON_COMPACT);
-	int status = CTL_OK;
+	json_t *doc;
+	int status;
 
 	(void)snprintf(path, sizeof(path), "/v1/policies/%s", f->name);
 	(void)snprintf(revision, sizeof(revision), "\"%lld\"",
 	    (long long)f->revision);
-	only.if_match = f->now == NULL ? "none" : revision;
-	if (!client_request(&only, "PUT", path, "application/json",
-	        slice_str(body), &a)) {
-		status = CTL_UNREACHABLE;
-	} else if (a.status >= 300) {
-		bulk_problem(f->path, &a);
-		status = CTL_FAILED;
-	} else {
-		json_t *doc =
-		    json_loadb((const char *)a.body.p, a.body.n, 0, NULL);
-
+	status = answer_ask(client,
+	    &(struct client_request){.method = "PUT",
+	        .path = path,
+	        .content_type = "application/json",
+	        .if_match = f->now == NULL ? NULL : revision,
+	        .creates = f->now == NULL,
+	        .body = slice_str(body)},
+	    f->path, &doc);
+	if (status == CTL_OK)
 		(void)printf("%s revision %lld\n", f->name,
 		    (long long)json_integer_value(
 		        json_object_get(doc, "revision")));
-		json_decref(doc);
-	}
-	client_answer_fini(&a);
+	json_decref(doc);
 	free(body);
 	return status;
 }
@@ -270,7 +275,7 @@ put(const struct client_options *client, const struct policy_file *f)
 /* --- the verbs ------------------------------------------------------------------------ */
 
 static int
-diff_one(const struct client_options *client, const struct policy_file *f)
+diff_one(struct client *client, const struct policy_file *f)
 {
 	(void)client;
 	if (is_same(f))
@@ -280,7 +285,7 @@ diff_one(const struct client_options *client, const struct policy_file *f)
 }
 
 static int
-apply_one(const struct client_options *client, const struct policy_file *f)
+apply_one(struct client *client, const struct policy_file *f)
 {
 	if (!is_same(f))
 		return put(client, f);
@@ -290,16 +295,17 @@ apply_one(const struct client_options *client, const struct policy_file *f)
 
 /* Every file is looked at, whatever became of those before. */
 static int
-each(const struct client_options *client, const char *verb, int argc,
-    char **argv,
-    int (*one)(const struct client_options *, const struct policy_file *))
+each(struct client *client, const char *verb, int argc, char **argv,
+    int (*one)(struct client *, const struct policy_file *))
 {
 	struct policy_file *files = read_files(verb, argc, argv);
 	int status = CTL_OK, worst = CTL_OK;
 
 	if (files == NULL)
 		return CTL_USAGE;
-	for (int i = 0; i < argc && status != CTL_UNREACHABLE; i++) {
+	for (int i = 0;
+	     i < argc && status != CTL_UNREACHABLE && status != CTL_NO_ANSWER;
+	     i++) {
 		status = look(client, &files[i]);
 		if (status == CTL_OK)
 			status = one(client, &files[i]);
@@ -310,13 +316,13 @@ each(const struct client_options *client, const char *verb, int argc,
 }
 
 int
-ctl_policy_diff(const struct client_options *client, int argc, char **argv)
+ctl_policy_diff(struct client *client, int argc, char **argv)
 {
 	return each(client, "diff", argc, argv, diff_one);
 }
 
 int
-ctl_policy_apply(const struct client_options *client, int argc, char **argv)
+ctl_policy_apply(struct client *client, int argc, char **argv)
 {
 	return each(client, "apply", argc, argv, apply_one);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "admin/ctl/restore.h"
+#include "admin/ctl/output.h"
 #include "admin/notices.h"
 #include "lib/base/arena.h"
 #include "lib/base/hex.h"
@@ -41,9 +42,8 @@ read_head(const struct restore_head *from, struct head *out)
 		hex_encode(head.hash, out->hash);
 		out->number = head.seq;
 	} else if (status != CTL_USAGE) {
-		(void)fprintf(stderr,
-		    "tamctl: %s: not a head of a chain of events that this "
-		    "key signed\n",
+		ctl_complain("%s: not a head of a chain of events that this "
+		             "key signed",
 		    from->file);
 	}
 	arena_free(arena);

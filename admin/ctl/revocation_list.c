@@ -7,7 +7,9 @@
 #include <time.h>
 
 #include "admin/ctl/ctl_sql.h"
+#include "admin/ctl/output.h"
 #include "admin/notices.h"
+#include "lib/base/number.h"
 #include "lib/codec/cbor_diag.h"
 #include "lib/codec/cose.h"
 #include "lib/codec/crypto.h"
@@ -20,7 +22,8 @@
 
 enum {
 	LIST_MAX = 16 << 20,
-	WEEK_S = 604800
+	WEEK_S = 604800,
+	LIFE_MAX_S = 100 * 366 * 86400LL
 };
 
 struct list_options {
@@ -73,8 +76,7 @@ write_signed(const struct list_options *o, const struct cose_private *key,
 	if (f != NULL)
 		ok &= fclose(f) == 0;
 	if (!ok)
-		(void)fprintf(stderr, "tamctl: %s: cannot be written\n",
-		    o->out);
+		ctl_complain("%s: cannot be written", o->out);
 	buf_fini(&out);
 	cose_signer_free(signer);
 	cose_crypto_free(crypto);
@@ -95,7 +97,7 @@ publish(const struct list_options *o)
 	if (err != TAM_OK)
 		status = ctl_sql_failed(sql, err);
 	else if (payload.n == 0)
-		(void)fprintf(stderr, "tamctl: no domain %s\n", o->domain);
+		ctl_complain("no domain %s", o->domain);
 	else if (ctl_read_private(o->key, &key)) {
 		if (write_signed(o, &key, buf_slice(&payload)))
 			status = CTL_OK;
@@ -123,8 +125,7 @@ show(const struct list_options *o, const char *file)
 		    : CTL_FAILED;
 		(void)puts(buf_cstr(&text));
 	} else if (status == CTL_FAILED) {
-		(void)fprintf(stderr, "tamctl: %s: not signed by this key\n",
-		    file);
+		ctl_complain("%s: not signed by this key", file);
 	}
 	buf_fini(&text);
 	arena_free(arena);
@@ -154,14 +155,14 @@ ctl_revocation_list(int argc, char **argv)
 		    : c == 'o'             ? &o.out
 		                           : NULL;
 
-		if (c == 'l')
-			o.life_s = strtoll(optarg, NULL, 10);
-		else if (to == NULL)
+		if (c == 'l' && number_parse(optarg, 1, LIFE_MAX_S, &o.life_s))
+			continue;
+		if (to == NULL)
 			return usage();
 		else
 			*to = optarg;
 	}
-	if (o.key == NULL || o.life_s <= 0)
+	if (o.key == NULL)
 		return usage();
 	if (strcmp(verb, "publish") == 0 && o.database != NULL &&
 	    o.out != NULL && optind == argc)

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "admin/ctl/ctl.h"
+#include "admin/ctl/output.h"
 #include "lib/base/hex.h"
+#include "lib/base/number.h"
 #include "lib/codec/cbor_out.h"
 #include "lib/codec/cose.h"
 #include "lib/codec/crypto.h"
@@ -338,7 +340,7 @@ write_envelope(const struct recipe *r, struct buf *b)
 static bool
 complain(const char *what, const char *why)
 {
-	(void)fprintf(stderr, "tamctl: %s: %s\n", what, why);
+	ctl_complain("%s: %s", what, why);
 	return false;
 }
 
@@ -417,8 +419,7 @@ prepare(struct recipe *r)
 	    !suit_component_parse(r->arena,
 	        arena_printf(r->arena, "%s/suit", r->component),
 	        &r->manifest_id)) {
-		(void)fprintf(stderr, "tamctl: %s: not a component id\n",
-		    r->component);
+		ctl_complain("%s: not a component id", r->component);
 		return false;
 	}
 	uuid_of(dns, r->vendor, r->vendor_id);
@@ -443,8 +444,7 @@ create(struct recipe *r)
 	ok = f != NULL && fwrite(envelope.p, 1, envelope.n, f) == envelope.n;
 	ok = f != NULL && fclose(f) == 0 && ok;
 	if (!ok)
-		(void)fprintf(stderr, "tamctl: %s: cannot be written\n",
-		    r->out);
+		ctl_complain("%s: cannot be written", r->out);
 	buf_fini(&envelope);
 	return ok ? CTL_OK : CTL_FAILED;
 }
@@ -535,7 +535,11 @@ ctl_suit(int argc, char **argv)
 	    r.component == NULL || sequence == NULL || r.vendor == NULL ||
 	    r.class_info == NULL || r.payload_file == NULL || r.out == NULL)
 		return usage();
-	r.sequence = strtoull(sequence, NULL, 10);
+	if (!number_parse_unsigned(sequence, INT64_MAX, &r.sequence)) {
+		ctl_complain("--sequence must be a whole number, not '%s'",
+		    sequence);
+		return CTL_USAGE;
+	}
 	r.arena = arena_new_in(NULL);
 	status = create(&r);
 	buf_fini(&r.payload);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "admin/ctl/ctl_sql.h"
+#include "admin/ctl/output.h"
 #include "storage/owner_statements.h"
 
 /* tamctl suspend|resume: a whole domain, by who runs the service. */
@@ -77,7 +78,7 @@ ctl_suspend(int argc, char **argv)
 	else if (!found)
 		status = CTL_FAILED;
 	if (err == TAM_OK && !found)
-		(void)fprintf(stderr, "tamctl: no domain %s\n", o.domain);
+		ctl_complain("no domain %s", o.domain);
 	sql_free(sql);
 	return status;
 }

@@ -52,7 +52,7 @@ nearest_offer(struct nearest *n, const char *known)
 	    strlen(n->name) > 2 * (size_t)NEAREST_NAME_MAX)
 		return;
 	d = distance(n->name, known);
-	if (d > NEAR || 2 * d >= strlen(known) ||
+	if (d > NEAR || 2 * d > strlen(known) ||
 	    (n->found != NULL && d >= n->distance))
 		return;
 	n->found = known;

@@ -17,7 +17,7 @@ struct nearest {
 	size_t distance;
 };
 
-/* A name is near when at most four letters, and less than half of its own,
+/* A name is near when at most four letters, and at most half of its own,
  * differ; upper and lower case do not. */
 void nearest_offer(struct nearest *, const char *known);
 

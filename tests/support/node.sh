@@ -65,7 +65,7 @@ make_world() {
 	TAMCTL_DATABASE=$db "$tamctl" db migrate --migrations "$top/migrations" >"$work/migrate.out" ||
 		die "migrations"
 	TAMCTL_DATABASE=$db "$tamctl" bootstrap --key-dir "$work/keys" \
-	    --master-key "$work/keys/master.key" >"$work/keys/token" 2>"$work/bootstrap.out" ||
+	    --master-key "$work/keys/master.key" --token-file "$work/keys/token" 2>"$work/bootstrap.out" ||
 		die "bootstrap"
 	for k in p256 ed25519; do
 		openssl pkey -in "$work/keys/default-$k.pem" -pubout -out "$work/keys/tam-$k.pub" 2>/dev/null
@@ -208,6 +208,13 @@ make_component() {
 	"$tamctl" suit create --key "$work/keys/signer.pem" --component "$id" --sequence "$sequence" \
 	    --vendor "$vendor" --class "$class_id" --payload "$file.payload" --out "$file.suit" "$@"
 	"$tamctl" -o name manifest upload "$file.suit"
+}
+
+# proposed COMMAND...: tamctl says that the request waits for a second person.
+proposed() {
+	local status=0
+	"$@" || status=$?
+	[ $status = 6 ] || die "not proposed but $status: $*"
 }
 
 enrol() { # AGENTS [tamfleet keys options]

@@ -13,7 +13,7 @@ cd "$work"
 export TAMCTL_DATABASE=$db
 mkdir keys/other
 TAMCTL_DATABASE=$db "$tamctl" bootstrap --domain other --key-dir "$work/keys/other" --master-key "$work/keys/master.key" \
-    >keys/other.token 2>bootstrap2.out || die "a second domain: $(cat bootstrap2.out)"
+    --token-file keys/other.token 2>bootstrap2.out || die "a second domain: $(cat bootstrap2.out)"
 draft_policy
 enrol 4 --keys p256
 fleet --agents 4 --keys p256 --expect $draft_component >fleet.out 2>&1 || die "fleet: $(cat fleet.out)"

@@ -13,7 +13,7 @@ cd "$work"
 rm -rf ./*.pem ./*.pub other
 mkdir other
 TAMCTL_DATABASE=$db "$tamctl" bootstrap --domain other --key-dir "$work/other" --master-key "$work/keys/master.key" \
-    >keys/other 2>bootstrap2.out || die "a second domain: $(cat bootstrap2.out)"
+    --token-file keys/other 2>bootstrap2.out || die "a second domain: $(cat bootstrap2.out)"
 settle
 there() { TAMCTL_TOKEN_FILE=keys/other "$tamctl" "$@"; }
 
@@ -45,7 +45,7 @@ there -o json device import keys.ndjson >/dev/null
 device=$(there -o name device list)
 revocation=$(there -o json revocation create component=their/x reason=theirs | json_number id)
 there domain set two_persons=true >/dev/null
-there trust-anchor put late public_key=@k.pub >/dev/null
+proposed there trust-anchor put late public_key=@k.pub >/dev/null 2>&1
 proposal=$(there -o name proposal list | tail -n 1)
 everything() {
 	for t in $(sql "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'domain_id'
@@ -61,7 +61,7 @@ grep -c . before.txt >/dev/null
 # Our people.
 for role in viewer operator policy-admin security auditor admin; do
 	sql "INSERT INTO principal VALUES (1, 'we-$role', '$role', sha256('tam_$role'))" >/dev/null
-	echo "tam_$role" >"keys/role-$role"
+	(umask 077; echo "tam_$role" >"keys/role-$role")
 done
 
 # Every route of the API with a name in its path: METHOD PATH.

@@ -183,7 +183,7 @@ post "$port" a11 u11
 put_policy base "$draft_digest"
 
 # A token of another domain, and an old one.
-TAMCTL_DATABASE=$db "$tamctl" bootstrap --key-dir "$work/keys" --domain second >"$work/keys/token2" 2>/dev/null
+TAMCTL_DATABASE=$db "$tamctl" bootstrap --key-dir "$work/keys" --domain second --token-file "$work/keys/token2" 2>/dev/null
 second() { [ "$(curl -sk -o /dev/null -w '%{http_code}' -X POST -H 'Accept: */*' "https://localhost:$port/tam/second")" = 200 ]; }
 for _ in 1 2 3 4 5 6 7 8; do try_for 10 second || die "no second domain"; done
 opener "$port" o7 /tam/second

@@ -124,10 +124,10 @@ dry gone "{\"components\": [{\"component\": \"vendor/z\", \"state\": \"absent\"}
 says '"devices":0'
 "$tamctl" -o json policy rollback app revision=1 dry_run=true reason=x | tr -d ' \n' >dry.json || die "dry rollback"
 says '"considered":4,"devices":'
-for bad in 'policy delete nobody' 'policy rollback nobody revision=1 reason=x dry_run=true' 'policy rollback app revision=99 reason=x dry_run=true' \
+for bad in '-q dry_run=true policy delete nobody' 'policy rollback nobody revision=1 reason=x dry_run=true' 'policy rollback app revision=99 reason=x dry_run=true' \
     "channel put stable manifest=$(printf '%064d' 1) dry_run=true" 'channel put stable manifest=1 dry_run=true'; do
 	# shellcheck disable=SC2086  # fields
-	if "$tamctl" -q dry_run=true $bad 2>bad.err; then die "dry: $bad"; fi
+	if "$tamctl" $bad 2>bad.err; then die "dry: $bad"; fi
 	grep -qE ' (404|422) ' bad.err || die "$bad: $(cat bad.err)"
 done
 "$tamctl" channel put stable "manifest=$two" >/dev/null

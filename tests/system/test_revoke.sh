@@ -90,8 +90,19 @@ grep -q '"unconfirmed":19999,' status.json || die "unconfirmed: $(cat status.jso
 [ "$("$tamctl" -o name revocation devices "$id" limit=200 | wc -l)" = 200 ] || die "the stragglers are not listed"
 status=0
 "$tamctl" revocation wait "$id" deadline=1 2>wait.err || status=$?
-[ $status = 1 ] || die "waited with $status"
+[ $status = 7 ] || die "waited with $status"
 grep -q 'in force, affected 20005, verified 4, unconfirmed 19999' wait.err || die "wait: $(cat wait.err)"
+# Devices that were never seen do not hold up --for verified.
+unseen=$("$tamctl" -o json revocation create component=vendor/nobody reason=test | json_number id)
+"$tamctl" revocation wait "$unseen" --for verified deadline=60 2>wait.err || die "wait: $(cat wait.err)"
+status=0
+"$tamctl" revocation wait --for=confirmed "$unseen" deadline=1 2>/dev/null || status=$?
+[ $status = 2 ] || die "an option before the number: $status"
+status=0
+"$tamctl" revocation wait "$unseen" --for=confirmed deadline=1 2>wait.err || status=$?
+[ $status = 7 ] || die "waited with $status"
+grep -q 'have not answered since the revocation; --for verified does not wait' wait.err || die "wait: $(cat wait.err)"
+"$tamctl" revocation lift "$unseen" reason=test >/dev/null
 for bad in x -1 '' 7x; do
 	status=0
 	"$tamctl" revocation wait "$bad" 2>/dev/null || status=$?

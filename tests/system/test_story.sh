@@ -21,7 +21,7 @@ start_node 2
 for d in b c; do
 	mkdir -p keys/$d
 	TAMCTL_DATABASE=$db "$tamctl" bootstrap --domain $d --key-dir "$work/keys/$d" --master-key "$work/keys/master.key" \
-	    >keys/$d.token 2>bootstrap2.out || die "domain $d: $(cat bootstrap2.out)"
+	    --token-file keys/$d.token 2>bootstrap2.out || die "domain $d: $(cat bootstrap2.out)"
 	for k in p256 ed25519; do openssl pkey -in keys/$d/$d-$k.pem -pubout -out keys/$d-$k.pub 2>/dev/null; done
 done
 cp keys/token keys/a.token
@@ -50,7 +50,7 @@ for d in a b c; do
 done
 two=$(component a vendor/app 2 two)
 sql "INSERT INTO principal SELECT domain_id, 'bob', 'admin', sha256('tam_bob') FROM domain WHERE name = 'default'" >/dev/null
-echo tam_bob >keys/bob.token
+(umask 077; echo tam_bob >keys/bob.token)
 domain a domain set two_persons=true >/dev/null
 enrol_in() { # DOMAIN AGENTS SEED PREFIX
 	"$tamfleet" keys --agents "$2" --seed "$3" --prefix "$4" --keys mix >"$4.ndjson"
@@ -119,7 +119,7 @@ cat >rollout.doc <<END
  "success_percent": 80, "limits": {"manifest_failed": 3}, "answer_within_s": 604800}
 END
 domain a rollout create app-2 rollout.doc >/dev/null
-domain a rollout start app-2 reason='version 2' >/dev/null
+proposed domain a rollout start app-2 reason='version 2' >/dev/null 2>&1
 rollout_is '"state":"draft"' || die "one person started it: $(cat rollout.json)"
 if domain a proposal approve "$(sql 'SELECT max(proposal_id) FROM proposal')" 2>/dev/null; then die "who asked approved"; fi
 kill_node 1
@@ -132,7 +132,7 @@ comes 'the rollout stopped: too many fail' paused
 grep -qE '"reason":"stage[12]:manifest_failedon' rollout.json || die "why: $(cat rollout.json)"
 
 # --- a revocation in its midst, by two persons, and a quarantine ------------------------------
-domain a revocation create component=vendor/codec reason=CVE-2026-0001 deadline_s=86400 >/dev/null
+proposed domain a revocation create component=vendor/codec reason=CVE-2026-0001 deadline_s=86400 >/dev/null 2>&1
 [ "$(count revocation)" = 0 ] || die "one person revoked"
 kill_node 1
 approve

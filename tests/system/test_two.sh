@@ -16,13 +16,13 @@ rm -f ./*.pem ./*.pub
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout ca.key -out ca.crt -subj /CN=ca 2>/dev/null
 for who in 'bob security' 'sam security' 'carol policy-admin' 'dave viewer' 'oscar operator' 'olga operator'; do
 	name=${who% *}
-	echo "tam_$name" >"keys/$name"
+	(umask 077; echo "tam_$name" >"keys/$name")
 	sql "INSERT INTO principal VALUES (1, '$name', '${who#* }', sha256('tam_$name'))" >/dev/null
 done
 # Another domain, whose people are nobody here.
 sql "INSERT INTO domain (name, incarnation) VALUES ('other', 1);
      INSERT INTO principal SELECT domain_id, 'eve', 'admin', sha256('tam_eve') FROM domain WHERE name = 'other'" >/dev/null
-echo tam_eve >keys/eve
+(umask 077; echo tam_eve >keys/eve)
 as() { # NAME COMMAND...
 	local name=$1
 	shift
@@ -65,8 +65,13 @@ done
 "$tamctl" domain set two_persons=true >/dev/null
 before=$(world)
 wanted=0
-proposes() { # COMMAND...: 202, and nothing else happens
-	"$tamctl" -o json "$@" | tr -d ' \n' >answer.json || die "$*: refused"
+proposes() { # COMMAND...: 202, its own exit status, and nothing else happens
+	local status=0
+	"$tamctl" -o json "$@" >answer.text 2>answer.err || status=$?
+	[ $status = 6 ] || die "$*: status $status: $(cat answer.err)"
+	tr -d ' \n' <answer.text >answer.json
+	[ "$(cat answer.err)" = "tamctl: waits for a second person: tamctl proposal approve $(json_number id <answer.text)" ] ||
+		die "$*: $(cat answer.err)"
 	wanted=$((wanted + 1))
 	grep -q '"state":"pending"' answer.json || die "$*: done: $(cat answer.json)"
 	[ "$(world)" = "$before" ] || die "$*: something changed"
@@ -128,7 +133,7 @@ sql 'UPDATE proposal SET expires_us = 1 WHERE proposal_id = 2' >/dev/null
 refused bob 'expired' 2
 "$tamctl" proposal list | grep -q '^2.*expired' || die "list: $("$tamctl" proposal list)"
 # What meanwhile cannot be done any more fails whole, and stays open.
-"$tamctl" trust-anchor delete "$("$tamctl" -o name trust-anchor list | head -n 1)" >/dev/null # a proposal
+proposed "$tamctl" trust-anchor delete "$("$tamctl" -o name trust-anchor list | head -n 1)" >/dev/null 2>&1
 sql "DELETE FROM device_ca WHERE name = 'ca'" >/dev/null
 if as bob proposal approve 7 2>bad.err; then die "what is not there was deleted"; fi
 [ "$(state 7)" = pending ] || die "what failed is $(state 7)"
@@ -240,7 +245,7 @@ last_proposal() { sql 'SELECT max(proposal_id) FROM proposal'; }
 moves=0
 while IFS='|' read -r who command move told; do
 	# shellcheck disable=SC2086
-	as "$who" $command >/dev/null 2>proposed.err || die "$command: $(cat proposed.err)"
+	proposed as "$who" $command >/dev/null 2>proposed.err
 	id=$(last_proposal)
 	[ "$(state "$id")" = pending ] || die "$command: $(state "$id")"
 	"$tamctl" -o json proposal get "$id" | tr -d '\n' | grep -q '"moved" *: *null' || die "$command: moved at once: $("$tamctl" -o json proposal get "$id")"
@@ -281,7 +286,7 @@ END
 
 # What did not move is done: canonical, whole, and as the author named it.
 printf '  \n {"components" : [ {"state" : "absent", "component":"vendor/c"} ],\n"priority":3}' >blank.json
-as carol policy put c blank.json >/dev/null
+proposed as carol policy put c blank.json >/dev/null 2>&1
 id=$(last_proposal)
 want='{"components":[{"component":"vendor/c","state":"absent"}],"priority":3}'
 [ "$(sql "SELECT convert_from(body, 'UTF8') FROM proposal WHERE proposal_id = $id")" = "$want" ] || die "kept: $(sql "SELECT body FROM proposal WHERE proposal_id = $id")"
@@ -291,7 +296,7 @@ refused carol same_person "$id"
 refused oscar forbidden "$id"
 "$tamctl" proposal approve "$id" >/dev/null
 [ "$(sql "SELECT document->>'priority' FROM policy WHERE name = 'c'")" = 3 ] || die "approved, and not put"
-as oscar -o json device import t.ndjson >/dev/null
+proposed as oscar -o json device import t.ndjson >/dev/null 2>&1
 id=$(last_proposal)
 "$tamctl" -o json proposal get "$id" | tr -d ' \n' | grep -q '"request":\[{"class":' || die "an import is not shown"
 refused bob forbidden "$id"
@@ -313,7 +318,7 @@ conditional '"9", "1"' >/dev/null
 # Who proposed must still be one who may.
 for change in "DELETE FROM principal WHERE name = 'bob'" "UPDATE principal SET role = 'viewer' WHERE name = 'bob'" \
     "UPDATE principal SET expires_at = clock_timestamp() WHERE name = 'bob'"; do
-	as bob revocation create component=vendor/gone reason=x >/dev/null
+	proposed as bob revocation create component=vendor/gone reason=x >/dev/null 2>&1
 	sql "$change"
 	refused token '409.*bob, who proposed this, may not do it any more' "$(last_proposal)"
 	sql "DELETE FROM principal WHERE name = 'bob'; INSERT INTO principal VALUES (1, 'bob', 'security', sha256('tam_bob'))"

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "lib/base/nearest.h"
 #include "lib/base/number.h"
 #include "lib/base/percent.h"
 #include "lib/base/terminal.h"
@@ -109,6 +110,38 @@ START_TEST(numbers_are_taken_one_after_another)
 	ck_assert(number_take(&line, -100, 100, &v));
 	ck_assert_int_eq(v, -22);
 	ck_assert(slice_is(line, "x"));
+}
+END_TEST
+
+/* --- names ------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name, *nearest;
+} names[] = {
+    {"clas", "class"},
+    {"Class", "class"},
+    {"calss", "class"},
+    {"nmae", "name"},
+    {"state", "status"},
+    {"update_byte", "update_bytes"},
+    {"keys", "key"},
+    {"", NULL},
+    {"x", NULL},
+    {"serial", NULL},
+    {"a very long name that nobody knows, longer than all that are known, "
+     "and longer still, and even longer than twice the longest of those",
+        NULL},
+};
+
+START_TEST(the_name_that_was_meant_is_found)
+{
+	static const char *const known[] = {"name", "class", "status", "labels",
+	    "key", "update_bytes"};
+	struct nearest near = {.name = names[_i].name};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		nearest_offer(&near, known[i]);
+	ck_assert_pstr_eq(near.found, names[_i].nearest);
 }
 END_TEST
 
@@ -330,6 +363,7 @@ main(void)
 	tcase_add_test(tc,
 	    a_decimal_number_has_digits_on_both_sides_of_its_point);
 	tcase_add_test(tc, numbers_are_taken_one_after_another);
+	LOOP(tc, the_name_that_was_meant_is_found, names);
 	LOOP(tc, a_terminal_is_shown_nothing_that_it_obeys, texts);
 	tcase_add_test(tc, a_nul_is_shown_as_what_it_is);
 	LOOP(tc, a_text_is_kept_only_when_it_shows_what_it_is, kept);
