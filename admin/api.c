@@ -202,8 +202,7 @@ on_request(struct http_exchange *x)
 		return;
 	free_job(job);
 	x->on_abandon = NULL;
-	http_answer(x,
-	    &(struct http_response){.status = 503, .retry_after_s = 2});
+	http_refuse(x, 503);
 }
 
 static void
@@ -409,6 +408,36 @@ on_openapi(struct http_exchange *x)
 	free(text);
 }
 
+static const char *
+problem_of(struct http_exchange *x, int status)
+{
+	static const struct {
+		int status;
+		const char *code, *detail;
+	} problems[] = {
+	    {400, "malformed_request", "this is not a well-formed request"},
+	    {404, "no_route", "the API has no such path"},
+	    {405, "method_not_allowed",
+	        "this path has no such method; Allow says which it has"},
+	    {413, "too_large", "the body is larger than this server takes"},
+	    {415, "encoded_body", "bodies are taken without content coding"},
+	    {429, "too_many", "this source has its share; try again later"},
+	    {503, "busy", "the server is busy; try again later"},
+	};
+	const char *code = "refused", *detail = "the request was refused";
+
+	for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
+		if (problems[i].status == status) {
+			code = problems[i].code;
+			detail = problems[i].detail;
+		}
+	}
+	return arena_printf(x->arena,
+	    "{\"type\":\"about:blank\",\"code\":\"%s\",\"status\":%d,"
+	    "\"detail\":\"%s\"}",
+	    code, status, detail);
+}
+
 /* --- life -------------------------------------------------------------------------------- */
 
 static void
@@ -445,6 +474,7 @@ loop(void *arg)
 	a->http.limits = a->options.limits;
 	a->http.counters = &a->counters;
 	a->http.owner = a;
+	a->http.problem = problem_of;
 	make_routes(a);
 	http_server_init(&a->http);
 	for (size_t i = 0; i < a->options.n_fds; i++)

@@ -59,6 +59,15 @@ conn_set_state(struct http_conn *c, enum conn_state to)
 
 /* --- beginning -------------------------------------------------------------------- */
 
+void
+conn_switch(struct http_conn *c, const struct http_proto *proto)
+{
+	c->proto->stop(c);
+	c->proto_data = NULL;
+	c->proto = proto;
+	c->proto->start(c);
+}
+
 static void
 open_as(struct http_conn *c, const struct http_proto *proto)
 {

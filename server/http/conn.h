@@ -105,6 +105,8 @@ void conn_start(struct http_server *, int fd,
 void conn_touch(struct http_conn *);
 /* No more input; the connection ends when its output is written. */
 void conn_end(struct http_conn *);
+/* Goes on with another protocol, which finds what was read in conn->in. */
+void conn_switch(struct http_conn *, const struct http_proto *);
 /* The only writer of the state; asserts that the move is legal. */
 void conn_set_state(struct http_conn *, enum conn_state);
 

@@ -130,6 +130,33 @@ http_answer_status(struct http_exchange *x, int status)
 	http_answer(x, &(struct http_response){.status = status});
 }
 
+bool
+http_is_head(const struct http_exchange *x)
+{
+	return slice_is(x->method, "HEAD");
+}
+
+void
+http_refuse(struct http_exchange *x, int status)
+{
+	struct http_response r = {.status = status};
+
+	if (status == 405 && x->allow != NULL)
+		r.extra[r.n_extra++] = (struct http_header){SLICE_LIT("allow"),
+		    slice_str(x->allow)};
+	if (status == 415) /* RFC 9110, 15.5.16 */
+		r.extra[r.n_extra++] =
+		    (struct http_header){SLICE_LIT("accept-encoding"),
+		        SLICE_LIT("identity")};
+	if (status == 429 || status == 503)
+		r.retry_after_s = HTTP_RETRY_AFTER_S;
+	if (x->server->problem != NULL) {
+		r.content_type = "application/problem+json";
+		r.body = slice_str(x->server->problem(x, status));
+	}
+	http_answer(x, &r);
+}
+
 static const struct http_header *
 find(const struct http_exchange *x, const char *name)
 {

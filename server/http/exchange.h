@@ -42,9 +42,10 @@ struct http_exchange {
 	struct slice body; /* whole, and no longer than the route allows */
 	int32_t stream_id; /* of HTTP/2 */
 	bool answered;
-	uint64_t id;   /* of the request, for logs */
-	size_t held;   /* bytes charged for it to its connection */
-	size_t copied; /* of them, a copy of the answer's body */
+	const char *allow; /* methods, for a 405; NULL: not known */
+	uint64_t id;       /* of the request, for logs */
+	size_t held;       /* bytes charged for it to its connection */
+	size_t copied;     /* of them, a copy of the answer's body */
 
 	/*
 	 * Called at most once, when the peer is gone before the answer: drop
@@ -82,6 +83,10 @@ void *http_notes(const struct http_exchange *, size_t n);
  * copy, the answer becomes 503.
  */
 void http_answer(struct http_exchange *, const struct http_response *);
+/* Ends an exchange that no handler gets, with what the status calls for. */
+void http_refuse(struct http_exchange *, int status);
+/* True when the answer has no body, but the head of one (RFC 9110, 9.3.2). */
+bool http_is_head(const struct http_exchange *);
 /* The same without a body. */
 void http_answer_status(struct http_exchange *, int status);
 

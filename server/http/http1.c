@@ -51,6 +51,7 @@ struct http1 {
 	uint64_t left; /* bytes of the body, or of the chunk */
 	size_t framing, trailers, blank;
 	size_t seen; /* bytes of input without the end of the head */
+	bool served; /* a request came */
 };
 
 static void http1_send(struct http_exchange *, int, const struct http_header *,
@@ -95,18 +96,20 @@ refuse(struct http_conn *c, int status)
 	COUNT(c->server->counters, http_bad_requests);
 	log_peer(LOG_LEVEL_DEBUG, "http_refused", "status=%d doing=\"%s\"",
 	    status, c->doing);
-	if (h->exchange != NULL)
-		conn_free_exchange(h->exchange);
+	c->paused = true;
+	if (h->exchange != NULL) {
+		h->head.keep_alive = false; /* its body is not read */
+		http_refuse(h->exchange, status);
+		return;
+	}
 	end_exchange(h);
 	buf_printf(&c->out,
-	    "HTTP/1.1 %d %s\r\ncontent-length: 0\r\nconnection: close\r\n%s",
-	    status, http1_reason(status),
-	    status == 405 ? "allow: POST\r\n" : "");
+	    "HTTP/1.1 %d %s\r\ncontent-length: 0\r\nconnection: close\r\n",
+	    status, http1_reason(status));
 	if (status == 429 || status == 503)
 		buf_printf(&c->out, "retry-after: %d\r\n", HTTP_RETRY_AFTER_S);
 	buf_add_str(&c->out, "\r\n");
 	h->state = BROKEN;
-	c->paused = true;
 	c->linger = true;
 	conn_end(c);
 }
@@ -194,12 +197,31 @@ take_head(struct http_conn *c, struct slice head)
 	    h->exchange, &h->head);
 }
 
+/*
+ * RFC 9113, 3.3: a client that knows that we speak HTTP/2 begins with its
+ * preface; over TLS, ALPN decided.  *wait: what came may become one.
+ */
+static bool
+is_preface(struct http_conn *c, bool *wait)
+{
+	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+	size_t n = sizeof(preface) - 1;
+
+	*wait = false;
+	if (c->ssl != NULL || h1_of(c)->served ||
+	    memcmp(c->in.p, preface, c->in.n < n ? c->in.n : n) != 0)
+		return false;
+	*wait = c->in.n < n;
+	return !*wait;
+}
+
 static bool
 read_head(struct http_conn *c)
 {
 	struct http1 *h = h1_of(c);
 	size_t n;
 	int status;
+	bool wait;
 
 	/* RFC 9112, 2.2: an empty line before a request is passed over. */
 	while (c->in.n >= 2 && memcmp(c->in.p, "\r\n", 2) == 0 &&
@@ -213,13 +235,19 @@ read_head(struct http_conn *c)
 		c->doing = "reading request headers";
 		conn_set_deadline(c, c->server->limits->request_time_ms);
 	}
-	n = head_length(c, h->seen);
+	if (is_preface(c, &wait)) {
+		conn_switch(c, &http2_proto);
+		c->proto->input(c);
+		return false;
+	}
+	n = wait ? 0 : head_length(c, h->seen);
 	if (n == 0 || n > (size_t)c->server->limits->head_max) {
 		if (c->in.n > (size_t)c->server->limits->head_max)
 			refuse(c, 431);
 		h->seen = c->in.n;
 		return false;
 	}
+	h->served = true;
 	status = take_head(c, (struct slice){c->in.p, n});
 	buf_consume(&c->in, n);
 	if (status != 0) {
@@ -419,6 +447,10 @@ http1_send(struct http_exchange *x, int status,
 	bool keep = h->head.keep_alive && !c->server->draining && !c->eof;
 
 	write_head(c, status, headers, n, body.bytes.n, keep);
+	if (http_is_head(x)) {
+		http_shared_unref(body.shared);
+		body = (struct http_body){slice_none(), NULL};
+	}
 	if (body.shared != NULL)
 		conn_send_body(c, x, body);
 	else

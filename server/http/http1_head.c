@@ -81,19 +81,50 @@ target_char(uint8_t c)
 	return c > ' ' && c < 0x7f && c != '#';
 }
 
+/*
+ * RFC 9112, 3.2.2: a target in absolute-form is taken; it stands above Host,
+ * which nothing we serve looks at.  Leaves what origin-form would be.
+ */
+static bool
+strip_authority(struct slice *target)
+{
+	static const char *const schemes[] = {"http://", "https://"};
+	struct slice s = *target;
+	size_t n = 0;
+
+	for (size_t i = 0; i < 2 && n == 0; i++) {
+		size_t scheme = strlen(schemes[i]);
+
+		if (s.n > scheme &&
+		    same_word((struct slice){s.p, scheme}, schemes[i]))
+			n = scheme;
+	}
+	if (n == 0 || s.p[n] == '/' || s.p[n] == '?' || s.p[n] == ':')
+		return false;
+	while (n < s.n && s.p[n] != '/' && s.p[n] != '?') {
+		if (s.p[n++] == '@') /* user information: 4.2.4 of RFC 9110 */
+			return false;
+	}
+	*target = (struct slice){s.p + n, s.n - n};
+	return true;
+}
+
 static int
 parse_request_line(struct slice line, struct http_exchange *x,
     struct http1_head *h)
 {
-	bool found;
+	bool found, absolute;
 	struct slice target;
 
 	x->method = take_until(&line, " ", &found);
 	if (!found || !is_token(x->method))
 		return 400;
 	target = take_until(&line, " ", &found);
-	if (!found || target.n == 0 || target.p[0] != '/')
-		return 400; /* origin-form is the only one we serve */
+	if (!found || target.n == 0)
+		return 400;
+	absolute = target.p[0] != '/';
+	if (absolute && !strip_authority(&target))
+		return 400; /* authority-form and "*" are of no method here */
 	for (size_t i = 0; i < target.n; i++) {
 		if (!target_char(target.p[i]))
 			return 400;
@@ -107,6 +138,8 @@ parse_request_line(struct slice line, struct http_exchange *x,
 		                                                      : 400;
 	x->path = take_until(&target, "?", &found);
 	x->query = target;
+	if (absolute && x->path.n == 0)
+		x->path = SLICE_LIT("/");
 	return 0;
 }
 

@@ -174,6 +174,8 @@ on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code,
 
 	if (s == NULL)
 		return 0;
+	if (s->ended)
+		h->closed[h->n_closed++ % HTTP2_CLOSED_MAX] = stream_id;
 	stream_free(c, s, code == NGHTTP2_NO_ERROR);
 	if (TAILQ_EMPTY(&h->streams)) {
 		h->idle_us = clock_mono_us();
@@ -242,14 +244,36 @@ charge_frame(struct http_conn *c, const struct http2_frame *f)
 static void
 fail(struct http_conn *c, ssize_t code)
 {
+	uint32_t why = NGHTTP2_ENHANCE_YOUR_CALM;
+
+	if (code == NGHTTP2_ERR_BAD_CLIENT_MAGIC)
+		why = NGHTTP2_PROTOCOL_ERROR;
+	else if (code == NGHTTP2_ERR_STREAM_CLOSED)
+		why = NGHTTP2_STREAM_CLOSED;
 	COUNT(c->server->counters, http_bad_requests);
-	(void)nghttp2_session_terminate_session(h2_of(c)->session,
-	    code == NGHTTP2_ERR_BAD_CLIENT_MAGIC ? NGHTTP2_PROTOCOL_ERROR
-	                                         : NGHTTP2_ENHANCE_YOUR_CALM);
+	(void)nghttp2_session_terminate_session(h2_of(c)->session, why);
 	stop_input(c);
 	http2_output(c);
 	if (c->state != CONN_DEAD)
 		conn_end(c);
+}
+
+/*
+ * RFC 9113, 5.1: a peer that ended a stream and sends more of it is in error.
+ * nghttp2 keeps no closed streams for us, whose number is the peer's to choose;
+ * the last few are remembered here.  Streams that we reset are not among them:
+ * what was under way then is ignored.
+ */
+static bool
+is_of_closed(const struct http2 *h, const struct http2_frame *f)
+{
+	if (f->type != NGHTTP2_HEADERS && f->type != NGHTTP2_DATA)
+		return false;
+	for (unsigned i = 0; i < HTTP2_CLOSED_MAX && i < h->n_closed; i++) {
+		if (h->closed[i] == f->stream)
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -262,8 +286,13 @@ http2_input(struct http_conn *c)
 	while (c->in.n > 0 && !c->paused) {
 		size_t n = c->in.n;
 
-		if (http2_meter_take(&h->meter, c->in.p, &n, &frame))
+		if (http2_meter_take(&h->meter, c->in.p, &n, &frame)) {
+			if (is_of_closed(h, &frame)) {
+				fail(c, NGHTTP2_ERR_STREAM_CLOSED);
+				return;
+			}
 			charge_frame(c, &frame);
+		}
 		taken = h->abusive
 		    ? 0
 		    : nghttp2_session_mem_recv(h->session, c->in.p, n);

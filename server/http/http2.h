@@ -35,6 +35,10 @@ struct stream {
 
 TAILQ_HEAD(streams, stream);
 
+enum {
+	HTTP2_CLOSED_MAX = 16 /* streams of which it is remembered */
+};
+
 struct http2 {
 	nghttp2_session *session;
 	struct streams streams;
@@ -46,8 +50,10 @@ struct http2 {
 	int64_t block_paid; /* points for the header block that arrives */
 	size_t block_bytes; /* decoded from it so far */
 	size_t excess;      /* header bytes not yet worth a point */
-	bool greeted;       /* the peer's first SETTINGS came */
-	bool abusive;       /* told so; no more input is taken */
+	int32_t closed[HTTP2_CLOSED_MAX]; /* that the peer ended, the last */
+	unsigned n_closed;
+	bool greeted; /* the peer's first SETTINGS came */
+	bool abusive; /* told so; no more input is taken */
 };
 
 static inline struct http2 *

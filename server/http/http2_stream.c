@@ -57,18 +57,10 @@ stream_begin(struct http_conn *c, int32_t id)
 static void
 refuse(struct http_conn *c, struct stream *s, int status)
 {
-	struct http_exchange *x = s->exchange;
-	struct http_response r = {.status = status};
-
 	s->dispatched = true;
 	s->refused = true;
 	COUNT(c->server->counters, http_bad_requests);
-	if (status == 405)
-		r.extra[r.n_extra++] =
-		    (struct http_header){SLICE_LIT("allow"), SLICE_LIT("POST")};
-	if (status == 429 || status == 503)
-		r.retry_after_s = HTTP_RETRY_AFTER_S;
-	http_answer(x, &r);
+	http_refuse(s->exchange, status);
 }
 
 static nghttp2_nv
@@ -261,17 +253,21 @@ http2_send(struct http_exchange *x, int status,
 	    nghttp2_session_get_stream_user_data(h->session, x->stream_id);
 	nghttp2_data_provider provider = {{.ptr = s}, read_reply};
 	nghttp2_nv fields[24];
-	size_t fields_n = 0;
+	size_t fields_n = 0, body_n = body.bytes.n;
 
+	if (http_is_head(x)) {
+		http_shared_unref(body.shared);
+		body = (struct http_body){slice_none(), NULL};
+	}
 	keep_reply(c, s, body);
 	exchange_drop_body(x, &s->body);
 	fields[fields_n++] = field(SLICE_LIT(":status"),
 	    slice_str(arena_printf(x->arena, "%d", status)));
 	for (size_t i = 0; i < n; i++)
 		fields[fields_n++] = field(headers[i].name, headers[i].value);
-	if (status != 204)
+	if (status != 204 && status != 304)
 		fields[fields_n++] = field(SLICE_LIT("content-length"),
-		    slice_str(arena_printf(x->arena, "%zu", body.bytes.n)));
+		    slice_str(arena_printf(x->arena, "%zu", body_n)));
 	(void)nghttp2_submit_response(h->session, x->stream_id, fields,
 	    fields_n, body.bytes.n > 0 ? &provider : NULL);
 	conn_touch(c);

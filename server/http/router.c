@@ -85,6 +85,32 @@ are_names(const struct slice *params)
 	return true;
 }
 
+/* HEAD is taken where GET is (RFC 9110, 9.3.2). */
+static bool
+takes_method(const struct http_route *r, struct slice method)
+{
+	return r->method == NULL || slice_is(method, r->method) ||
+	    (slice_is(method, "HEAD") && strcmp(r->method, "GET") == 0);
+}
+
+static void
+allow(struct http_exchange *x, const char *method)
+{
+	x->allow = x->allow == NULL
+	    ? method
+	    : arena_printf(x->arena, "%s, %s", x->allow, method);
+	if (strcmp(method, "GET") == 0)
+		allow(x, "HEAD");
+}
+
+/* No content coding is taken off (RFC 9110, 8.4); "identity" is none. */
+static bool
+is_encoded(const struct http_exchange *x)
+{
+	return http_has_header(x, "content-encoding") &&
+	    !slice_is(http_header(x, "content-encoding"), "identity");
+}
+
 const struct http_route *
 http_find_route(const struct http_server *server, struct http_exchange *x,
     int *status)
@@ -101,12 +127,17 @@ http_find_route(const struct http_server *server, struct http_exchange *x,
 
 		if (!path_matches(slice_str(r->path), &path, params))
 			continue;
-		if (r->method != NULL && !slice_is(x->method, r->method)) {
+		if (!takes_method(r, x->method)) {
+			allow(x, r->method);
 			*status = 405;
 			continue;
 		}
 		if (!are_names(params)) {
 			*status = 400;
+			return NULL;
+		}
+		if (is_encoded(x)) {
+			*status = 415;
 			return NULL;
 		}
 		memcpy(x->params, params, sizeof(params));

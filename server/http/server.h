@@ -72,6 +72,9 @@ struct http_server {
 	const struct http_limits *limits;
 	struct counters *counters;
 	void *owner; /* the worker; what handlers need */
+	/* The body, as problem+json, of what is refused before a handler has
+	 * it; NULL: none. */
+	const char *(*problem)(struct http_exchange *, int status);
 
 	struct arena_pool arenas;
 	struct http_account account;
@@ -109,7 +112,8 @@ void http_server_close_idle(struct http_server *);
 int http_listen_socket(const char *address, int port, bool reuse_port);
 
 /* The route of a request, its parameters set and decoded; NULL with *status 404,
- * 405, or 400 for a path that is not well encoded or names what no name is. */
+ * 405 (x->allow says what is allowed), 415 for an encoded body, or 400 for a
+ * path that is not well encoded or names what no name is. */
 const struct http_route *http_find_route(const struct http_server *,
     struct http_exchange *, int *status);
 

@@ -9,6 +9,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "lib/base/mem.h"
+#include "server/http/etag.h"
 #include "server/http/server.h"
 #include "server/teep/domain.h"
 #include "server/teep/session.h"
@@ -204,14 +205,6 @@ parse_range(struct slice header, size_t size, struct range *out)
 	return RANGE_GOOD;
 }
 
-static bool
-names(struct slice header, const char *etag)
-{
-	return slice_is(header, "*") ||
-	    (header.n > 0 &&
-	        memmem(header.p, header.n, etag, strlen(etag)) != NULL);
-}
-
 /* What every answer about this payload carries; it never changes. */
 static void
 add_headers(struct http_response *r, const char *etag)
@@ -230,9 +223,18 @@ wanted_range(struct http_exchange *x, const char *etag, size_t size,
 {
 	struct slice if_range = http_header(x, "if-range");
 
-	if (if_range.n > 0 && !slice_is(if_range, etag))
+	/* RFC 9110, 14.2: a range is of GET alone. */
+	if (http_is_head(x) || (if_range.n > 0 && !slice_is(if_range, etag)))
 		return RANGE_NONE;
 	return parse_range(http_header(x, "range"), size, out);
+}
+
+static bool
+has_already(struct http_exchange *x, const char *etag)
+{
+	return etag_match(
+	           slice_str(http_header_all(x, x->arena, "if-none-match")),
+	           slice_str(etag), true) == ETAG_MATCHES;
 }
 
 static void
@@ -250,7 +252,7 @@ serve(struct http_exchange *x, const struct payload *p)
 
 	add_headers(&r, etag);
 	COUNT(&w->counters, payloads);
-	if (names(http_header(x, "if-none-match"), etag)) {
+	if (has_already(x, etag)) {
 		r.status = 304;
 		r.body = slice_none();
 		http_answer(x, &r);

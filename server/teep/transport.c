@@ -3,75 +3,19 @@
 #include "server/teep/transport.h"
 
 #include "lib/base/clock.h"
+#include "server/http/accept.h"
 #include "server/http/exchange.h"
 #include "server/http/server.h"
 #include "server/teep/domain.h"
 #include "server/teep/session.h"
 #include "server/worker.h"
 
-static bool
-same_type(struct slice s, const char *lower)
-{
-	size_t n = strlen(lower);
-
-	if (s.n < n)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		uint8_t c = s.p[i];
-
-		if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != lower[i])
-			return false;
-	}
-	/* Parameters may follow. */
-	return s.n == n || s.p[n] == ';' || s.p[n] == ' ' || s.p[n] == '\t';
-}
-
-static bool
-refused_by_weight(struct slice range)
-{
-	const uint8_t *q =
-	    range.n == 0 ? NULL : memmem(range.p, range.n, "q=0", 3);
-
-	if (q == NULL)
-		return false;
-	for (q += 3; q < range.p + range.n; q++) {
-		if (*q >= '1' && *q <= '9')
-			return false;
-	}
-	return true;
-}
-
-/* One member of an Accept header that covers our media type. */
-static bool
-covers(struct slice range)
-{
-	while (range.n > 0 && (range.p[0] == ' ' || range.p[0] == '\t')) {
-		range.p++;
-		range.n--;
-	}
-	return (same_type(range, TEEP_MEDIA_TYPE) ||
-	           same_type(range, "application/*") ||
-	           same_type(range, "*/*")) &&
-	    !refused_by_weight(range);
-}
-
+/* The draft has an agent say that it takes TEEP. */
 static bool
 acceptable(const struct http_exchange *x)
 {
-	struct slice rest = http_header(x, "accept");
-
-	while (rest.n > 0) {
-		const uint8_t *end = memchr(rest.p, ',', rest.n);
-		size_t n = end == NULL ? rest.n : (size_t)(end - rest.p);
-
-		if (covers((struct slice){rest.p, n}))
-			return true;
-		if (end == NULL)
-			break;
-		rest.p += n + 1;
-		rest.n -= n + 1;
-	}
-	return false;
+	return accept_covers(slice_str(http_header_all(x, x->arena, "accept")),
+	    TEEP_MEDIA_TYPE);
 }
 
 static void
@@ -122,7 +66,7 @@ teep_transport(struct http_exchange *x)
 		return;
 	}
 	if (x->body.n > 0 &&
-	    !same_type(http_header(x, "content-type"), TEEP_MEDIA_TYPE)) {
+	    !media_type_is(http_header(x, "content-type"), TEEP_MEDIA_TYPE)) {
 		http_answer_status(x, 415);
 		return;
 	}

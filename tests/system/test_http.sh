@@ -55,6 +55,34 @@ printf garbage >"$work/garbage"
 nghttp -v -H ':method: POST' -H "$accept" -H "$type" -d "$work/garbage" --no-dep "$url/tam" >"$work/nghttp.out" 2>&1 || true
 grep -q ':status: 204' "$work/nghttp.out" || die "nghttp: $(tail -n 3 "$work/nghttp.out")"
 
+# HEAD is GET without the body (RFC 9110, 9.3.2); Allow is what there is (10.2.1).
+admin_status() { # EXPECTED WHAT CURL-OPTION...
+	status "$1" "$2" -H "Authorization: Bearer $(cat "$work/keys/token")" "${@:3}"
+}
+for path in /livez /openapi.json /v1/wire-profiles; do
+	for http in --http1.1 --http2; do
+		for option in -I -G; do
+			curl -sS $http --cacert "$work/keys/tls.crt" -H "Authorization: Bearer $(cat "$work/keys/token")" \
+			    "$option" -o /dev/null -D - "https://localhost:$admin$path" | tr -d '\r' |
+				grep -iv -e ^date -e ^x-request-id >"$work/head$option"
+		done
+		cmp "$work/head-I" "$work/head-G" || die "HEAD $path $http differs from GET"
+		grep -qi '^content-length: [1-9]' "$work/head-I" || die "HEAD $path $http: no length"
+	done
+done
+refused() { # EXPECTED WHAT HEADER-PATTERN CURL-OPTION...
+	admin_status "$1" "$2" "${@:4}"
+	grep -qi '^content-type: application/problem+json' "$work/head" || die "$2: no problem+json"
+	grep -q "\"status\":$1," "$work/body" || die "$2: $(cat "$work/body")"
+	tr -d '\r' <"$work/head" | grep -qix "$3" || die "$2: $(cat "$work/head")"
+}
+refused 404 'an unknown path of the API' 'server: tamd' "https://localhost:$admin/v2/devices"
+refused 400 'a path that is not encoded' 'server: tamd' "https://localhost:$admin/v1/devices/%zz"
+refused 405 'a method of health' 'allow: GET, HEAD' -X PUT "https://localhost:$admin/livez"
+refused 405 'a method of a policy' 'allow: PUT, GET, HEAD, DELETE' -X PATCH "https://localhost:$admin/v1/policies/a"
+refused 405 'a method of an import' 'allow: POST, GET, HEAD, PATCH' -X PUT "https://localhost:$admin/v1/devices/import"
+refused 415 'an encoded body' 'accept-encoding: identity' -X PUT -H 'Content-Encoding: gzip' -d x "https://localhost:$admin/v1/policies/a"
+
 # Raw bytes in cleartext: what may not be taken, RFC 9112 section 6.3 above all.
 raw() { # WANTED-STATUS-LINES BYTES
 	exec 3<>"/dev/tcp/127.0.0.1/$clear"
@@ -81,6 +109,41 @@ sleep 0.3
 cat "$work/large" "$work/large" "$work/large" >&3 || die "the connection was reset under a body too large"
 timeout 5 head -n 1 <&3 | grep -q '^HTTP/1.1 413' || die "the refusal of a body too large was lost"
 exec 3<&- 3>&-
+# RFC 9112, 3.2.2: absolute-form.
+raw '200' 'POST http://localhost/tam HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'
+raw '404' 'POST http://localhost?x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+raw '400' 'POST http:///tam HTTP/1.1\r\nHost: a\r\n\r\n'
+# RFC 9110, 5.3: two lines of one list; 12.5.1: the most specific range decides.
+raw '200' "POST /tam HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nAccept: application/teep+cbor\r\nConnection: close\r\n\r\n"
+raw '406' "POST /tam HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nAccept: application/teep+cbor;q=0\r\nConnection: close\r\n\r\n"
+# 8.4: content codings.
+raw '415' "${post}Content-Encoding: gzip\r\nContent-Type: application/teep+cbor\r\nContent-Length: 1\r\n\r\nx"
+raw '204' "${post}Content-Encoding: identity\r\nContent-Type: application/teep+cbor\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
+# What begins as the preface of HTTP/2 and is not (RFC 9113, 3.4).
+raw '400' 'PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n'
+# RFC 9113, 3.3: HTTP/2 with prior knowledge on the cleartext listener.
+[ "$(curl -sS --http2-prior-knowledge -o /dev/null -w '%{http_code} %{http_version}' -X POST -H "$accept" "http://127.0.0.1:$clear/tam")" = '200 2' ] ||
+	die "no HTTP/2 in cleartext with prior knowledge"
+nghttp -v -H ':method: POST' -H "$accept" --no-dep "http://127.0.0.1:$clear/tam" >"$work/nghttp.out" 2>&1 || true
+grep -q ':status: 200' "$work/nghttp.out" || die "nghttp in cleartext: $(tail -n 3 "$work/nghttp.out")"
+# 5.1: frames of a stream that its peer ended are answered STREAM_CLOSED (5).
+settings='\0\0\0\4\0\0\0\0\0'
+head='\x83\x86\x01\x01a\x04\x04/tam\x0f\x04\x03*/*'
+request='\0\0\021\1\5\0\0\0\1'$head
+closed() { # WHAT FRAME...
+	local what=$1
+	shift
+	exec 3<>"/dev/tcp/127.0.0.1/$clear"
+	printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'"$settings$request" >&3
+	# The answer ends the stream; then more of it comes.
+	timeout 5 head -c 300 <&3 >/dev/null || true
+	(printf "$@" >&3) 2>/dev/null || true
+	timeout 5 cat <&3 | od -An -v -tx1 | tr -d ' \n' >"$work/frames" || true
+	exec 3<&- 3>&-
+	grep -q '0000080700000000000000000[0-9a-f]*00000005' "$work/frames" || die "$what: $(cat "$work/frames")"
+}
+closed 'DATA of a closed stream' '\0\0\1\0\0\0\0\0\1x'
+closed 'HEADERS of a closed stream' "$request"
 raw '408' "${post}Content-Length: 10\r\n\r\nabc"
 raw '408' 'POST /tam HTT'
 [ "$(metric "$admin" tam_http_timeouts_total)" -ge 2 ] || die "timeouts are not counted"

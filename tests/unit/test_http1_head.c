@@ -19,7 +19,17 @@ static const struct {
     /* 3: the request line */
     {"POST  /tam HTTP/1.1\r\nHost: a\r\n\r\n", 400},
     {"POST /tam HTTP/1.1 \r\nHost: a\r\n\r\n", 400},
-    {"POST http://a/tam HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+    /* 3.2.2: absolute-form, for proxies and for us */
+    {"POST http://a/tam HTTP/1.1\r\nHost: a\r\n\r\n", 0},
+    {"POST HTTPS://a:1/tam?x HTTP/1.1\r\nHost: b\r\n\r\n", 0},
+    {"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", 0},
+    {"GET http://[::1]:80?x HTTP/1.1\r\nHost: a\r\n\r\n", 0},
+    {"POST http:///tam HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+    {"POST http://:80/tam HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+    {"POST http://u@a/tam HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+    {"POST ftp://a/tam HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+    {"POST tam HTTP/1.1\r\nHost: a\r\n\r\n", 400},
+    {"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400},
     {"POST * HTTP/1.1\r\nHost: a\r\n\r\n", 400},
     {"PO(ST /tam HTTP/1.1\r\nHost: a\r\n\r\n", 400},
     {"POST /tam#x HTTP/1.1\r\nHost: a\r\n\r\n", 400},

@@ -22,6 +22,7 @@
 
 enum {
 	ENHANCE_YOUR_CALM = 0xb, /* 7 */
+	STREAM_CLOSED = 5,
 	CANCEL = 0x8,
 	PEERS = 400
 };
@@ -112,8 +113,6 @@ static const struct {
     {"ORIGIN, empty", 0x0c, 0, 0, "", 0},
     {"DATA, empty", WIRE_DATA, 0, 1, "", 0},
     {"DATA of a byte", WIRE_DATA, 0, 1, "x", 1},
-    {"HEADERS of a closed stream", WIRE_HEADERS,
-        WIRE_END_HEADERS | WIRE_END_STREAM, 3, "\x82", 1},
 };
 
 START_TEST(a_flood_of_frames_ends_the_connection)
@@ -143,6 +142,43 @@ START_TEST(a_flood_of_frames_ends_the_connection)
 	ck_assert_msg(counted(COUNTER_http2_abuse) == 1, "%s", floods[_i].what);
 	ck_assert_msg(goaway() == ENHANCE_YOUR_CALM, "%s: %u", floods[_i].what,
 	    goaway());
+}
+END_TEST
+
+/* RFC 9113, 5.1: more of a stream that the peer ended.  Of the last ones it is
+ * known; of those before, frames are ignored, and an idle connection grows by
+ * nothing. */
+static const struct {
+	uint8_t type, flags;
+	uint32_t stream;
+	bool error;
+} late[] = {
+    {WIRE_DATA, 0, 1, false},
+    {WIRE_DATA, 0, 41, true},
+    {WIRE_DATA, WIRE_END_STREAM, 41, true},
+    {WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 41, true},
+    {WIRE_HEADERS, WIRE_END_HEADERS | WIRE_END_STREAM, 11, true},
+    {WIRE_PRIORITY, 0, 41, false},
+    {WIRE_WINDOW_UPDATE, 0, 41, false},
+    {WIRE_RST_STREAM, 0, 41, false},
+};
+
+START_TEST(a_frame_of_a_stream_that_the_peer_ended_is_an_error)
+{
+	static const char payload[] = "\0\0\0\1\1";
+	size_t n = late[_i].type == WIRE_PRIORITY ? 5 : 4;
+
+	(void)wire_connect(&w, &http2_proto, 1);
+	wire_greet(&w, 65535);
+	for (uint32_t id = 1; id <= 41; id += 2) {
+		wire_request(&w, id, "POST", "/echo", true);
+		wire_turn(&w, true);
+	}
+	wire_frame(&w, late[_i].type, late[_i].flags, late[_i].stream, payload,
+	    n);
+	wire_turn(&w, true);
+	ck_assert_uint_eq(goaway(),
+	    late[_i].error ? STREAM_CLOSED : UINT32_MAX);
 }
 END_TEST
 
@@ -362,6 +398,7 @@ main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, a_header_bomb_is_not_decoded_to_its_end);
 	LOOP(tc, a_flood_of_frames_ends_the_connection, floods);
+	LOOP(tc, a_frame_of_a_stream_that_the_peer_ended_is_an_error, late);
 	tcase_add_test(tc, a_flood_of_continuations_ends_the_connection);
 	tcase_add_test(tc, requests_that_are_reset_at_once_end_the_connection);
 	tcase_add_test(tc, an_honest_peer_may_ask_for_ever);
