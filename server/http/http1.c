@@ -403,15 +403,10 @@ step(struct http_conn *c)
 static void
 http1_input(struct http_conn *c)
 {
-	while (c->state == CONN_OPEN) {
-		/* Nobody's answers pile up: the rest waits in c->in. */
-		if (c->out.n >= CONN_OUTPUT_HIGH) {
-			c->blocked = true;
-			return;
-		}
-		if (!step(c))
-			return;
-	}
+	/* A step that hands a request to its handler is the last: the next
+	 * request waits for the next turn. */
+	while (c->state == CONN_OPEN && step(c))
+		continue;
 }
 
 /* --- the answer ---------------------------------------------------------------------- */

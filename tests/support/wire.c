@@ -181,8 +181,9 @@ take(struct wire *w)
 void
 wire_turn(struct wire *w, bool reading)
 {
-	/* A turn begins in an event and ends in the flush that it asks for. */
-	for (int i = 0; i < 4; i++)
+	/* A turn begins in an event and ends in the flush that it asks for,
+	 * which may ask for another turn. */
+	for (int i = 0; i < 4 || !TAILQ_EMPTY(&w->server.dirty); i++)
 		(void)event_base_loop(w->base, EVLOOP_NONBLOCK);
 	if (reading)
 		take(w);
