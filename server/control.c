@@ -81,7 +81,8 @@ struct control {
 	int64_t token_key_us;     /* the newest key's first minute of minting */
 	struct change_cursor seen;
 	uint64_t published_no; /* the snapshot that what is published is of */
-	int64_t keys_us;       /* when signing keys were last looked for */
+	int64_t renewal; /* the number of the last one; 0: none of this run */
+	int64_t keys_us; /* when signing keys were last looked for */
 	int64_t leased_us, sealed_us, chores_us, rollouts_us, tally_us,
 	    published_us;
 	bool spreading; /* a revocation may have devices to look at */
@@ -376,12 +377,60 @@ list_served(const struct control *c, struct buf *domains, struct buf *epochs)
 	buf_add_str(epochs, "}");
 }
 
+/* The number of the next renewal.  A statement that was given up may arrive
+ * late: its number is lower, and it changes nothing. */
+static enum tam_err
+next_renewal(struct control *c)
+{
+	struct sql_result *rows;
+	enum tam_err err;
+
+	if (c->renewal != 0) {
+		c->renewal++;
+		return TAM_OK;
+	}
+	err = SQL_EXEC(c->sql, &rows, SQL_NODE_RUN, c->config->node_id);
+	if (err != TAM_OK)
+		return err;
+	c->renewal = sql_int(rows, 0, 0) << 32 | 1;
+	sql_result_free(rows);
+	return TAM_OK;
+}
+
+static enum tam_err
+write_lease(struct control *c)
+{
+	struct buf domains, epochs;
+	char life[32], renewal[32];
+	struct sql_result *rows = NULL;
+	enum tam_err err;
+
+	buf_init(&domains, 1 << 20);
+	buf_init(&epochs, 1 << 20);
+	list_served(c, &domains, &epochs);
+	(void)snprintf(life, sizeof(life), "%lld",
+	    (long long)c->config->staleness_max_ms * 1000);
+	(void)snprintf(renewal, sizeof(renewal), "%lld", (long long)c->renewal);
+	err = SQL_EXEC(c->sql, &rows, SQL_LEASE, c->config->node_id,
+	    buf_cstr(&domains), buf_cstr(&epochs), life, renewal);
+	buf_fini(&domains);
+	buf_fini(&epochs);
+	if (err == TAM_OK && sql_changed(rows) != c->served.n) {
+		log_error("lease_taken",
+		    "node_id=\"%s\" "
+		    "hint=\"does another node have this name?\"",
+		    c->config->node_id);
+		c->renewal = 0;
+		err = TAM_CONFLICT;
+	}
+	sql_result_free(rows);
+	return err;
+}
+
 static enum tam_err
 renew(struct control *c)
 {
 	int64_t began = clock_mono_us();
-	struct buf domains, epochs;
-	char life[32];
 	enum tam_err err;
 
 	if (began - c->leased_us < LEASE_EVERY_MS * INT64_C(1000))
@@ -389,16 +438,11 @@ renew(struct control *c)
 	err = check_clock(c);
 	if (err != TAM_OK)
 		return err;
+	err = next_renewal(c);
+	if (err != TAM_OK)
+		return err;
 	began = clock_mono_us();
-	buf_init(&domains, 1 << 20);
-	buf_init(&epochs, 1 << 20);
-	list_served(c, &domains, &epochs);
-	(void)snprintf(life, sizeof(life), "%lld",
-	    (long long)c->config->staleness_max_ms * 1000);
-	err = SQL_EXEC(c->sql, NULL, SQL_LEASE, c->config->node_id,
-	    buf_cstr(&domains), buf_cstr(&epochs), life);
-	buf_fini(&domains);
-	buf_fini(&epochs);
+	err = write_lease(c);
 	if (err != TAM_OK)
 		return err;
 	c->leased_us = began;

@@ -234,12 +234,22 @@
 	"FROM revocation WHERE domain_id = $1 AND lifted_us IS NULL " \
 	"ORDER BY revocation_id"
 
-#define SQL_LEASE                                                          \
-	"INSERT INTO node_lease AS l SELECT d, $1, e, "                    \
-	" (extract(epoch FROM clock_timestamp()) * 1e6)::int8 + $4::int8 " \
-	"FROM unnest($2::int[], $3::int8[]) AS x (d, e) "                  \
-	"ON CONFLICT (domain_id, node_id) DO UPDATE "                      \
-	"SET epoch = EXCLUDED.epoch, expires_us = EXCLUDED.expires_us"
+/* A number for the renewals of one run of a node: above all that were used,
+ * also when a failover lost the last ones. */
+#define SQL_NODE_RUN                                   \
+	"SELECT greatest(nextval('node_run_seq'), "    \
+	"(SELECT coalesce(max(renewal >> 32), 0) + 1 " \
+	" FROM node_lease WHERE node_id = $1)) & 2147483647"
+
+/* Changes a row for each domain, or none: a newer renewal was there before. */
+#define SQL_LEASE                                                           \
+	"INSERT INTO node_lease AS l (domain_id, node_id, epoch, "          \
+	" expires_us, renewal) SELECT d, $1, e, "                           \
+	" (extract(epoch FROM clock_timestamp()) * 1e6)::int8 + $4::int8, " \
+	" $5::int8 FROM unnest($2::int[], $3::int8[]) AS x (d, e) "         \
+	"ON CONFLICT (domain_id, node_id) DO UPDATE "                       \
+	"SET epoch = EXCLUDED.epoch, expires_us = EXCLUDED.expires_us, "    \
+	" renewal = EXCLUDED.renewal WHERE l.renewal < EXCLUDED.renewal"
 
 #define SQL_LEASE_END "DELETE FROM node_lease WHERE node_id = $1"
 

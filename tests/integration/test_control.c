@@ -17,6 +17,7 @@
 #include "server/teep/domain.h"
 #include "server/teep/published.h"
 #include "storage/sql.h"
+#include "storage/statements.h"
 #include "tests/support/suite.h"
 
 /*
@@ -330,6 +331,131 @@ START_TEST(the_lease_waits_for_a_worker)
 }
 END_TEST
 
+/* --- statements that are given up ---------------------------------------------------- */
+
+enum {
+	GIVEN_UP_S =
+	    8 /* several deadlines of a statement of the control thread */
+};
+
+static int64_t most; /* backends at one time that wait for others */
+
+static void
+count_waiting(const char *what)
+{
+	int64_t n = number(arena_printf(arena,
+	    "SELECT count(*) FROM pg_stat_activity WHERE pid <> "
+	    "pg_backend_pid() AND %s",
+	    what));
+
+	if (n > most)
+		most = n;
+}
+
+static bool
+lock_is_awaited(void)
+{
+	count_waiting("wait_event_type = 'Lock'");
+	return false;
+}
+
+static bool
+standby_is_awaited(void)
+{
+	count_waiting("wait_event = 'SyncRep'");
+	return false;
+}
+
+START_TEST(a_locked_lease_leaves_one_backend_behind_at_most)
+{
+	struct sql *other = sql_new(config.database, NULL, 10000, -1);
+
+	ck_assert_int_eq(sql_script(other,
+	                     "BEGIN; SELECT FROM node_lease FOR UPDATE"),
+	    TAM_OK);
+	(void)within(GIVEN_UP_S, lock_is_awaited);
+	ck_assert(has_no_lease());
+	ck_assert_int_eq(sql_script(other, "ROLLBACK"), TAM_OK);
+	ck_assert_msg(within(30, lease_is_newest), "no lease afterwards");
+	ck_assert_msg(most == 1, "%lld backends waited", (long long)most);
+	sql_free(other);
+}
+END_TEST
+
+/* From now on a commit waits for a standby that there is not. */
+static void
+lose_standby(void)
+{
+	ck_assert_int_eq(sql_script(sql,
+	                     "ALTER SYSTEM SET synchronous_standby_names = "
+	                     "'nobody'"),
+	    TAM_OK);
+	(void)number("SELECT pg_reload_conf()::int");
+}
+
+static void
+bring_standby(void)
+{
+	ck_assert_int_eq(sql_script(sql,
+	                     "ALTER SYSTEM RESET synchronous_standby_names"),
+	    TAM_OK);
+	(void)number("SELECT pg_reload_conf()::int");
+}
+
+START_TEST(a_lost_standby_leaves_one_backend_behind_at_most)
+{
+	lose_standby();
+	(void)within(GIVEN_UP_S, standby_is_awaited);
+	bring_standby();
+	ck_assert(has_no_lease());
+	ck_assert_msg(within(30, lease_is_newest), "no lease afterwards");
+	ck_assert_msg(most == 1, "%lld backends waited", (long long)most);
+}
+END_TEST
+
+static bool
+has_no_lease_while_waits_are_cancelled(void)
+{
+	(void)number("SELECT count(pg_cancel_backend(pid)) FROM "
+	             "pg_stat_activity WHERE wait_event = 'SyncRep'");
+	return has_no_lease();
+}
+
+START_TEST(a_lease_whose_commit_is_doubted_is_none)
+{
+	bool lost;
+
+	lose_standby();
+	lost = within(20, has_no_lease_while_waits_are_cancelled);
+	bring_standby();
+	ck_assert_msg(lost, "renewed by commits that no standby has");
+	ck_assert_msg(within(30, lease_is_newest), "no lease afterwards");
+}
+END_TEST
+
+START_TEST(a_late_renewal_does_not_overwrite_a_newer_one)
+{
+	struct sql_result *rows;
+	int64_t before = number("SELECT renewal FROM node_lease WHERE "
+	                        "domain_id = 1 AND node_id = 'control-test'");
+	char late[32];
+
+	ck_assert_int_gt(before, 0);
+	(void)snprintf(late, sizeof(late), "%lld", (long long)before - 1);
+	ck_assert_int_eq(SQL_EXEC(sql, &rows, SQL_LEASE, "control-test", "{1}",
+	                     "{0}", "3000000", late),
+	    TAM_OK);
+	ck_assert_uint_eq(sql_changed(rows), 0);
+	sql_result_free(rows);
+	ck_assert_int_eq(leased(), epoch());
+	/* Another process of the same name takes the lease: said, taken back. */
+	ck_assert_int_eq(SQL_EXEC(sql, NULL, SQL_LEASE, "control-test", "{1}",
+	                     "{0}", "3000000", "900000000000000"),
+	    TAM_OK);
+	ck_assert_msg(within(30, lease_is_newest), "never renewed again");
+}
+END_TEST
+
 /* --- which database is served ---------------------------------------------------------- */
 
 static bool
@@ -615,6 +741,10 @@ main(void)
 	LOOP(tc, an_epoch_that_cannot_be_remembered_is_not_served, memories);
 	tcase_add_test(tc, an_epoch_is_on_disk_before_a_worker_has_it);
 	tcase_add_test(tc, the_lease_waits_for_a_worker);
+	tcase_add_test(tc, a_locked_lease_leaves_one_backend_behind_at_most);
+	tcase_add_test(tc, a_lost_standby_leaves_one_backend_behind_at_most);
+	tcase_add_test(tc, a_lease_whose_commit_is_doubted_is_none);
+	tcase_add_test(tc, a_late_renewal_does_not_overwrite_a_newer_one);
 	LOOP(tc, a_restored_database_is_refused_until_it_is_accepted, losses);
 	tcase_add_test(tc, what_another_node_had_accepted_is_served);
 	tcase_add_test(tc, a_node_without_memory_waits_for_one_that_has_it);
