@@ -129,21 +129,27 @@ api_device_ca_put(struct api_request *r)
 {
 	const char *pem = api_string(r, "certificates");
 	const char *crl = api_string(r, "crl");
+	const char *purpose = api_string(r, "purpose");
 	struct x509_cas *cas = x509_cas_new();
-	bool certs = x509_cas_add(cas, pem) > 0;
-	bool lists =
-	    crl == NULL || crl[0] == '\0' || x509_cas_add_crl(cas, crl) > 0;
+	const char *bad, *bad_list = NULL;
 	enum tam_err err;
 
+	if (purpose == NULL)
+		purpose = "";
+	bad = x509_cas_add(cas, pem, purpose);
+	if (crl != NULL && crl[0] != '\0')
+		bad_list = x509_cas_add_crl(cas, crl);
 	x509_cas_free(cas);
-	if (!certs)
-		return api_problem(r, 422, "invalid_value", "/certificates",
-		    "no certificate in PEM");
-	if (!lists)
-		return api_problem(r, 422, "invalid_value", "/crl",
-		    "no revocation list in PEM");
+	if (bad != NULL)
+		return api_problem(r, 422, "invalid_value",
+		    strncmp(bad, "the purpose", 11) == 0 ? "/purpose"
+		                                         : "/certificates",
+		    "%s", bad);
+	if (bad_list != NULL)
+		return api_problem(r, 422, "invalid_value", "/crl", "%s",
+		    bad_list);
 	err = API_EXEC(r, NULL, SQL_DEVICE_CA_PUT, r->domain_text, r->params[0],
-	    pem, crl == NULL ? "" : crl);
+	    pem, crl == NULL ? "" : crl, purpose);
 	return err == TAM_OK ? api_changed(r) : err;
 }
 

@@ -73,6 +73,9 @@ const struct api_field api_device_ca_fields[] =
     {{"certificates", TYPE_STRING, true, "PEM: roots or intermediates"},
         {"crl", TYPE_STRING, false,
             "PEM: revocation lists; with any, every chain is checked"},
+        {"purpose", TYPE_STRING, false,
+            "OID of the extKeyUsage that devices' certificates have, or any; "
+            "absent: clientAuth, if they have one"},
         {0}};
 
 const struct api_field api_verifier_fields[] = {{"public_key", TYPE_STRING,

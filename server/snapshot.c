@@ -162,15 +162,19 @@ static void
 load_ca(struct loading *l, const struct sql_result *rows, size_t r)
 {
 	struct tam_domain *d = snapshot_domain(l->out, sql_int(rows, r, 0));
+	const char *crl, *why;
 
 	if (d == NULL)
 		return;
 	if (d->cas == NULL)
 		d->cas = x509_cas_new();
-	if (x509_cas_add(d->cas, sql_text(rows, r, 2)) == 0)
-		log_error("device_ca", "name=%s error=\"no certificate\"",
-		    sql_text(rows, r, 1));
-	(void)x509_cas_add_crl(d->cas, sql_text(rows, r, 3));
+	crl = sql_text(rows, r, 3);
+	why = x509_cas_add(d->cas, sql_text(rows, r, 2), sql_text(rows, r, 4));
+	if (why == NULL && crl[0] != '\0')
+		why = x509_cas_add_crl(d->cas, crl);
+	if (why != NULL)
+		log_error("device_ca", "domain=%s name=%s error=\"%s\"",
+		    d->name, sql_text(rows, r, 1), why);
 }
 
 static enum tam_err

@@ -404,13 +404,15 @@
 	"SELECT json_build_object('name', name, 'certificates', "              \
 	"(length(pem) - length(replace(pem, 'BEGIN CERT', ''))) / 10, "        \
 	"'lists', (length(crl) - length(replace(crl, 'BEGIN X509 CRL', ''))) " \
-	"/ 14, 'created_at', created_at), name FROM device_ca "                \
+	"/ 14, 'purpose', purpose, 'created_at', created_at), name FROM "      \
+	"device_ca "                                                           \
 	"WHERE name > $1 ORDER BY name LIMIT $2::int"
 
-#define SQL_DEVICE_CA_PUT                                                \
-	"INSERT INTO device_ca (domain_id, name, pem, crl) "             \
-	"VALUES ($1::int, $2, $3, $4) ON CONFLICT (domain_id, name) DO " \
-	"UPDATE SET pem = EXCLUDED.pem, crl = EXCLUDED.crl"
+#define SQL_DEVICE_CA_PUT                                                 \
+	"INSERT INTO device_ca (domain_id, name, pem, crl, purpose) "     \
+	"VALUES ($1::int, $2, $3, $4, $5) ON CONFLICT (domain_id, name) " \
+	"DO UPDATE SET pem = EXCLUDED.pem, crl = EXCLUDED.crl, "          \
+	"purpose = EXCLUDED.purpose"
 
 #define SQL_DEVICE_CA_DELETE "DELETE FROM device_ca WHERE name = $1"
 

@@ -189,7 +189,7 @@
 	"WHERE domain_id = $1::int ORDER BY name"
 
 #define SQL_DEVICE_CAS \
-	"SELECT domain_id, name, pem, crl FROM device_ca ORDER BY 1, 2"
+	"SELECT domain_id, name, pem, crl, purpose FROM device_ca ORDER BY 1, 2"
 
 #define SQL_VERIFIERS                                                      \
 	"SELECT domain_id, name, curve, public_key, worst_tier, "          \

@@ -3,6 +3,7 @@
 #include "server/teep/session_steps.h"
 
 #include "lib/base/clock.h"
+#include "lib/base/log.h"
 #include "lib/codec/suit.h"
 #include "server/teep/device_cache.h"
 #include "server/worker.h"
@@ -183,6 +184,7 @@ check_chain(struct session *s)
 {
 	const struct cose_signature *sig = &s->cose.signatures[0];
 	struct x509_leaf *leaf;
+	const char *why;
 	enum tam_err err;
 
 	if (sig->n_certs == 0 || s->domain->cas == NULL)
@@ -191,11 +193,14 @@ check_chain(struct session *s)
 		return TAM_BUDGET_SPENT;
 	leaf = arena_new(s->arena, struct x509_leaf);
 	err = x509_verify(s->domain->cas, sig->certs, sig->n_certs,
-	    s->now_us / CLOCK_SECOND, leaf);
-	if (err == TAM_OK)
+	    s->now_us / CLOCK_SECOND, leaf, &why);
+	if (err == TAM_OK) {
 		s->leaf = leaf;
-	else
-		session_strike(s);
+		return TAM_OK;
+	}
+	log_peer(LOG_LEVEL_WARN, "certificate_refused", "domain=%s why=\"%s\"",
+	    s->domain->name, why);
+	session_strike(s);
 	return err;
 }
 

@@ -29,3 +29,7 @@ for i in 0 1 2 3 4 5 6 7 8 9; do
 done
 "$tamfleet" keys --agents 20 >"$TAM_TEST_MANIFESTS/twenty.ndjson"
 TAM_TEST_TOKEN=$(cat "$work/keys/token") "$build/tests/integration/test_explain"
+
+export TAM_TEST_CERTIFICATES="$work/certificates"
+"$top/tests/integration/certificates.sh" "$TAM_TEST_CERTIFICATES"
+"$build/tests/integration/test_x509"

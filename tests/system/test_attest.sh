@@ -274,6 +274,16 @@ settle
 play quiet $final "${certified[@]}"
 [ "$(drops cert_revoked)" = 8 ] || die "revoked: $(drops cert_revoked)"
 if "$tamctl" device-ca put bad certificates=nonsense 2>/dev/null; then die "nonsense is a CA"; fi
+openssl req -x509 -newkey rsa:1024 -nodes -days 30 -keyout weak.key -out weak.crt -subj /CN=weak 2>/dev/null
+if "$tamctl" device-ca put bad certificates=@weak.crt 2>bad.err; then die "a weak CA"; fi
+grep -q '422 invalid_value at /certificates: the key of a certificate is too weak' bad.err || die "a weak CA: $(cat bad.err)"
+# A purpose that tamfleet's certificates do not have.
+"$tamctl" device-ca put factory certificates=@factory.crt purpose=1.3.6.1.4.1.99999.1 >/dev/null
+settle
+was=$(drops cert_untrusted)
+play quiet $final "${certified[@]}"
+[ "$(drops cert_untrusted)" = $((was + 8)) ] || die "another purpose: $(drops cert_untrusted), was $was"
+grep -q 'event=certificate_refused .*why="an extKeyUsage does not allow the purpose"' node1/log || die "the log does not say why"
 
 # Devices that prove themselves when they show a target gone are told apart.
 policy any
