@@ -62,7 +62,7 @@ struct run {
 	struct walked labels, keys, parts, requests;
 	struct holdings *holdings;
 	int64_t stages[ROLLOUT_STAGES_MAX]; /* of the rollout tried */
-	size_t n_stages;
+	const struct rollout_plan *plan;
 	int64_t devices, changed, kinds[CHANGES], bytes;
 	int64_t never_seen, old, oldest_us;
 	json_t *classes, *sample;
@@ -438,10 +438,48 @@ begin(struct run *run)
 	    : err;
 }
 
+json_t *
+dry_run_warnings(struct api_request *r, const struct rollout_plan *plan,
+    const int64_t sizes[ROLLOUT_STAGES_MAX], const char **never)
+{
+	struct rollout_warning *all =
+	    arena_new_n(r->arena, ROLLOUT_WARNINGS_MAX, struct rollout_warning);
+	size_t n = rollout_warnings(plan, sizes, all);
+	json_t *list = json_array();
+
+	*never = NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (all[i].never && *never == NULL)
+			*never = all[i].text;
+		(void)json_array_append_new(list,
+		    json_pack("{s:s, s:I, s:b, s:s}", "code", all[i].code,
+		        "stage", (json_int_t)all[i].stage + 1, "never_passes",
+		        all[i].never, "detail", all[i].text));
+	}
+	return list;
+}
+
+static void
+add_stages(struct run *run, json_t *doc)
+{
+	json_t *stages;
+	const char *never;
+
+	if (run->plan == NULL)
+		return;
+	stages = json_array();
+	for (size_t i = 0; i < run->plan->n_stages; i++)
+		(void)json_array_append_new(stages,
+		    json_integer(run->stages[i]));
+	(void)json_object_set_new(doc, "by_stage", stages);
+	(void)json_object_set_new(doc, "warnings",
+	    dry_run_warnings(run->r, run->plan, run->stages, &never));
+}
+
 static enum tam_err
 answer(struct run *run)
 {
-	json_t *kinds = json_object(), *stages = json_array(), *doc;
+	json_t *kinds = json_object(), *doc;
 	char *text;
 
 	for (int i = 0; i < CHANGES; i++)
@@ -454,12 +492,7 @@ answer(struct run *run)
 	    (json_int_t)run->never_seen, "not_seen_for_7d",
 	    (json_int_t)run->old, "oldest_contact_us",
 	    (json_int_t)run->oldest_us, "sample", run->sample);
-	for (size_t i = 0; i < run->n_stages; i++)
-		(void)json_array_append_new(stages,
-		    json_integer(run->stages[i]));
-	if (run->n_stages > 0)
-		(void)json_object_set(doc, "by_stage", stages);
-	json_decref(stages);
+	add_stages(run, doc);
 	text = json_dumps(doc, JSON_COMPACT);
 	buf_add_str(&run->r->response, text);
 	free(text);
@@ -475,17 +508,18 @@ run_all(struct run *run)
 
 	while (err == TAM_OK && more)
 		err = next_part(run, &more);
-	return err == TAM_OK ? answer(run) : err;
+	return err;
 }
 
-enum tam_err
-dry_run(struct api_request *r, const struct policy_set *after, size_t n_stages,
-    struct device_query *who)
+/* Counts; answers if `sizes` is NULL. */
+static enum tam_err
+try_all(struct api_request *r, const struct policy_set *after,
+    const struct rollout_plan *plan, struct device_query *who, int64_t *sizes)
 {
 	struct run run = {.r = r,
 	    .after = after,
 	    .who = who,
-	    .n_stages = n_stages,
+	    .plan = plan,
 	    .domain = slice_str(r->domain),
 	    .now_us = clock_wall_us()};
 	struct policy_set *before;
@@ -499,12 +533,31 @@ dry_run(struct api_request *r, const struct policy_set *after, size_t n_stages,
 	run.sample = json_array();
 	arena_pool_init(&run.pool, ARENAS_KEPT);
 	err = run_all(&run);
+	if (err == TAM_OK && sizes == NULL)
+		err = answer(&run);
+	if (err == TAM_OK && sizes != NULL)
+		memcpy(sizes, run.stages, sizeof(run.stages));
 	arena_pool_fini(&run.pool);
 	holdings_free(run.holdings);
 	json_decref(run.classes);
 	json_decref(run.sample);
 	policy_set_unref(before);
 	return err;
+}
+
+enum tam_err
+dry_run(struct api_request *r, const struct policy_set *after,
+    const struct rollout_plan *plan, struct device_query *who)
+{
+	return try_all(r, after, plan, who, NULL);
+}
+
+enum tam_err
+dry_run_sizes(struct api_request *r, const struct policy_set *after,
+    const struct rollout_plan *plan, struct device_query *who,
+    int64_t sizes[ROLLOUT_STAGES_MAX])
+{
+	return try_all(r, after, plan, who, sizes);
 }
 
 enum tam_err
@@ -519,7 +572,7 @@ dry_run_change(struct api_request *r, const struct policy_change *change,
 	if (err != TAM_OK)
 		return api_sql_problem(r, err);
 	after = policy_build(b);
-	err = dry_run(r, after, 0, who);
+	err = dry_run(r, after, NULL, who);
 	policy_set_unref(after);
 	return err;
 }

@@ -163,7 +163,7 @@ try_document(struct api_request *r, const char *document)
 		return err;
 	err = concerned(r, before, document, q);
 	if (err == TAM_OK)
-		err = dry_run(r, set, 0, q);
+		err = dry_run(r, set, NULL, q);
 	policy_set_unref(set);
 	return err;
 }

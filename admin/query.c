@@ -53,12 +53,13 @@ unknown(struct api_request *r, const char *name)
 /* Values that are words of a list; one that no row can have would answer an
  * empty list. */
 static const struct {
-	const char *name, *words[10];
+	const char *name, *words[12];
 } words[] = {
     {"status", {"pending", "active", "quarantined", "decommissioned"}},
     {"state",
         {"offered", "acknowledged", "verified", "refused", "manifest_failed",
-            "attestation_failed", "no_answer", "not_effective", "retry"}},
+            "attestation_failed", "no_answer", "not_effective", "retry",
+            "away"}},
 };
 
 static const char *const *

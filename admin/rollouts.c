@@ -156,15 +156,57 @@ load_with(struct api_request *r, const char *document, struct policy_set **out)
 	return err;
 }
 
-static enum tam_err
-check_document(struct api_request *r, const char *document)
-{
-	struct policy_set *set = NULL;
-	enum tam_err err = load_with(r, document, &set);
+/* How many devices its stages have, and what is wrong with that. */
+struct sized {
+	const char *sizes;    /* the text of an SQL array */
+	const char *warnings; /* JSON */
+	const char *never;    /* why it never completes by itself; or NULL */
+};
 
+static void
+keep_sizes(struct api_request *r, const struct rollout_plan *plan,
+    const int64_t *sizes, struct sized *out)
+{
+	json_t *list = dry_run_warnings(r, plan, sizes, &out->never);
+	char *text = json_dumps(list, JSON_COMPACT);
+
+	out->warnings = arena_strdup(r->arena, slice_str(text));
+	out->sizes = "{";
+	for (size_t i = 0; i < plan->n_stages; i++)
+		out->sizes = arena_printf(r->arena, "%s%s%lld", out->sizes,
+		    i == 0 ? "" : ",", (long long)sizes[i]);
+	out->sizes = arena_printf(r->arena, "%s}", out->sizes);
+	free(text);
+	json_decref(list);
+}
+
+/* Whether the document is valid beside all that is there, and its sizes. */
+static enum tam_err
+size_up(struct api_request *r, const char *document, struct sized *out)
+{
+	struct device_query *q = arena_new(r->arena, struct device_query);
+	int64_t sizes[ROLLOUT_STAGES_MAX];
+	const struct rollout_plan *plan;
+	struct policy_set *then = NULL;
+	enum tam_err err = load_with(r, document, &then);
+
+	if (err != TAM_OK)
+		return err;
+	plan = policy_rollout_plan(then, r->params[0]);
+	err = device_query_make(r, "", "/selector", 0, q);
 	if (err == TAM_OK)
-		policy_set_unref(set);
+		err = dry_run_sizes(r, then, plan, q, sizes);
+	if (err == TAM_OK)
+		keep_sizes(r, plan, sizes, out);
+	policy_set_unref(then);
 	return err;
+}
+
+static enum tam_err
+write_sizes(struct api_request *r, const struct sized *s)
+{
+	return API_EXEC(r, NULL, SQL_ROLLOUT_SIZE, r->params[0], s->sizes,
+	    s->warnings);
 }
 
 /* --- drafting ------------------------------------------------------------------------------ */
@@ -173,6 +215,7 @@ enum tam_err
 api_rollout_put(struct api_request *r)
 {
 	const char *document = arena_strdup(r->arena, r->body);
+	struct sized sized;
 	struct old old;
 	enum tam_err err = read_old(r, &old);
 
@@ -180,11 +223,13 @@ api_rollout_put(struct api_request *r)
 		return api_problem(r, 409, "wrong_state", NULL,
 		    "this rollout is %s; make another", old.state);
 	if (err == TAM_OK)
-		err = check_document(r, document);
+		err = size_up(r, document, &sized);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ROLLOUT_PUT, r->domain_text,
 		    r->params[0], document, r->principal,
 		    api_number(r, clock_wall_us()));
+	if (err == TAM_OK)
+		err = write_sizes(r, &sized);
 	if (err == TAM_OK)
 		err = api_audit(r, r->params[0], r->reason, old.document,
 		    document);
@@ -226,8 +271,8 @@ api_rollout_dry_run(struct api_request *r)
 		return err;
 	err = device_query_make(r, "", "/selector", 0, q);
 	if (err == TAM_OK)
-		err = dry_run(r, then,
-		    policy_rollout_plan(then, r->params[0])->n_stages, q);
+		err = dry_run(r, then, policy_rollout_plan(then, r->params[0]),
+		    q);
 	policy_set_unref(then);
 	return err;
 }
@@ -279,6 +324,21 @@ finish(struct api_request *r, const char *before, const char *after)
 	return err == TAM_OK ? api_rollout_get(r) : err;
 }
 
+/* A rollout that never completes by itself is started if that is meant. */
+static enum tam_err
+check_start(struct api_request *r, const char *document)
+{
+	struct sized sized;
+	enum tam_err err = size_up(r, document, &sized);
+
+	if (err == TAM_OK && sized.never != NULL &&
+	    !json_is_true(json_object_get(r->json, "anyway")))
+		return api_problem(r, 409, "never_completes", NULL,
+		    "%s; change the draft, or give \"anyway\": true",
+		    sized.never);
+	return err == TAM_OK ? write_sizes(r, &sized) : err;
+}
+
 static enum tam_err
 do_act(struct api_request *r, const struct act *act)
 {
@@ -288,7 +348,7 @@ do_act(struct api_request *r, const struct act *act)
 	if (err == TAM_OK)
 		err = check_act(r, act, &old);
 	if (err == TAM_OK && strcmp(old.state, "draft") == 0)
-		err = check_document(r, old.document);
+		err = check_start(r, old.document);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ROLLOUT_SET, r->params[0], act->to,
 		    r->reason, api_number(r, old.opened + (act->opens ? 1 : 0)),

@@ -183,6 +183,12 @@ const struct api_field api_reason_fields[] = {{"reason", TYPE_STRING, true,
                                                   "why; for the audit log"},
     {0}};
 
+const struct api_field api_start_fields[] = {{"reason", TYPE_STRING, true,
+                                                 "why; for the audit log"},
+    {"anyway", TYPE_BOOLEAN, false,
+        "start it although a stage never passes by itself"},
+    {0}};
+
 const struct api_route api_routes[API_ROUTE_COUNT] = {
 #define X(id, method, path, roles, body, fields, noun, verb, columns, summary) \
 	[API_##id] = {#id, method, path, roles, body, fields, noun, verb,      \

@@ -266,7 +266,7 @@ enum {
 	    "List the devices it reached; ?state=")                             \
 	X(rollout_start, "POST", "/v1/rollouts/{name}/start",                   \
 	    ROLE_POLICY | ROLE_ADMIN | TWO_PERSONS, BODY_JSON,                  \
-	    api_reason_fields, "rollout", "start", "", "Open the first stage")  \
+	    api_start_fields, "rollout", "start", "", "Open the first stage")   \
 	X(rollout_pause, "POST", "/v1/rollouts/{name}/pause",                   \
 	    ROLE_POLICY | ROLE_OPERATOR | ROLE_SECURITY | ROLE_ADMIN,           \
 	    BODY_JSON, api_reason_fields, "rollout", "pause", "",               \
@@ -368,5 +368,6 @@ extern const struct api_field api_rollback_fields[];
 extern const struct api_field api_channel_fields[];
 extern const struct api_field api_revocation_fields[];
 extern const struct api_field api_reason_fields[];
+extern const struct api_field api_start_fields[];
 
 #endif

@@ -44,6 +44,12 @@ LANGUAGE sql IMMUTABLE AS $$
 	SELECT encode(sha256(convert_to(array_to_json(p_texts)::text, 'UTF8')), 'hex')
 $$;
 
+-- What people set of a domain, also what is added to it later.
+CREATE FUNCTION domain_settings(d domain) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT to_jsonb(d) - '{domain_id,incarnation,epoch,audit_seq,audit_hash,audit_at,created_at,suspended}'::text[]
+$$;
+
 -- The keys of the devices of these names, and what may become of others.
 CREATE FUNCTION devices_hash(p_domain integer, p_names text[]) RETURNS text
 LANGUAGE sql STABLE AS $$
@@ -114,8 +120,7 @@ BEGIN
 		SELECT text_hash(x::text) INTO hash FROM device_ca x WHERE x.domain_id = p_domain AND x.name = named;
 		pins := jsonb_build_object('device CA ' || named, hash);
 	WHEN 'domain' THEN
-		SELECT text_hash(d.enrol, d.enrol_status, d.enrol_class, d.rekey, d.two_persons::text, d.two_persons_for::text,
-			d.passport_s::text, d.teep_profile) INTO hash FROM domain d WHERE d.domain_id = p_domain;
+		SELECT text_hash(domain_settings(d)::text) INTO hash FROM domain d WHERE d.domain_id = p_domain;
 		pins := jsonb_build_object('the settings of the domain', hash);
 	WHEN 'device' THEN
 		SELECT text_hash(d.rekey) INTO hash FROM domain d WHERE d.domain_id = p_domain;
@@ -254,9 +259,7 @@ CREATE TRIGGER two_persons BEFORE UPDATE ON rollout
 	FOR EACH ROW WHEN (NEW.state = 'running' AND OLD.state <> 'running' OR NEW.opened > OLD.opened)
 	EXECUTE FUNCTION two_persons_guard('rollout_start rollout_resume rollout_advance', '', 'name');
 CREATE TRIGGER two_persons BEFORE UPDATE ON domain
-	FOR EACH ROW WHEN (OLD.two_persons AND (OLD.enrol, OLD.enrol_status, OLD.enrol_class, OLD.rekey, OLD.two_persons,
-		OLD.two_persons_for, OLD.passport_s, OLD.teep_profile) IS DISTINCT FROM (NEW.enrol, NEW.enrol_status,
-		NEW.enrol_class, NEW.rekey, NEW.two_persons, NEW.two_persons_for, NEW.passport_s, NEW.teep_profile))
+	FOR EACH ROW WHEN (OLD.two_persons AND domain_settings(OLD) IS DISTINCT FROM domain_settings(NEW))
 	EXECUTE FUNCTION two_persons_guard('domain_patch', '', '');
 -- A device is new by an import.  A key beside, or in the place of, one that a
 -- device has is a rekey; the first key of a new device is part of its import.

@@ -11,7 +11,8 @@
  *	 "channel": "stable", "manifest": "<digest>",
  *	 "rollback": {...} or "<digest>",
  *	 "stages": [{"selector": "...", "percent": 10, ...}, ...],
- *	 "success_percent": 95, "minimum": 20, "soak_s": 3600, "gate": "auto",
+ *	 "success_percent": 95, "minimum_percent": 50, "soak_s": 3600,
+ *	 "gate": "auto",
  *	 "limits": {"refused": 2, "manifest_failed": 2, "any": 5, ...},
  *	 "answer_within_s": 86400, "on_failure": "pause",
  *	 "windows": [{"days": ["sat"], "from": "22:00", "to": "04:00",
@@ -53,7 +54,8 @@ struct rollout_stage {
 	struct selector *selector; /* NULL: any device */
 	int part;                  /* of ROLLOUT_WHOLE; by bucket */
 	int success;               /* of ROLLOUT_WHOLE, of those settled */
-	int64_t minimum;           /* settled before anything is concluded */
+	int64_t minimum;           /* settled before it is good; -1: a share */
+	int share;                 /* the minimum as part of ROLLOUT_WHOLE */
 	int64_t soak_us;           /* to stay good before the next opens */
 	bool manual;               /* a person opens the next */
 };
@@ -94,7 +96,7 @@ enum rollout_phase rollout_phase_of(const char *name);
 struct rollout_position {
 	enum rollout_phase phase;
 	size_t opened;    /* stages that devices are taken into */
-	int64_t stage_us; /* when the last of them was opened */
+	int64_t stage_us; /* when the last was opened, or the way back began */
 	int64_t met_us;   /* since when it is good enough; 0: it is not */
 	bool window_open;
 	int64_t window_us; /* when that changes; 0: it does not */
@@ -127,11 +129,36 @@ bool policy_rollout_revoked(const struct policy_set *, const char *name);
 bool policy_rollout_conflicts(const struct policy_set *, const char *name,
     char error[POLICY_ERROR_MAX]);
 
+/* --- what can never complete -------------------------------------------------------- */
+
+enum {
+	ROLLOUT_WARNING_MAX = 200,
+	ROLLOUT_WARNINGS_MAX = 3 * ROLLOUT_STAGES_MAX
+};
+
+struct rollout_warning {
+	const char *code;
+	size_t stage; /* from 0 */
+	bool never;   /* the stage never passes by itself */
+	char text[ROLLOUT_WARNING_MAX];
+};
+
+/* How many devices of a stage of `of` must be settled before it is good. */
+int64_t rollout_minimum(const struct rollout_stage *, int64_t of);
+
+/* What to say about a plan whose stages have so many devices; returns the number
+ * of warnings. */
+size_t rollout_warnings(const struct rollout_plan *,
+    const int64_t of[ROLLOUT_STAGES_MAX],
+    struct rollout_warning[ROLLOUT_WARNINGS_MAX]);
+
 /* --- the controller's step ------------------------------------------------------- */
 
 /* What became of the devices of one stage. */
 struct rollout_tally {
+	int64_t of; /* devices in it when the rollout started; 0: unknown */
 	int64_t offered, acknowledged, verified;
+	int64_t away; /* out of use or silent: nobody waits for them */
 	int64_t failed[ROLLOUT_FAILURE_COUNT];
 };
 
@@ -140,6 +167,7 @@ struct rollout_counts {
 	int64_t waiting;  /* devices of whom an answer is to come */
 	int64_t reached;  /* devices it ever came to */
 	int64_t returned; /* of them, verified to be back */
+	int64_t away;     /* of them, not waited for */
 };
 
 struct rollout_step {

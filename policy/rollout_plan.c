@@ -30,6 +30,8 @@ enum {
 	SECONDS_MAX = 31536000,
 	MINIMUM_MAX = 1000000000,
 	SUCCESS_DEFAULT = 9500,
+	SHARE_DEFAULT = 5000,
+	SOAK_DEFAULT_S = 600, /* as SQL_SOAK_DEFAULT_S has it */
 	ANSWER_DEFAULT_S = 86400
 };
 
@@ -102,6 +104,27 @@ load_choice(struct loader *l, json_t *of, const char *name, const char *where,
 	return load_refuse(l, pointer, what);
 }
 
+/* The minimum: a number of devices, or a share of the stage. */
+static bool
+load_minimum(struct loader *l, json_t *of, const char *where,
+    struct rollout_stage *stage)
+{
+	bool count = json_object_get(of, "minimum") != NULL;
+	bool share = json_object_get(of, "minimum_percent") != NULL;
+	char pointer[128];
+
+	if (count && share) {
+		(void)snprintf(pointer, sizeof(pointer), "%s/minimum_percent",
+		    where);
+		return load_refuse(l, pointer, "excludes minimum");
+	}
+	if (share)
+		stage->minimum = -1;
+	return load_count(l, of, "minimum", where, MINIMUM_MAX,
+	           &stage->minimum) &&
+	    load_percent(l, of, "minimum_percent", where, &stage->share);
+}
+
 /* What a stage may say for itself, and a rollout for all of them. */
 static bool
 load_gate(struct loader *l, json_t *of, const char *where,
@@ -110,7 +133,7 @@ load_gate(struct loader *l, json_t *of, const char *where,
 	int64_t soak_s = stage->soak_us / 1000000;
 	bool ok =
 	    load_percent(l, of, "success_percent", where, &stage->success) &&
-	    load_count(l, of, "minimum", where, MINIMUM_MAX, &stage->minimum) &&
+	    load_minimum(l, of, where, stage) &&
 	    load_count(l, of, "soak_s", where, SECONDS_MAX, &soak_s) &&
 	    load_choice(l, of, "gate", where, "auto", "manual", &stage->manual);
 
@@ -125,7 +148,8 @@ load_stage(struct loader *l, json_t *entry, size_t i,
     struct rollout_stage *stage)
 {
 	static const char *const members[] = {"name", "selector", "percent",
-	    "success_percent", "minimum", "soak_s", "gate", NULL};
+	    "success_percent", "minimum", "minimum_percent", "soak_s", "gate",
+	    NULL};
 	json_t *selector = json_object_get(entry, "selector");
 	char where[32], pointer[64];
 
@@ -148,7 +172,10 @@ load_stage(struct loader *l, json_t *entry, size_t i,
 static bool
 load_stages(struct loader *l, json_t *doc, struct rollout_plan *plan)
 {
-	struct rollout_stage all = {.success = SUCCESS_DEFAULT, .minimum = 1};
+	struct rollout_stage all = {.success = SUCCESS_DEFAULT,
+	    .minimum = -1,
+	    .share = SHARE_DEFAULT,
+	    .soak_us = SOAK_DEFAULT_S * INT64_C(1000000)};
 	json_t *list = json_object_get(doc, "stages");
 
 	if (!load_gate(l, doc, "", &all))
@@ -467,11 +494,13 @@ static bool
 load_plan(struct loader *l, json_t *doc, struct live_rollout *r)
 {
 	static const char *const of_policy[] = {"policy", "document",
-	    "rollback", "stages", "success_percent", "minimum", "soak_s",
-	    "gate", "limits", "answer_within_s", "on_failure", "windows", NULL};
+	    "rollback", "stages", "success_percent", "minimum",
+	    "minimum_percent", "soak_s", "gate", "limits", "answer_within_s",
+	    "on_failure", "windows", NULL};
 	static const char *const of_channel[] = {"channel", "manifest",
-	    "rollback", "stages", "success_percent", "minimum", "soak_s",
-	    "gate", "limits", "answer_within_s", "on_failure", "windows", NULL};
+	    "rollback", "stages", "success_percent", "minimum",
+	    "minimum_percent", "soak_s", "gate", "limits", "answer_within_s",
+	    "on_failure", "windows", NULL};
 	int64_t answer_s = ANSWER_DEFAULT_S;
 
 	if (!json_is_object(doc))

@@ -18,6 +18,10 @@
  *	settle       behind the end: everybody it reached has answered
  */
 
+enum {
+	SAMPLE = 10
+};
+
 struct judging {
 	const struct rollout_plan *plan;
 	const struct rollout_position *at;
@@ -57,6 +61,27 @@ is_more_than(int64_t part, int64_t whole, int limit)
 
 /* --- a stage -------------------------------------------------------------------------- */
 
+/* Devices that the stage waits for. */
+static int64_t
+minimum_of(const struct judging *j, size_t stage)
+{
+	const struct rollout_tally *t = &j->counts->stages[stage];
+	int64_t of = t->of > t->away ? t->of - t->away : 0;
+
+	return rollout_minimum(&j->plan->stages[stage], of);
+}
+
+/* Devices from which on failures are judged: a share of a large stage would be
+ * too late. */
+static int64_t
+sample_of(const struct judging *j, size_t stage)
+{
+	int64_t minimum = minimum_of(j, stage);
+
+	return j->plan->stages[stage].minimum < 0 && minimum > SAMPLE ? SAMPLE
+	                                                              : minimum;
+}
+
 /* Failures of one kind, or of all (name "any"), in a stage. */
 static bool
 exceeds(struct judging *j, size_t stage, const char *name, int64_t failed,
@@ -65,8 +90,7 @@ exceeds(struct judging *j, size_t stage, const char *name, int64_t failed,
 	const struct rollout_tally *t = &j->counts->stages[stage];
 	int64_t settled = t->verified + failed_of(t);
 
-	if (limit < 0 || settled == 0 ||
-	    settled < j->plan->stages[stage].minimum ||
+	if (limit < 0 || settled == 0 || settled < sample_of(j, stage) ||
 	    !is_more_than(failed, settled, limit))
 		return false;
 	return tell(j,
@@ -100,6 +124,8 @@ stop(struct judging *j)
 	j->step->to.phase = j->plan->goes_back ? ROLLOUT_PHASE_rolling_back
 	                                       : ROLLOUT_PHASE_paused;
 	j->step->to.met_us = 0;
+	if (j->plan->goes_back)
+		j->step->to.stage_us = j->now_us;
 	return true;
 }
 
@@ -111,7 +137,7 @@ is_good(const struct judging *j)
 	const struct rollout_tally *t = &j->counts->stages[last];
 	int64_t settled = t->verified + failed_of(t);
 
-	return settled >= stage->minimum &&
+	return settled >= minimum_of(j, last) &&
 	    t->verified * ROLLOUT_WHOLE >= settled * stage->success;
 }
 
@@ -173,14 +199,22 @@ turn(struct judging *j, bool open, int64_t until_us)
 	return true;
 }
 
+/* Who is out of use or silent is not waited for, and said. */
 static bool
 go_back(struct judging *j)
 {
-	if (j->counts->returned < j->counts->reached)
+	const struct rollout_counts *c = j->counts;
+
+	if (c->returned + c->away < c->reached)
 		return false;
 	j->step->to.phase = ROLLOUT_PHASE_rolled_back;
-	return tell(j, "all %lld devices are back",
-	    (long long)j->counts->reached);
+	if (c->away == 0)
+		return tell(j, "all %lld devices are back",
+		    (long long)c->reached);
+	return tell(j,
+	    "%lld of %lld devices are back; %lld are out of use or silent and "
+	    "were not waited for",
+	    (long long)c->returned, (long long)c->reached, (long long)c->away);
 }
 
 /* What was on its way at its end is still counted. */

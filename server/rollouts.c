@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lib/base/log.h"
+#include "lib/base/number.h"
 #include "policy/rollout.h"
 #include "server/teep/domain.h"
 #include "server/teep/fault.h"
@@ -41,6 +42,20 @@ number(char text[NUMBER_MAX], int64_t v)
 
 /* --- where it is ----------------------------------------------------------------- */
 
+/* "3,40,1000": the devices of each stage. */
+static void
+read_sizes(struct step *s, const char *text)
+{
+	struct slice rest = slice_str(text);
+
+	for (size_t i = 0; i < ROLLOUT_STAGES_MAX &&
+	     number_take(&rest, 0, INT64_MAX, &s->counts.stages[i].of);
+	     i++) {
+		if (rest.n > 0)
+			rest = (struct slice){rest.p + 1, rest.n - 1};
+	}
+}
+
 static void
 read_position(struct step *s, const struct sql_result *rows)
 {
@@ -55,6 +70,7 @@ read_position(struct step *s, const struct sql_result *rows)
 	s->window_open = sql_int(rows, 0, 8) != 0;
 	s->window_us = sql_int(rows, 0, 9);
 	s->at.settling = sql_int(rows, 0, 10) != 0;
+	read_sizes(s, sql_text(rows, 0, 11));
 	/* NULL: it was started after the snapshot was read. */
 	s->plan = policy_rollout_plan(s->policy, s->name);
 }
@@ -89,6 +105,11 @@ count(struct rollout_counts *c, const struct sql_result *rows, size_t r)
 		return;
 	t = &c->stages[stage];
 	c->reached += n;
+	if (strcmp(state, "away") == 0) {
+		c->away += n;
+		t->away += n;
+		return;
+	}
 	if (strcmp(state, "offered") == 0 ||
 	    strcmp(state, "acknowledged") == 0 || strcmp(state, "retry") == 0)
 		c->waiting += n;
@@ -134,6 +155,10 @@ add_up(struct step *s)
 		err = SQL_EXEC(s->sql, NULL, SQL_ROLLOUT_NO_ANSWER, s->domain,
 		    s->id, number(late, s->now_us - s->plan->answer_within_us),
 		    number(now, s->now_us), s->at.settling ? "1" : "0");
+	if (err == TAM_OK && s->at.phase == ROLLOUT_PHASE_rolling_back)
+		err = SQL_EXEC(s->sql, NULL, SQL_ROLLOUT_LOOK, s->domain, s->id,
+		    number(late, s->now_us - s->plan->answer_within_us),
+		    number(now, s->now_us));
 	if (err == TAM_OK)
 		err = SQL_EXEC(s->sql, NULL, SQL_ROLLOUT_ADD_UP, s->domain,
 		    s->id);

@@ -34,7 +34,7 @@ there channel put theirs "manifest=$manifest" >/dev/null
 there wire-profile put theirs ask=attest >/dev/null
 echo '{"policy": "new", "document": {"components": [{"component": "their/y", "state": "absent"}]}, "stages": [{}]}' >r.json
 there rollout create theirs r.json >/dev/null
-there rollout start theirs reason=theirs >/dev/null
+there rollout start theirs reason=theirs anyway=true >/dev/null
 payload=$(there -o name payload upload their.payload)
 there verifier put theirs public_key=@k.pub >/dev/null
 there device-ca put theirs certificates=@ca.crt >/dev/null

@@ -176,7 +176,7 @@ if "$tamctl" rollout resume app2 reason=x 2>bad.err; then die "resumed after its
 end_fleet $bad_pid
 bad --play fail-section=20 &
 bad_pid=$!
-draft app3 "\"manifest\": \"$three\", \"rollback\": \"$back\", \"stages\": [{\"percent\": 100}], \"minimum\": 35, \"success_percent\": 90,
+draft app3 "\"manifest\": \"$three\", \"rollback\": \"$back\", \"stages\": [{\"percent\": 100}], \"minimum\": 35, \"soak_s\": 0, \"success_percent\": 90,
 	\"limits\": {\"manifest_failed\": 10}" || die "draft: $(cat create.out)"
 "$tamctl" rollout start app3 reason=go >/dev/null
 becomes app3 '"state":"paused"'
@@ -200,7 +200,7 @@ sums_up
 end_fleet $bad_pid
 bad --play fail-section=20 &
 bad_pid=$!
-draft app5 "\"manifest\": \"$five\", \"rollback\": \"$six\", \"on_failure\": \"rollback\", \"stages\": [{\"percent\": 100}], \"minimum\": 40,
+draft app5 "\"manifest\": \"$five\", \"rollback\": \"$six\", \"on_failure\": \"rollback\", \"stages\": [{\"percent\": 100}], \"minimum\": 40, \"soak_s\": 0,
 	\"limits\": {\"any\": 5}" || die "draft: $(cat create.out)"
 "$tamctl" rollout start app5 reason=go >/dev/null
 becomes app5 '"state":"rolling_back"'
@@ -220,7 +220,7 @@ if "$tamctl" rollout rollback app3 reason=x 2>bad.err; then die "rolled back aft
 
 # Only in its window, which opens in two hours.
 hour=$(date -u -d "+$((moved + 7200)) seconds" +%H)
-draft app7 "\"manifest\": \"$seven\", \"stages\": [{}], \"windows\": [{\"from\": \"$hour:00\", \"to\": \"$(date -u -d "+$((moved + 10800)) seconds" +%H):00\",
+draft app7 "\"manifest\": \"$seven\", \"stages\": [{}], \"minimum\": 1, \"soak_s\": 0, \"windows\": [{\"from\": \"$hour:00\", \"to\": \"$(date -u -d "+$((moved + 10800)) seconds" +%H):00\",
 	\"zone\": \"UTC\"}]" || die "draft: $(cat create.out)"
 "$tamctl" rollout start app7 reason=go >/dev/null
 becomes app7 '"waits_for":"window","until":"'
@@ -237,7 +237,7 @@ all_have "$seven" 40
 end_fleet $good_pid
 end_fleet $bad_pid
 eight=$(make_component vendor/app 8 eight)
-draft app8 "\"manifest\": \"$eight\", \"stages\": [{}], \"answer_within_s\": 900, \"limits\": {\"no_answer\": 20}" || die "draft: $(cat create.out)"
+draft app8 "\"manifest\": \"$eight\", \"stages\": [{}], \"minimum\": 1, \"answer_within_s\": 900, \"limits\": {\"no_answer\": 20}" || die "draft: $(cat create.out)"
 "$tamctl" rollout start app8 reason=go >/dev/null
 settle
 fleet_exec --agents 1 --keys p256 --rounds 1 --play slow=3600000 >slow.out 2>&1 &
@@ -257,7 +257,7 @@ sums_up
 
 # A policy changes whole; and is nobody else's meanwhile.
 echo '{"policy": "app", "document": {"selector": "class == \"cam\"", "components": [{"component": "vendor/app", "state": "absent"}]},
-	"stages": [{"percent": 100}], "minimum": 30}' >r.json
+	"stages": [{"percent": 100}], "minimum": 30, "soak_s": 0}' >r.json
 "$tamctl" rollout create drop r.json >/dev/null
 "$tamctl" rollout start drop reason=go >/dev/null
 if "$tamctl" policy put app p.json 2>bad.err; then die "the policy changed meanwhile"; fi
@@ -269,5 +269,77 @@ good_pid=$!
 "$tamctl" policy history app | grep -q '^2.*rollout drop' || die "history: $("$tamctl" policy history app)"
 "$tamctl" rollout wait app8 2>wait.err && die "waited for what was cancelled"
 grep -q cancelled wait.err || die "wait: $(cat wait.err)"
+
+# --- what can never complete is said, and not started by mistake ----------------------
+l1=$(make_component vendor/late 1 l1)
+l2=$(make_component vendor/late 2 l2)
+l3=$(make_component vendor/late 3 l1)
+"$tamctl" channel put late "manifest=$l1" >/dev/null
+echo '{"components": [{"channel": "late"}]}' >p.json
+"$tamctl" policy put late p.json >/dev/null
+all_have "$l1" 30
+late() { # NAME REST
+	echo "{\"channel\": \"late\", \"manifest\": \"$l2\", \"rollback\": \"$l3\", $2}" >r.json
+	rollout create "$1" r.json || die "draft: $(cat rollout.json)"
+}
+never() { # REST CODE DETAIL: in the dry run, at creation, at the start and in the status
+	late never "$1"
+	says "\"code\":\"$2\""
+	rollout dry-run never r.json
+	says "\"code\":\"$2\""
+	says "$3"
+	if "$tamctl" rollout start never reason=go 2>bad.err; then die "started: $1"; fi
+	tr -d ' ' <bad.err | grep -qF "409never_completes:$3" || die "start: $(cat bad.err)"
+	is never '"state":"draft"' || die "refused, and $(cat rollout.json)"
+	says "\"code\":\"$2\""
+}
+never '"stages": [{"selector": "labels.ring == \"nobody\""}, {}]' stage_empty 'stage1hasnodevice'
+says '"of":0,'
+says '"of":40,'
+never '"stages": [{"percent": 50}, {"percent": 50}]' stage_empty 'stage2hasnodevice'
+never '"stages": [{}], "minimum": 41' minimum_beyond_stage 'stage1waitsfor41devicesandhas40'
+"$tamctl" rollout start never reason='there will be more' anyway=true >/dev/null || die "not started although it is meant"
+is never '"state":"running"' || die "anyway: $(cat rollout.json)"
+says '"code":"minimum_beyond_stage"'
+says '"never_passes":true'
+"$tamctl" rollout abort never reason=enough >/dev/null
+# What says nothing is protected: half of the stage, ten minutes.
+late plain '"stages": [{}]'
+says '"warnings":[]'
+late plain '"stages": [{}], "soak_s": 0'
+says '"code":"no_soak"'
+
+# --- back, without those who will not come ----------------------------------------------
+late back2 '"stages": [{}], "minimum": 30, "soak_s": 3600'
+"$tamctl" rollout start back2 reason=go >/dev/null
+becomes back2 '"verified":30,'
+says '"of":40,'
+end_fleet $good_pid
+"$tamctl" device decommission agent-000000 reason=sold >/dev/null
+"$tamctl" device quarantine agent-000001 reason=odd >/dev/null
+"$tamctl" rollout rollback back2 reason=bad >/dev/null
+fleet_exec --agents 27 --keys p256 --rounds 0 --interval 0.5 --http mix --tries 100 >few.out 2>&1 &
+few_pid=$!
+becomes back2 '"returned":25,'
+becomes back2 '"away":{"devices":2,"names":["agent-000000","agent-000001"]}'
+says '"waiting_for":{"devices":3,"names":["agent-000027","agent-000028","agent-000029"]}'
+says '"state":"rolling_back"'
+"$tamctl" -o name -q state=away rollout devices back2 >away.txt
+[ "$(tr '\n' ' ' <away.txt)" = 'agent-000000 agent-000001 ' ] || die "away: $(cat away.txt)"
+if "$tamctl" channel put late "manifest=$l3" 2>bad.err; then die "the channel moved meanwhile"; fi
+sums_up
+pass_time 86401
+becomes back2 '"state":"rolled_back"'
+says '25of30devicesareback;5areoutofuseorsilentandwerenotwaitedfor'
+says '"away":{"devices":5,'
+sums_up
+# The channel is free; who comes later gets what it says then.
+"$tamctl" channel put late "manifest=$l3" >/dev/null || die "the channel is not free"
+end_fleet $few_pid
+good &
+good_pid=$!
+all_have "$l3" 28
+[ "$(sql "SELECT count(*) FROM device_component c JOIN device d USING (device_id) JOIN manifest_component m ON m.component = c.component AND m.image = c.digest
+	WHERE m.digest = '\\x$l2' AND d.name IN ('agent-000000', 'agent-000001')")" = 2 ] || die "what is out of use was changed"
 end_fleet $good_pid
 stop_node 3

@@ -115,7 +115,7 @@ comes 'every device holds version 1' all_have_one
 
 # --- a rollout, which takes two persons, and stops by itself -----------------------------
 cat >rollout.doc <<END
-{"channel": "stable", "manifest": "$two", "stages": [{"percent": 20}, {"percent": 100, "minimum": $((a * 6 / 10))}], "minimum": $((total / 50)),
+{"channel": "stable", "manifest": "$two", "stages": [{"percent": 20}, {"percent": 100, "minimum": $((a * 6 / 10))}], "minimum": $((total / 50)), "soak_s": 0,
  "success_percent": 80, "limits": {"manifest_failed": 3}, "answer_within_s": 604800}
 END
 domain a rollout create app-2 rollout.doc >/dev/null
@@ -148,7 +148,7 @@ kill_node 2
 # shellcheck disable=SC2154
 kill -USR1 "$pid_bad"
 domain a rollout retry-failed app-2 reason=mended >/dev/null
-domain a rollout resume app-2 reason=mended >/dev/null
+proposed domain a rollout resume app-2 reason=mended >/dev/null 2>&1
 rollout_is '"state":"paused"' || die "one person resumed it"
 approve
 running() { rollout_is '"state":"running"' || rollout_is '"state":"completed"'; }

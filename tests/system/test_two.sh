@@ -59,7 +59,7 @@ first=$("$tamctl" -o json revocation create component=vendor/x reason=test | jso
 for i in 1 2 3; do
 	echo "{\"policy\": \"r$i\", \"document\": {\"components\": [{\"component\": \"vendor/r$i\", \"state\": \"absent\"}]}, \"stages\": [{}, {}]}" >r.json
 	"$tamctl" rollout create r$i r.json >/dev/null
-	[ $i = 1 ] || "$tamctl" rollout start r$i reason=test >/dev/null
+	[ $i = 1 ] || "$tamctl" rollout start r$i reason=test anyway=true >/dev/null
 done
 "$tamctl" rollout pause r3 reason=test >/dev/null
 "$tamctl" domain set two_persons=true >/dev/null
@@ -165,6 +165,7 @@ held 'takes two persons' "UPDATE rollout SET state = 'running' WHERE state = 'dr
 held 'takes two persons' 'UPDATE rollout SET opened = 2'
 held 'takes two persons' 'UPDATE domain SET two_persons = false'
 held 'takes two persons' "UPDATE domain SET enrol = 'ca'"
+held 'takes two persons' 'UPDATE domain SET preconditions = NOT preconditions'
 held 'only a draft' "UPDATE rollout SET document = '{}'"
 held 'only a draft' "INSERT INTO rollout (domain_id, name, document, state, author, created_us) VALUES (1, 'x', '{}', 'running', 'x', 1)"
 held 'no person signed in' "$proposal, 'pending', '', 1, 2)"

@@ -545,6 +545,12 @@ static const struct {
     {"{\"stages\": [{}, {\"gate\": \"open\"}]}",
         "/stages/1/gate: must be auto or manual"},
     {"{\"stages\": [{\"soak_s\": -1}]}", "/stages/0/soak_s: must be from 0"},
+    {"{\"stages\": [{\"minimum_percent\": 101}]}",
+        "/stages/0/minimum_percent: must be a number from 0 to 100"},
+    {"{\"stages\": [{}], \"minimum_percent\": \"1\"}",
+        "/minimum_percent: must be a number from 0 to 100"},
+    {"{\"stages\": [{\"minimum\": 1, \"minimum_percent\": 1}]}",
+        "/stages/0/minimum_percent: excludes minimum"},
     {"{\"stages\": [{\"selector\": \"class ==\"}]}",
         "/stages/0/selector: column 9"},
     {"{\"stages\": [{\"selector\": \"last_seen > ago(1d)\"}]}",
@@ -828,6 +834,215 @@ START_TEST(where_it_says_so_failures_roll_back)
 }
 END_TEST
 
+/* --- how many are enough ---------------------------------------------------------------- */
+
+static const struct {
+	int64_t minimum; /* -1: the share */
+	int share;
+	int64_t of, away, verified, failed;
+	bool good;
+} enough[] = {
+    /* a number, whatever the stage has */
+    {4, 5000, 1000, 0, 3, 0, false},
+    {4, 5000, 1000, 0, 4, 0, true},
+    {0, 5000, 1000, 0, 0, 0, true},
+    /* a share of the stage, rounded up, and at least one */
+    {-1, 5000, 1000, 0, 499, 0, false},
+    {-1, 5000, 1000, 0, 500, 0, true},
+    {-1, 5000, 1000, 0, 480, 20, true},
+    {-1, 5000, 3, 0, 1, 0, false},
+    {-1, 5000, 3, 0, 2, 0, true},
+    {-1, 1, 3, 0, 0, 0, false},
+    {-1, 1, 3, 0, 1, 0, true},
+    {-1, 0, 3, 0, 0, 0, true},
+    {-1, 10000, 1000000, 0, 999999, 0, false},
+    {-1, 10000, 1000000, 0, 1000000, 0, true},
+    /* an empty stage, or one whose size nobody knows, waits for one */
+    {-1, 5000, 0, 0, 0, 0, false},
+    {-1, 5000, 0, 0, 1, 0, true},
+    /* who is out of use is not waited for */
+    {-1, 5000, 1000, 900, 49, 0, false},
+    {-1, 5000, 1000, 900, 50, 0, true},
+    {-1, 5000, 10, 20, 1, 0, true},
+};
+
+START_TEST(a_stage_is_good_when_enough_of_its_devices_are)
+{
+	struct rollout_plan plan = {.n_stages = 1,
+	    .limits = {-1, -1, -1, -1, -1},
+	    .any_limit = -1,
+	    .stages = {{.part = ROLLOUT_WHOLE,
+	        .success = 9500,
+	        .minimum = enough[_i].minimum,
+	        .share = enough[_i].share,
+	        .soak_us = MINUTE}}};
+	struct rollout_counts counts = {.stages = {{.of = enough[_i].of,
+	                                    .away = enough[_i].away,
+	                                    .verified = enough[_i].verified,
+	                                    .failed = {enough[_i].failed}}}};
+	struct rollout_position at = {ROLLOUT_PHASE_running, 1, 0, 0, true, 0,
+	    false};
+	struct rollout_step step;
+
+	ck_assert_int_eq(
+	    rollout_next(&plan, &at, &counts, false, true, 0, 9, &step),
+	    enough[_i].good);
+	if (enough[_i].good)
+		ck_assert_int_eq(step.to.met_us, 9);
+}
+END_TEST
+
+/* Failures do not wait for half of ten thousand. */
+static const struct {
+	int64_t minimum, of, verified, failed;
+	bool stops;
+} early[] = {
+    {-1, 10000, 8, 1, false},
+    {-1, 10000, 9, 1, true},
+    {-1, 10000, 4000, 1000, true},
+    {-1, 6, 1, 1, false},
+    {-1, 6, 2, 1, true},
+    {50, 10000, 9, 1, false},
+    {50, 10000, 45, 5, true},
+};
+
+START_TEST(failures_stop_a_large_stage_early)
+{
+	struct rollout_plan plan = {.n_stages = 1,
+	    .limits = {-1, -1, -1, -1, -1},
+	    .any_limit = 500,
+	    .stages = {{.success = 9500,
+	        .minimum = early[_i].minimum,
+	        .share = 5000}}};
+	struct rollout_counts counts = {.stages = {{.of = early[_i].of,
+	                                    .verified = early[_i].verified,
+	                                    .failed = {early[_i].failed}}}};
+	struct rollout_position at = {ROLLOUT_PHASE_running, 1, 0, 0, true, 0,
+	    false};
+	struct rollout_step step;
+
+	ck_assert_int_eq(
+	    rollout_next(&plan, &at, &counts, false, true, 0, 9, &step),
+	    early[_i].stops);
+	if (early[_i].stops)
+		ck_assert_int_eq((int)step.to.phase, ROLLOUT_PHASE_paused);
+}
+END_TEST
+
+static const struct {
+	int64_t reached, returned, away;
+	const char *reason; /* NULL: it waits */
+} backs[] = {
+    {9, 8, 0, NULL},
+    {9, 7, 1, NULL},
+    {9, 9, 0, "all 9 devices are back"},
+    {9, 7, 2,
+        "7 of 9 devices are back; 2 are out of use or silent and were not "
+        "waited for"},
+    {9, 0, 9,
+        "0 of 9 devices are back; 9 are out of use or silent and were not "
+        "waited for"},
+};
+
+START_TEST(a_way_back_does_not_wait_for_who_will_not_come)
+{
+	struct rollout_plan plan = {.n_stages = 1};
+	struct rollout_counts counts = {.reached = backs[_i].reached,
+	    .returned = backs[_i].returned,
+	    .away = backs[_i].away};
+	struct rollout_position at = {ROLLOUT_PHASE_rolling_back, 1, 0, 0, true,
+	    0, false};
+	struct rollout_step step;
+
+	ck_assert_int_eq(
+	    rollout_next(&plan, &at, &counts, false, true, 0, 9, &step),
+	    backs[_i].reason != NULL);
+	if (backs[_i].reason != NULL)
+		ck_assert_str_eq(step.reason, backs[_i].reason);
+}
+END_TEST
+
+START_TEST(a_way_back_knows_when_it_began)
+{
+	struct rollout_plan plan = {.n_stages = 1,
+	    .limits = {-1, -1, -1, -1, -1},
+	    .goes_back = true,
+	    .stages = {{.minimum = 1}}};
+	struct rollout_counts counts = {.stages = {{.failed = {1}}}};
+	struct rollout_position at = {ROLLOUT_PHASE_running, 1, 5, 0, true, 0,
+	    false};
+	struct rollout_step step;
+
+	ck_assert(rollout_next(&plan, &at, &counts, false, true, 0, 9, &step));
+	ck_assert_int_eq((int)step.to.phase, ROLLOUT_PHASE_rolling_back);
+	ck_assert_int_eq(step.to.stage_us, 9);
+}
+END_TEST
+
+/* --- documents that protect nobody, or never complete ---------------------------------------- */
+
+static const struct {
+	const char *more; /* of the first of two stages of a hundredth and all */
+	int64_t of[2];
+	const char *codes; /* "!": it never passes by itself */
+} warnings[] = {
+    {"", {10, 1000}, ""},
+    {"", {0, 1000}, "0 stage_empty! "},
+    {"", {10, 0}, "1 stage_empty! "},
+    {", \"minimum\": 11", {10, 1000}, "0 minimum_beyond_stage! "},
+    {", \"minimum\": 10", {10, 1000}, ""},
+    {", \"minimum\": 0", {0, 1000}, "0 stage_empty "},
+    {", \"minimum_percent\": 0", {0, 1000}, "0 stage_empty "},
+    {", \"minimum\": 9", {100, 1000}, "0 minimum_small "},
+    {", \"minimum_percent\": 10", {100, 1000}, ""},
+    {", \"minimum\": 1", {99, 1000}, ""},
+    {", \"soak_s\": 0", {10, 1000}, "0 no_soak "},
+    {", \"soak_s\": 0, \"gate\": \"manual\"", {10, 1000}, ""},
+    {", \"soak_s\": 0, \"minimum\": 1", {936, 0},
+        "0 minimum_small 0 no_soak 1 stage_empty! "},
+};
+
+START_TEST(a_rollout_that_cannot_complete_is_told)
+{
+	char document[512], got[512] = "";
+	struct rollout_warning out[ROLLOUT_WARNINGS_MAX];
+	int64_t of[ROLLOUT_STAGES_MAX] = {warnings[_i].of[0],
+	    warnings[_i].of[1]};
+	struct policy_set *set;
+	size_t n;
+
+	(void)snprintf(document, sizeof(document),
+	    "{\"channel\": \"stable\", \"manifest\": \"%s\", \"stages\": "
+	    "[{\"percent\": 1%s}, {}]}",
+	    hex(NEW), warnings[_i].more);
+	set = build_at(document, running);
+	n = rollout_warnings(policy_rollout_plan(set, "r"), of, out);
+	for (size_t i = 0; i < n; i++) {
+		size_t used = strlen(got);
+
+		ck_assert_uint_gt(strlen(out[i].text), 10);
+		(void)snprintf(got + used, sizeof(got) - used, "%zu %s%s ",
+		    out[i].stage, out[i].code, out[i].never ? "!" : "");
+	}
+	ck_assert_str_eq(got, warnings[_i].codes);
+	policy_set_unref(set);
+}
+END_TEST
+
+START_TEST(a_document_that_says_nothing_gets_defaults_that_protect)
+{
+	struct policy_set *set = build_at(staged(""), running);
+	const struct rollout_plan *plan = policy_rollout_plan(set, "r");
+
+	for (size_t i = 0; i < plan->n_stages; i++) {
+		ck_assert_int_eq(rollout_minimum(&plan->stages[i], 10000),
+		    5000);
+		ck_assert_int_eq(plan->stages[i].soak_us, 10 * MINUTE);
+	}
+	policy_set_unref(set);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -857,6 +1072,13 @@ main(void)
 	LOOP(tc, two_rollouts_do_not_fight_over_a_device, fights);
 	LOOP(tc, a_rollout_goes_on_stops_and_goes_back, steps);
 	tcase_add_test(tc, a_person_opens_what_is_gated);
+	LOOP(tc, a_stage_is_good_when_enough_of_its_devices_are, enough);
+	LOOP(tc, failures_stop_a_large_stage_early, early);
+	LOOP(tc, a_way_back_does_not_wait_for_who_will_not_come, backs);
+	tcase_add_test(tc, a_way_back_knows_when_it_began);
+	LOOP(tc, a_rollout_that_cannot_complete_is_told, warnings);
+	tcase_add_test(tc,
+	    a_document_that_says_nothing_gets_defaults_that_protect);
 	tcase_add_test(tc, where_it_says_so_failures_roll_back);
 	return suite_main(tc);
 }
