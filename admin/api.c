@@ -23,6 +23,7 @@
 /*
  * The admin thread's loop, and the job threads beside it:
  *
+ *	on_head      a body is to come: the sign-in first, as a job of its own
  *	on_request   copies what the request needs into a job, queues it
  *	work         a job thread: api_run(), which may wait
  *	on_done      the loop again: the answer, unless the peer is gone
@@ -31,6 +32,8 @@
 enum {
 	JOB_THREADS = 4,
 	JOBS_MAX = 256,
+	JOBS_OF_SOURCE = JOBS_MAX / 4,       /* that wait, of one source */
+	THREADS_OF_SOURCE = JOB_THREADS - 1, /* that work for one source */
 	STATEMENT_TIMEOUT_MS = 60000,
 	ROUTES_MAX = API_ROUTE_COUNT + 4
 };
@@ -40,6 +43,8 @@ struct job {
 	struct http_exchange *exchange; /* the loop's; NULL when abandoned */
 	struct api_request request;
 	const char *authorization;
+	uint8_t source[HTTP_SOURCE_SIZE];
+	bool head; /* only the sign-in: the body is not here yet */
 };
 
 struct jobs {
@@ -60,6 +65,7 @@ struct admin {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct jobs queue, done;
+	struct job *working[JOB_THREADS]; /* what each thread has */
 	bool stopping;
 	_Atomic(struct ssl_ctx_st *) fresh_tls; /* to be taken by the loop */
 };
@@ -87,6 +93,45 @@ pop(struct jobs *jobs)
 	return job;
 }
 
+static bool
+is_of(const struct job *job, const uint8_t source[HTTP_SOURCE_SIZE])
+{
+	return memcmp(job->source, source, HTTP_SOURCE_SIZE) == 0;
+}
+
+static size_t
+count_of(const struct jobs *jobs, const uint8_t source[HTTP_SOURCE_SIZE])
+{
+	size_t n = 0;
+
+	for (const struct job *job = jobs->first; job != NULL; job = job->next)
+		n += is_of(job, source);
+	return n;
+}
+
+/* The next one of a source that has not its share of threads already; NULL:
+ * there is none.  One source never holds up all others. */
+static struct job *
+pop_fair(struct jobs *queue, struct job *const *working)
+{
+	for (struct job **p = &queue->first; *p != NULL; p = &(*p)->next) {
+		struct job *job = *p;
+		size_t n = 0;
+
+		for (size_t i = 0; i < JOB_THREADS; i++)
+			n += working[i] != NULL &&
+			    is_of(working[i], job->source);
+		if (n >= THREADS_OF_SOURCE)
+			continue;
+		*p = job->next;
+		if (*p == NULL)
+			queue->last = p;
+		queue->n--;
+		return job;
+	}
+	return NULL;
+}
+
 static void
 free_job(struct job *job)
 {
@@ -96,14 +141,27 @@ free_job(struct job *job)
 
 /* --- job threads ------------------------------------------------------------------ */
 
+/* A thread of `working` that has none gives its place to this job. */
+static struct job **
+place_of(struct admin *a, const struct job *job)
+{
+	size_t i = 0;
+
+	while (a->working[i] != job)
+		i++;
+	return &a->working[i];
+}
+
 static struct job *
 next_job(struct admin *a)
 {
 	struct job *job;
 
 	(void)pthread_mutex_lock(&a->lock);
-	while ((job = pop(&a->queue)) == NULL && !a->stopping)
+	while ((job = pop_fair(&a->queue, a->working)) == NULL && !a->stopping)
 		(void)pthread_cond_wait(&a->wake, &a->lock);
+	if (job != NULL)
+		*place_of(a, NULL) = job;
 	(void)pthread_mutex_unlock(&a->lock);
 	return job;
 }
@@ -114,7 +172,9 @@ hand_back(struct admin *a, struct job *job)
 	uint64_t one = 1;
 
 	(void)pthread_mutex_lock(&a->lock);
+	*place_of(a, job) = NULL;
 	push(&a->done, job);
+	(void)pthread_cond_signal(&a->wake); /* its source has a thread again */
 	(void)pthread_mutex_unlock(&a->lock);
 	if (write(a->done_fd, &one, sizeof(one)) < 0)
 		return; /* the counter is full: the loop is awake */
@@ -134,7 +194,10 @@ work(void *arg)
 		job->request.sql = sql;
 		job->request.crypto = crypto;
 		job->request.refusal = a->options.refusal(a->options.ready_arg);
-		api_run(&job->request, job->authorization);
+		if (job->head)
+			api_sign_in(&job->request, job->authorization);
+		else
+			api_run(&job->request, job->authorization);
 		hand_back(a, job);
 	}
 	sql_free(sql);
@@ -183,26 +246,58 @@ new_job(struct http_exchange *x)
 	return job;
 }
 
-static void
-on_request(struct http_exchange *x)
+/* 0, or the status to refuse with. */
+static int
+enqueue(struct admin *a, struct job *job)
 {
-	struct admin *a = x->server->owner;
-	struct job *job = new_job(x);
-	bool full;
+	int status = 0;
 
-	x->on_abandon = on_abandon;
-	x->handler_data = job;
 	(void)pthread_mutex_lock(&a->lock);
-	full = a->queue.n >= JOBS_MAX || a->stopping;
-	if (!full)
+	if (a->queue.n >= JOBS_MAX || a->stopping)
+		status = 503;
+	else if (count_of(&a->queue, job->source) >= JOBS_OF_SOURCE)
+		status = 429;
+	else
 		push(&a->queue, job);
 	(void)pthread_cond_signal(&a->wake);
 	(void)pthread_mutex_unlock(&a->lock);
-	if (!full)
+	return status;
+}
+
+static void
+begin(struct http_exchange *x, bool head)
+{
+	struct admin *a = x->server->owner;
+	struct job *job = new_job(x);
+	int status;
+
+	job->head = head;
+	memcpy(job->source, http_source_of(x), sizeof(job->source));
+	x->on_abandon = on_abandon;
+	x->handler_data = job;
+	status = enqueue(a, job);
+	if (status == 0)
 		return;
+	if (status == 429)
+		COUNT(&a->counters, requests_limited);
+	else
+		COUNT(&a->counters, requests_shed);
 	free_job(job);
 	x->on_abandon = NULL;
-	http_refuse(x, 503);
+	http_refuse(x, status);
+}
+
+/* Who may not do it is told so before the body is taken in. */
+static void
+on_head(struct http_exchange *x)
+{
+	begin(x, true);
+}
+
+static void
+on_request(struct http_exchange *x)
+{
+	begin(x, false);
 }
 
 static void
@@ -227,6 +322,14 @@ answer(struct job *job)
 		    (struct http_header){SLICE_LIT("www-authenticate"),
 		        SLICE_LIT("Bearer")};
 	http_answer(job->exchange, &response);
+}
+
+static void
+go_on(struct http_exchange *x)
+{
+	x->on_abandon = NULL;
+	x->handler_data = NULL;
+	http_go_on(x);
 }
 
 static void
@@ -258,7 +361,10 @@ on_done(evutil_socket_t fd, short events, void *arg)
 		(void)pthread_mutex_unlock(&a->lock);
 		if (job == NULL)
 			return;
-		if (job->exchange != NULL)
+		if (job->exchange != NULL && job->head &&
+		    job->request.status == 200)
+			go_on(job->exchange);
+		else if (job->exchange != NULL)
 			answer(job);
 		free_job(job);
 	}
@@ -365,6 +471,36 @@ add_readiness(struct buf *b, const struct admin *a)
 		    readiness_held(a->options.readiness, (enum not_ready)i));
 }
 
+/* Of this listener, which the sums over all workers leave out. */
+static void
+add_own(struct buf *b, const struct admin *a)
+{
+	static const struct {
+		int counter;
+		const char *name, *help;
+	} own[] = {
+	    {COUNTER_connections_refused, "tam_admin_connections_refused_total",
+	        "Connections to the admin listener that were refused"},
+	    {COUNTER_connections_shed, "tam_admin_connections_shed_total",
+	        "Reserved connections that gave their place to a newer one"},
+	    {COUNTER_requests_shed, "tam_admin_requests_shed_total",
+	        "Admin requests refused because there was no place"},
+	    {COUNTER_requests_limited, "tam_admin_requests_limited_total",
+	        "Admin requests refused because their source had its share"},
+	};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		buf_printf(b,
+		    "# HELP %s %s\n"
+		    "# TYPE %s counter\n"
+		    "%s %llu\n",
+		    own[i].name, own[i].help, own[i].name, own[i].name,
+		    (unsigned long long)
+		        atomic_load_explicit(&a->counters
+		                                  .counts[own[i].counter],
+		            memory_order_relaxed));
+}
+
 static void
 on_metrics(struct http_exchange *x)
 {
@@ -387,6 +523,7 @@ on_metrics(struct http_exchange *x)
 	TAM_GAUGES(X)
 #undef X
 	add_drops(&b, a);
+	add_own(&b, a);
 	add_readiness(&b, a);
 	a->options.metrics(a->options.ready_arg, &b);
 	http_answer(x,
@@ -446,18 +583,19 @@ make_routes(struct admin *a)
 	size_t n = 0;
 
 	a->routes[n++] =
-	    (struct http_route){"GET", "/livez", 0, on_livez, NULL};
-	a->routes[n++] =
-	    (struct http_route){"GET", "/readyz", 0, on_readyz, NULL};
-	a->routes[n++] =
-	    (struct http_route){"GET", "/metrics", 0, on_metrics, NULL};
-	a->routes[n++] =
-	    (struct http_route){"GET", "/openapi.json", 0, on_openapi, NULL};
+	    (struct http_route){"GET", "/livez", 0, on_livez, NULL, NULL, true};
+	a->routes[n++] = (struct http_route){"GET", "/readyz", 0, on_readyz,
+	    NULL, NULL, true};
+	a->routes[n++] = (struct http_route){"GET", "/metrics", 0, on_metrics,
+	    NULL, NULL, true};
+	a->routes[n++] = (struct http_route){"GET", "/openapi.json", 0,
+	    on_openapi, NULL, NULL, false};
 	for (size_t i = 0; i < API_ROUTE_COUNT; i++)
 		a->routes[n++] = (struct http_route){api_routes[i].method,
 		    api_routes[i].path,
 		    api_routes[i].body == BODY_NONE ? 0 : a->options.upload_max,
-		    on_request, &api_routes[i]};
+		    on_request, &api_routes[i],
+		    api_routes[i].body == BODY_NONE ? NULL : on_head, false};
 	a->http.routes = a->routes;
 	a->http.n_routes = n;
 }

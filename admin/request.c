@@ -523,6 +523,21 @@ may_change(struct api_request *r)
 	    r->refusal);
 }
 
+static void
+begin_answer(struct api_request *r)
+{
+	r->status = 200;
+	r->content_type = "application/json";
+	buf_init(&r->response, API_RESPONSE_MAX);
+}
+
+void
+api_sign_in(struct api_request *r, const char *authorization)
+{
+	begin_answer(r);
+	(void)sign_in(r, authorization);
+}
+
 void
 api_run(struct api_request *r, const char *authorization)
 {

@@ -135,6 +135,8 @@ enum tam_err api_audit(struct api_request *, const char *object,
 /* Nodes must serve another snapshot; the new epoch in *epoch, if not NULL. */
 enum tam_err api_raise_epoch(struct api_request *, int64_t *epoch);
 
+/* Signs in alone: status 200, or the problem that is the answer. */
+void api_sign_in(struct api_request *, const char *authorization);
 /* Runs the whole request: sign in, transaction, handler, commit. */
 void api_run(struct api_request *, const char *authorization);
 

@@ -9,6 +9,8 @@
 
 enum {
 	ADMIN_CONNECTIONS = 512,
+	ADMIN_RESERVED = 16,      /* beside them, for health and metrics */
+	ADMIN_SOURCE_SHARE = 4,   /* of the connections, of one source */
 	ADMIN_REQUEST_MS = 60000,
 	ADMIN_UPLOADS = 8, /* that fit into the admin listener's budget */
 	/* Descriptors beside connections: of the process, of a worker. */
@@ -43,7 +45,7 @@ connection_share(const struct config *c)
 static int64_t
 connections_max(const struct config *c, size_t n_workers)
 {
-	int64_t beside = PROCESS_FILES + ADMIN_CONNECTIONS +
+	int64_t beside = PROCESS_FILES + ADMIN_CONNECTIONS + ADMIN_RESERVED +
 	    (int64_t)n_workers * (WORKER_FILES + c->verifier_calls);
 	int64_t limit, fit;
 	struct rlimit files;
@@ -75,7 +77,9 @@ init_admin(struct listener_limits *l, const struct config *c)
 	l->admin.connection_share = l->admin_pool.max / 2;
 	l->admin.source_share = 0;
 	l->admin.connections_max = ADMIN_CONNECTIONS;
-	l->admin.source_connections_max = 0;
+	l->admin.source_connections_max =
+	    ADMIN_CONNECTIONS / ADMIN_SOURCE_SHARE;
+	l->admin.reserved_max = ADMIN_RESERVED;
 	l->admin.request_time_ms = ADMIN_REQUEST_MS;
 	l->admin.source_rate = 0;
 	l->admin.trusted = NULL;

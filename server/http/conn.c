@@ -36,6 +36,7 @@ enum {
 	LINGER_MAX = 1 << 20
 };
 
+static void conn_free(struct http_conn *);
 static void on_readable(evutil_socket_t, short, void *);
 static void on_writable(evutil_socket_t, short, void *);
 static void on_timer(evutil_socket_t, short, void *);
@@ -85,13 +86,58 @@ start_tls(struct http_conn *c)
 	SSL_set_accept_state(c->ssl);
 }
 
+/* A place among the reserved ones: free, or that of the oldest. */
+static bool
+make_place(struct http_server *server)
+{
+	struct http_conn *c;
+
+	if (server->limits->reserved_max == 0)
+		return false;
+	if (server->n_reserved < (size_t)server->limits->reserved_max)
+		return true;
+	TAILQ_FOREACH (c, &server->conns, link) {
+		if (c->reserved) {
+			COUNT(server->counters, connections_shed);
+			conn_free(c);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool
+is_full(const struct http_server *server)
+{
+	return server->limits->reserved_max > 0 &&
+	    server->n_conns - server->n_reserved >=
+	    (size_t)server->limits->connections_max;
+}
+
+int
+conn_admit(struct http_conn *c, const struct http_route *route)
+{
+	if (route->reserved)
+		return 0;
+	if (!c->reserved)
+		return http_admit(c->server, c->source);
+	COUNT(c->server->counters, requests_shed);
+	return 503;
+}
+
 void
 conn_start(struct http_server *server, int fd,
     const uint8_t source[HTTP_SOURCE_SIZE], const struct http_proto *proto)
 {
-	struct http_source *share =
-	    http_source_join(server->sources, server->limits, source);
+	struct http_source *share = is_full(server)
+	    ? NULL
+	    : http_source_join(server->sources, server->limits, source, false);
+	bool reserved = share == NULL && make_place(server);
 	struct http_conn *c;
+
+	if (reserved)
+		share = http_source_join(server->sources, server->limits,
+		    source, true);
 
 	if (share == NULL) {
 		COUNT(server->counters, connections_refused);
@@ -101,6 +147,8 @@ conn_start(struct http_server *server, int fd,
 	c = mem_new(struct http_conn);
 	c->server = server;
 	c->share = share;
+	c->reserved = reserved;
+	server->n_reserved += reserved;
 	c->fd = fd;
 	memcpy(c->source, source, sizeof(c->source));
 	buf_init(&c->in, CONN_INPUT_MAX + CONN_READ_CHUNK);
@@ -521,6 +569,7 @@ conn_free(struct http_conn *c)
 	free(c->notes);
 	TAILQ_REMOVE(&server->conns, c, link);
 	server->n_conns--;
+	server->n_reserved -= c->reserved;
 	GAUGE(server->counters, connections, -1);
 	free(c);
 }

@@ -85,6 +85,7 @@ struct http_conn {
 	uint64_t written;    /* bytes given to the socket so far */
 	uint64_t taken;      /* by the peer, when stall_us was set */
 	uint8_t source[HTTP_SOURCE_SIZE]; /* the peer's address */
+	bool reserved; /* beyond the limits; for reserved routes alone */
 	struct http_source *share;
 	size_t held;         /* charged, all together */
 	size_t held_buffers; /* of it, for in and out */
@@ -100,6 +101,9 @@ struct http_conn {
  * or NULL: what ALPN says. */
 void conn_start(struct http_server *, int fd,
     const uint8_t source[HTTP_SOURCE_SIZE], const struct http_proto *);
+
+/* 0, or the status (429, 503) to refuse a request for this route with. */
+int conn_admit(struct http_conn *, const struct http_route *);
 
 /* Something changed: flush, read on, or free at the end of the turn. */
 void conn_touch(struct http_conn *);

@@ -130,6 +130,19 @@ http_answer_status(struct http_exchange *x, int status)
 	http_answer(x, &(struct http_response){.status = status});
 }
 
+void
+http_go_on(struct http_exchange *x)
+{
+	assert(!x->answered && x->conn != NULL);
+	x->go_on(x);
+}
+
+const uint8_t *
+http_source_of(const struct http_exchange *x)
+{
+	return x->conn->source;
+}
+
 bool
 http_is_head(const struct http_exchange *x)
 {

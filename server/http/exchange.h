@@ -53,6 +53,8 @@ struct http_exchange {
 	 */
 	void (*on_abandon)(struct http_exchange *, void *);
 	void *handler_data;
+	/* http_go_on() and answering go through here; http1.c's or http2.c's. */
+	void (*go_on)(struct http_exchange *);
 	/* Answering goes through here; http1.c's or http2.c's. */
 	void (*send)(struct http_exchange *, int status,
 	    const struct http_header *headers, size_t n, struct http_body);
@@ -83,12 +85,17 @@ void *http_notes(const struct http_exchange *, size_t n);
  * copy, the answer becomes 503.
  */
 void http_answer(struct http_exchange *, const struct http_response *);
+/* The route's head() lets the body be read. */
+void http_go_on(struct http_exchange *);
 /* Ends an exchange that no handler gets, with what the status calls for. */
 void http_refuse(struct http_exchange *, int status);
 /* True when the answer has no body, but the head of one (RFC 9110, 9.3.2). */
 bool http_is_head(const struct http_exchange *);
 /* The same without a body. */
 void http_answer_status(struct http_exchange *, int status);
+
+/* The peer's address, of HTTP_SOURCE_SIZE bytes. */
+const uint8_t *http_source_of(const struct http_exchange *);
 
 /* Empty when the request has no such header; the first if it has several. */
 struct slice http_header(const struct http_exchange *, const char *name);

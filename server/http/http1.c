@@ -23,6 +23,7 @@
 
 enum state {
 	READ_HEAD,
+	DECIDING, /* the route looks at the head of a request with a body */
 	READ_LENGTH,
 	READ_CHUNK_HEAD,
 	READ_CHUNK,
@@ -50,8 +51,9 @@ struct http1 {
 	struct buf body;
 	uint64_t left; /* bytes of the body, or of the chunk */
 	size_t framing, trailers, blank;
-	size_t seen; /* bytes of input without the end of the head */
-	bool served; /* a request came */
+	size_t seen;     /* bytes of input without the end of the head */
+	bool served;     /* a request came */
+	bool keep_alive; /* while DECIDING: what the request says of it */
 };
 
 static void http1_send(struct http_exchange *, int, const struct http_header *,
@@ -134,6 +136,48 @@ dispatch(struct http_conn *c)
 }
 
 static void
+begin_body(struct http_conn *c)
+{
+	struct http1 *h = h1_of(c);
+
+	if (h->head.expects_continue && (h->head.chunked || h->head.length > 0))
+		buf_add_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+	h->left = h->head.length;
+	h->trailers = 0;
+	h->framing = 0;
+	h->state = h->head.chunked ? READ_CHUNK_HEAD : READ_LENGTH;
+	c->doing = "reading request body";
+}
+
+/* The route may answer, or go on, now or later; till then nothing is read. */
+static void
+decide(struct http_conn *c)
+{
+	struct http1 *h = h1_of(c);
+
+	h->state = DECIDING;
+	h->keep_alive = h->head.keep_alive;
+	h->head.keep_alive = false; /* an answer now leaves the body unread */
+	c->doing = "deciding";
+	c->paused = true;
+	conn_no_deadline(c);
+	h->exchange->route->head(h->exchange);
+}
+
+static void
+http1_go_on(struct http_exchange *x)
+{
+	struct http_conn *c = x->conn;
+	struct http1 *h = h1_of(c);
+
+	h->head.keep_alive = h->keep_alive;
+	c->paused = false;
+	conn_set_deadline(c, c->server->limits->request_time_ms);
+	begin_body(c);
+	conn_touch(c);
+}
+
+static void
 after_head(struct http_conn *c)
 {
 	struct http1 *h = h1_of(c);
@@ -145,7 +189,7 @@ after_head(struct http_conn *c)
 		refuse(c, status);
 		return;
 	}
-	status = http_admit(c->server, c->source);
+	status = conn_admit(c, x->route);
 	if (status != 0) {
 		refuse(c, status);
 		return;
@@ -155,13 +199,10 @@ after_head(struct http_conn *c)
 		return;
 	}
 	buf_init(&h->body, x->route->body_max);
-	if (h->head.expects_continue && (h->head.chunked || h->head.length > 0))
-		buf_add_str(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
-	h->left = h->head.length;
-	h->trailers = 0;
-	h->framing = 0;
-	h->state = h->head.chunked ? READ_CHUNK_HEAD : READ_LENGTH;
-	c->doing = "reading request body";
+	if (x->route->head != NULL && (h->head.chunked || h->head.length > 0))
+		decide(c);
+	else
+		begin_body(c);
 }
 
 /* The length of the head, blank line included; 0 when it is not all here. */
@@ -189,6 +230,7 @@ take_head(struct http_conn *c, struct slice head)
 	if (h->exchange == NULL)
 		return status;
 	h->exchange->send = http1_send;
+	h->exchange->go_on = http1_go_on;
 	if (head.n > HEAD_FREE)
 		status = exchange_charge(h->exchange, head.n);
 	if (status != 0)
@@ -392,6 +434,7 @@ step(struct http_conn *c)
 		return read_chunk_end(c);
 	case READ_TRAILERS:
 		return read_trailers(c);
+	case DECIDING:
 	case ANSWERING:
 	case SENDING:
 	case BROKEN:
@@ -439,7 +482,8 @@ http1_send(struct http_exchange *x, int status,
 {
 	struct http_conn *c = x->conn;
 	struct http1 *h = h1_of(c);
-	bool keep = h->head.keep_alive && !c->server->draining && !c->eof;
+	bool keep = h->head.keep_alive && !c->server->draining && !c->eof &&
+	    !c->reserved;
 
 	write_head(c, status, headers, n, body.bytes.n, keep);
 	if (http_is_head(x)) {
@@ -512,7 +556,8 @@ http1_stop(struct http_conn *c)
 {
 	struct http1 *h = h1_of(c);
 
-	if (h->exchange != NULL && h->state == ANSWERING)
+	if (h->exchange != NULL &&
+	    (h->state == ANSWERING || h->state == DECIDING))
 		conn_abandon_exchange(h->exchange);
 	else if (h->exchange != NULL)
 		conn_free_exchange(h->exchange);

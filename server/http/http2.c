@@ -75,6 +75,11 @@ on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id,
 	struct stream *s = find(session, stream_id);
 
 	(void)flags;
+	(void)nghttp2_session_consume_connection(session, n);
+	if (s != NULL && s->deciding)
+		s->unread += n;
+	else
+		(void)nghttp2_session_consume_stream(session, stream_id, n);
 	if (s != NULL)
 		stream_data(arg, s, (struct slice){data, n});
 	return 0;
@@ -350,6 +355,7 @@ http2_start(struct http_conn *c)
 	if (nghttp2_option_new(&option) != 0)
 		abort();
 	nghttp2_option_set_no_closed_streams(option, 1);
+	nghttp2_option_set_no_auto_window_update(option, 1);
 	if (nghttp2_session_server_new2(&h->session, cbs, c, option) != 0)
 		abort();
 	nghttp2_option_del(option);

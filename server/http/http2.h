@@ -19,6 +19,8 @@ struct stream {
 	size_t head_bytes; /* decoded, counted as RFC 9113, 6.5.2 does */
 	int64_t started_us;
 	bool head_done;   /* the whole header block is here */
+	bool deciding;    /* the route looks at the head */
+	size_t unread;    /* bytes that came meanwhile; no window for more */
 	bool ended;       /* END_STREAM came */
 	bool dispatched;  /* answered, or a handler has it */
 	bool refused;     /* answered by us, not by a handler */

@@ -29,6 +29,7 @@ enum {
 	LEAVE_MS = 500       /* for a refused peer to end what it is sending */
 };
 
+static void http2_go_on(struct http_exchange *);
 static void http2_send(struct http_exchange *, int, const struct http_header *,
     size_t, struct http_body);
 
@@ -45,6 +46,7 @@ stream_begin(struct http_conn *c, int32_t id)
 	s->exchange = x;
 	x->stream_id = id;
 	x->send = http2_send;
+	x->go_on = http2_go_on;
 	s->started_us = clock_mono_us();
 	buf_init(&s->body, 0);
 	TAILQ_INSERT_TAIL(&h->streams, s, link);
@@ -172,11 +174,31 @@ stream_head_done(struct http_conn *c, struct stream *s)
 	if (s->head_bytes > (size_t)c->server->limits->head_max)
 		status = 431;
 	else if (x->route != NULL)
-		status = http_admit(c->server, c->source);
-	if (x->route == NULL || status != 0)
+		status = conn_admit(c, x->route);
+	if (x->route == NULL || status != 0) {
 		refuse(c, s, status);
-	else
-		buf_init(&s->body, x->route->body_max);
+		return;
+	}
+	buf_init(&s->body, x->route->body_max);
+	if (x->route->head == NULL || s->ended)
+		return;
+	s->deciding = true;
+	x->route->head(x);
+}
+
+static void
+http2_go_on(struct http_exchange *x)
+{
+	struct http_conn *c = x->conn;
+	nghttp2_session *session = h2_of(c)->session;
+	struct stream *s =
+	    nghttp2_session_get_stream_user_data(session, x->stream_id);
+
+	s->deciding = false;
+	(void)nghttp2_session_consume_stream(session, x->stream_id, s->unread);
+	if (s->ended)
+		stream_end(s);
+	conn_touch(c);
 }
 
 void
@@ -196,7 +218,7 @@ stream_end(struct stream *s)
 {
 	struct http_exchange *x = s->exchange;
 
-	if (s->dispatched)
+	if (s->dispatched || s->deciding)
 		return;
 	s->dispatched = true;
 	x->body = buf_slice(&s->body);
@@ -255,6 +277,8 @@ http2_send(struct http_exchange *x, int status,
 	nghttp2_nv fields[24];
 	size_t fields_n = 0, body_n = body.bytes.n;
 
+	s->dispatched = true;
+	s->deciding = false;
 	if (http_is_head(x)) {
 		http_shared_unref(body.shared);
 		body = (struct http_body){slice_none(), NULL};
@@ -372,7 +396,7 @@ stream_free(struct http_conn *c, struct stream *s, bool well)
 
 	TAILQ_REMOVE(&h->streams, s, link);
 	http_shared_unref(s->reply.shared);
-	if (s->dispatched && !answered)
+	if ((s->dispatched || s->deciding) && !answered)
 		conn_abandon_exchange(s->exchange);
 	else
 		conn_free_exchange(s->exchange);

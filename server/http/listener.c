@@ -181,7 +181,8 @@ accept_one(struct http_listener *l)
 
 	if (fd < 0)
 		return false;
-	if (server->n_conns >= (size_t)server->limits->connections_max) {
+	if (server->limits->reserved_max == 0 &&
+	    server->n_conns >= (size_t)server->limits->connections_max) {
 		COUNT(server->counters, connections_refused);
 		(void)close(fd);
 		return true;

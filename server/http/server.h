@@ -21,10 +21,13 @@ struct http_listener;
 struct ssl_ctx_st;
 
 struct http_limits {
-	int head_max;        /* bytes of request line and headers */
-	int streams_max;     /* of one HTTP/2 connection */
-	int connections_max; /* of this thread */
+	int head_max;               /* bytes of request line and headers */
+	int streams_max;            /* of one HTTP/2 connection */
+	int connections_max;        /* of this thread */
 	int source_connections_max; /* of them, of one source; 0: any */
+	/* Connections beyond these limits, which serve reserved routes alone;
+	 * a newer one takes the place of the oldest. */
+	int reserved_max;
 
 	/* The budget of bytes of the process, NULL: no limit; and how many
 	 * of them one connection, and one source in this thread, may hold;
@@ -60,6 +63,10 @@ struct http_route {
 	size_t body_max;
 	void (*handler)(struct http_exchange *);
 	const void *data;
+	/* Asked before a body is read, if one is to come: it answers, or says
+	 * http_go_on(), now or later.  NULL: the body is read. */
+	void (*head)(struct http_exchange *);
+	bool reserved; /* served on reserved connections too, without a rate */
 };
 
 TAILQ_HEAD(http_conns, http_conn);
@@ -82,12 +89,13 @@ struct http_server {
 	struct http_conns conns;
 	struct http_conns dirty; /* to be flushed or freed this turn */
 	size_t n_conns, n_exchanges;
+	size_t n_reserved; /* of the connections */
 	struct event *flush;
 	struct http_listener *listeners;
 	int reserve_fd; /* given up to refuse a peer when no other is left */
 	struct event *accept_again;
-	bool draining; /* responses say that the connection will close */
-	bool closing;  /* and idle connections are closed */
+	bool draining;      /* responses say that the connection will close */
+	bool closing;       /* and idle connections are closed */
 	int64_t closing_us; /* since then no peer is waited for long */
 	uint64_t next_id;
 	int64_t date_s; /* what `date` says */
@@ -142,9 +150,11 @@ struct http_source {
 	size_t n_conns, held;
 };
 
-/* Counts one more connection of a source; NULL when it has too many. */
+/* Counts one more connection of a source; NULL when it has too many, and this
+ * one is not reserved. */
 struct http_source *http_source_join(struct http_sources *,
-    const struct http_limits *, const uint8_t address[HTTP_SOURCE_SIZE]);
+    const struct http_limits *, const uint8_t address[HTTP_SOURCE_SIZE],
+    bool reserved);
 void http_source_leave(struct http_sources *, struct http_source *);
 
 /* 0, or the status (429) to refuse one more request with. */

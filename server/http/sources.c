@@ -116,7 +116,7 @@ http_sources_take(struct http_sources *s, const struct http_limits *limits,
 
 struct http_source *
 http_source_join(struct http_sources *s, const struct http_limits *limits,
-    const uint8_t address[HTTP_SOURCE_SIZE])
+    const uint8_t address[HTTP_SOURCE_SIZE], bool reserved)
 {
 	uint8_t source[HTTP_SOURCE_SIZE];
 	struct http_source *e, **head;
@@ -133,7 +133,8 @@ http_source_join(struct http_sources *s, const struct http_limits *limits,
 		e->trusted = is_trusted(limits->trusted, address);
 		e->next = *head;
 		*head = e;
-	} else if (!e->trusted && limits->source_connections_max > 0 &&
+	} else if (!reserved && !e->trusted &&
+	    limits->source_connections_max > 0 &&
 	    e->n_conns >= (size_t)limits->source_connections_max) {
 		return NULL;
 	}

@@ -96,13 +96,16 @@ wire_open(struct wire *w, size_t big)
 	    .send_progress_ms = 20000,
 	    .idle_http1_ms = 60000,
 	    .idle_http2_ms = 300000};
-	w->routes[0] =
-	    (struct http_route){"POST", "/echo", 256 << 10, on_echo, NULL};
-	w->routes[1] = (struct http_route){"GET", "/big", 0, on_big, NULL};
-	w->routes[2] =
-	    (struct http_route){"POST", "/park", 256 << 10, on_park, NULL};
-	w->routes[3] = (struct http_route){"GET", "/copy", 0, on_copy, NULL};
-	w->routes[4] = (struct http_route){"GET", "/page", 0, on_page, NULL};
+	w->routes[0] = (struct http_route){"POST", "/echo", 256 << 10, on_echo,
+	    NULL, NULL, false};
+	w->routes[1] =
+	    (struct http_route){"GET", "/big", 0, on_big, NULL, NULL, false};
+	w->routes[2] = (struct http_route){"POST", "/park", 256 << 10, on_park,
+	    NULL, NULL, false};
+	w->routes[3] =
+	    (struct http_route){"GET", "/copy", 0, on_copy, NULL, NULL, false};
+	w->routes[4] =
+	    (struct http_route){"GET", "/page", 0, on_page, NULL, NULL, false};
 	w->big = http_shared_take((struct slice){mem_calloc(1, big), big}, NULL,
 	    NULL);
 	w->server = (struct http_server){.base = w->base,

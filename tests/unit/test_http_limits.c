@@ -182,6 +182,34 @@ START_TEST(a_frame_of_a_stream_that_the_peer_ended_is_an_error)
 }
 END_TEST
 
+/* Beyond the limits there are places for health, of which the oldest goes. */
+START_TEST(reserved_places_serve_reserved_routes_and_the_newest)
+{
+	struct http_route health = {.path = "/livez", .reserved = true};
+	struct http_conn *c;
+
+	w.limits.connections_max = 3;
+	w.limits.source_connections_max = 2;
+	w.limits.reserved_max = 2;
+	for (uint8_t i = 0; i < 3;
+	     i++) { /* two of one source, one of another */
+		c = wire_connect(&w, &http1_proto, i < 2 ? 1 : 2);
+		ck_assert(!c->reserved);
+		ck_assert_int_eq(conn_admit(c, &w.routes[0]), 0);
+	}
+	for (int i = 0; i < 10; i++) {
+		c = wire_connect(&w, &http1_proto, i % 2 == 0 ? 1 : 3);
+		ck_assert(c->reserved);
+		ck_assert_int_eq(conn_admit(c, &w.routes[0]), 503);
+		ck_assert_int_eq(conn_admit(c, &health), 0);
+		ck_assert_uint_le(w.server.n_conns, 5);
+		wire_turn(&w, true);
+	}
+	ck_assert_uint_eq(w.server.n_reserved, 2);
+	ck_assert_uint_eq(counted(COUNTER_connections_shed), 8);
+}
+END_TEST
+
 START_TEST(a_flood_of_continuations_ends_the_connection)
 {
 	(void)wire_connect(&w, &http2_proto, 1);
@@ -317,9 +345,9 @@ START_TEST(sources_of_one_ipv6_network_are_one)
 	    0xb8, [7] = 1};
 	struct http_source *a, *b, *c;
 
-	a = http_source_join(w.server.sources, &w.limits, one);
-	b = http_source_join(w.server.sources, &w.limits, two);
-	c = http_source_join(w.server.sources, &w.limits, far);
+	a = http_source_join(w.server.sources, &w.limits, one, false);
+	b = http_source_join(w.server.sources, &w.limits, two, false);
+	c = http_source_join(w.server.sources, &w.limits, far, false);
 	ck_assert_ptr_eq(a, b);
 	ck_assert_ptr_ne(a, c);
 	http_source_leave(w.server.sources, a);
@@ -399,6 +427,8 @@ main(void)
 	tcase_add_test(tc, a_header_bomb_is_not_decoded_to_its_end);
 	LOOP(tc, a_flood_of_frames_ends_the_connection, floods);
 	LOOP(tc, a_frame_of_a_stream_that_the_peer_ended_is_an_error, late);
+	tcase_add_test(tc,
+	    reserved_places_serve_reserved_routes_and_the_newest);
 	tcase_add_test(tc, a_flood_of_continuations_ends_the_connection);
 	tcase_add_test(tc, requests_that_are_reset_at_once_end_the_connection);
 	tcase_add_test(tc, an_honest_peer_may_ask_for_ever);
