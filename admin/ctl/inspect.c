@@ -6,6 +6,7 @@
 
 #include "admin/ctl/ctl.h"
 #include "admin/ctl/inspect.h"
+#include "admin/ctl/output.h"
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "lib/base/mem.h"
@@ -97,11 +98,14 @@ print(struct inspect *x, struct slice file, const char *output,
     enum tam_err err)
 {
 	struct buf b;
+	char *text;
 
 	if (strcmp(output, "diag") == 0) {
 		buf_init(&b, 64 << 20);
-		if (cbor_diag(file, x->arena, &b) == TAM_OK)
-			(void)puts(buf_cstr(&b));
+		if (cbor_diag(file, x->arena, &b) == TAM_OK) {
+			output_json(buf_slice(&b));
+			(void)putchar('\n');
+		}
 		buf_fini(&b);
 		(void)printf("/ %s: %s /\n", tam_err_name(err),
 		    tam_err_text(err));
@@ -110,8 +114,10 @@ print(struct inspect *x, struct slice file, const char *output,
 	inspect_set(x, "accepted", json_boolean(err == TAM_OK));
 	inspect_set(x, "reason", json_string(tam_err_name(err)));
 	inspect_set(x, "explanation", json_string(tam_err_text(err)));
-	(void)json_dumpf(x->out, stdout, JSON_INDENT(2));
+	text = json_dumps(x->out, JSON_INDENT(2));
+	output_json(slice_str(text));
 	(void)putchar('\n');
+	free(text);
 }
 
 /* 2 for what is nothing we know, and for misuse. */
@@ -171,9 +177,10 @@ ctl_inspect(int argc, char **argv)
 		else
 			ok = set_option(x, c, optarg);
 	}
-	status = ok && optind == argc - 1
-	    ? inspect_file(x, argv[optind], output)
-	    : usage();
+	if (ok && optind == argc - 1)
+		status = inspect_file(x, argv[optind], output);
+	else
+		status = x->complained ? CTL_USAGE : usage();
 	json_decref(x->out);
 	for (size_t i = 0; i < x->n_keys; i++)
 		ecdh_private_wipe(&x->keys[i].agree);

@@ -37,6 +37,7 @@ struct inspect {
 	bool unsigned_ok; /* what bears no signature is judged as if it held */
 	const char *profile;
 	int64_t now_s;
+	bool complained; /* about an option, so that the usage says no more */
 
 	json_t *out;
 	const struct cose_key
@@ -60,6 +61,8 @@ json_t *inspect_teep(struct inspect *, const struct teep_message *);
 json_t *inspect_claims(struct inspect *, const struct eat_claims *);
 json_t *inspect_manifest(struct inspect *, const struct suit_envelope *,
     const struct suit_manifest *);
+/* "install" for its label; "?" for one that is no section. */
+const char *inspect_section_name(int section);
 json_t *inspect_report(struct inspect *, const struct suit_report *);
 
 #endif

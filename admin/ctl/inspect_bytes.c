@@ -18,6 +18,9 @@
 enum {
 	DEPTH_MAX = 6,
 	TAG_MAC0_BYTE = 0xd1,
+	TAG_MAC0 = 17,
+	ARRAY_LENGTH_1 = 0x98, /* the length in a byte behind it */
+	ARRAY_INDEFINITE = 0x9f,
 	TAG_SIGN1_BYTE = 0xd2,
 	TAG_LONG = 0xd8,
 	TAG_CWT = 61,
@@ -66,16 +69,18 @@ map_has(struct inspect *x, struct slice map, int64_t key)
 }
 
 /* An array that begins with a number is a TEEP message; COSE begins with a
- * byte string. */
+ * byte string.  Told from the first bytes: what follows may be cut, or have a
+ * key twice, and is a TEEP message all the same, though a bad one. */
 static bool
-is_teep(struct inspect *x, struct slice s)
+is_teep(struct slice s)
 {
-	struct cbor_in in;
+	size_t head = 1;
 
 	if (major(s) != CBOR_ARRAY)
 		return false;
-	cbor_in_open(&in, s, x->arena, CBOR_ANY);
-	return cbor_in_array(&in, 8) >= 2 && cbor_in_peek(&in) == CBOR_UINT;
+	if (s.p[0] >= ARRAY_LENGTH_1 && s.p[0] < ARRAY_INDEFINITE)
+		head += (size_t)1 << (s.p[0] - ARRAY_LENGTH_1);
+	return s.n > head && s.p[head] >> 5 == CBOR_UINT;
 }
 
 static bool
@@ -141,6 +146,25 @@ unless_authentic(const struct inspect *x)
 
 /* --- SUIT ------------------------------------------------------------------------- */
 
+/* The elements beside the manifest: those severed from it, by name, and those
+ * that no draft we know has, by label.  A signature covers neither. */
+static void
+show_elements(struct inspect *x, const struct suit_envelope *e)
+{
+	json_t *severed = json_array(), *unknown = json_array();
+
+	for (int s = 0; s < SUIT_SECTIONS; s++) {
+		if (e->severed[s].n > 0)
+			(void)json_array_append_new(severed,
+			    json_string(inspect_section_name(s)));
+	}
+	for (size_t i = 0; i < e->n_unknown; i++)
+		(void)json_array_append_new(unknown,
+		    json_integer(e->unknown[i]));
+	inspect_set(x, "severed-elements", severed);
+	inspect_set(x, "unknown-elements", unknown);
+}
+
 static enum tam_err
 inspect_envelope(struct inspect *x, struct slice bytes)
 {
@@ -150,12 +174,13 @@ inspect_envelope(struct inspect *x, struct slice bytes)
 	struct cose_key keys[INSPECT_KEYS_MAX];
 	size_t n = verifying_keys(x, keys), which;
 	const char *why = NULL;
-	enum tam_err err = suit_envelope_decode(bytes, x->arena, e), told;
+	enum tam_err err = suit_envelope_read(bytes, x->arena, e), told;
 
 	inspect_set(x, "kind", json_string("suit-envelope"));
 	if (err != TAM_OK)
 		return err;
 	told = suit_manifest_decode(e, x->arena, m);
+	show_elements(x, e);
 	if (told == TAM_OK)
 		inspect_set(x, "manifest", inspect_manifest(x, e, m));
 	err = suit_verify(x->crypto, e, x->arena, keys, n, &which);
@@ -206,6 +231,13 @@ judge(struct inspect *x, const struct eat_claims *c, struct slice token)
 	        .unbound_ear = x->signer == NULL});
 }
 
+static void
+show_fault(struct inspect *x, enum tam_err err, const struct eat_claims *c)
+{
+	if (err == TAM_ATTEST_SYNTAX && c->fault != NULL)
+		inspect_set(x, "claim", json_string(c->fault));
+}
+
 static enum tam_err
 inspect_token(struct inspect *x, struct slice bytes, enum eat_kind kind,
     struct slice teep_token)
@@ -215,6 +247,7 @@ inspect_token(struct inspect *x, struct slice bytes, enum eat_kind kind,
 	size_t n = verifying_keys(x, keys);
 	enum tam_err err = eat_open(bytes, kind, x->arena, t), held;
 
+	show_fault(x, err, &t->claims);
 	if (err != TAM_OK)
 		return err;
 	inspect_set(x, "claims", inspect_claims(x, &t->claims));
@@ -235,6 +268,7 @@ inspect_claims_set(struct inspect *x, struct slice bytes, bool json)
 	                        : eat_claims_decode(bytes, x->arena, c);
 
 	inspect_set(x, "kind", json_string(ear ? "ear-claims" : "eat-claims"));
+	show_fault(x, err, c);
 	if (err != TAM_OK)
 		return err;
 	inspect_set(x, "claims", inspect_claims(x, c));
@@ -428,7 +462,7 @@ inspect_cose(struct inspect *x, struct slice bytes, int depth)
 		return err;
 	inspect_set(x, "cose",
 	    json_string(m->multi ? "COSE_Sign" : "COSE_Sign1"));
-	if (major(m->payload) == CBOR_MAP && !m->multi &&
+	if (!x->numbering_fixed && major(m->payload) == CBOR_MAP && !m->multi &&
 	    !map_has(x, m->payload, KEY_REPORT_REFERENCE)) {
 		bool ear = map_has(x, m->payload, KEY_SUBMODS) &&
 		    !map_has(x, m->payload, 256);
@@ -438,7 +472,7 @@ inspect_cose(struct inspect *x, struct slice bytes, int depth)
 		    slice_none());
 	}
 	held = check_signatures(x, m);
-	if (is_teep(x, m->payload)) {
+	if (!m->detached && (x->numbering_fixed || is_teep(m->payload))) {
 		err = inspect_message(x, m->payload);
 		/* Who signed comes first in what went wrong. */
 		return held != TAM_OK && err == TAM_BAD_SIGNATURE ? held : err;
@@ -477,6 +511,34 @@ inspect_encrypted(struct inspect *x, struct slice bytes, int depth)
 	return err;
 }
 
+static struct slice
+mac_payload(struct inspect *x, struct slice bytes)
+{
+	struct cbor_in in;
+
+	cbor_in_open(&in, bytes, x->arena, CBOR_ANY);
+	(void)cbor_in_accept_tag(&in, TAG_MAC0);
+	cbor_in_array_of(&in, 4);
+	cbor_in_skip(&in);
+	cbor_in_skip(&in);
+	return cbor_in_bytes(&in, 0, INSPECT_FILE_MAX);
+}
+
+/* A report may bear a MAC, which its readers cannot check.  Nothing else may: a
+ * MAC shows nobody who made it. */
+static enum tam_err
+inspect_mac(struct inspect *x, struct slice bytes)
+{
+	struct slice payload = mac_payload(x, bytes);
+
+	if (major(payload) == CBOR_MAP &&
+	    map_has(x, payload, KEY_REPORT_REFERENCE))
+		return inspect_suit_report(x, bytes);
+	inspect_set(x, "kind", json_string("cose"));
+	inspect_set(x, "cose", json_string("COSE_Mac0"));
+	return TAM_BAD_COSE;
+}
+
 /* --- anything -------------------------------------------------------------------------------- */
 
 static enum tam_err
@@ -492,10 +554,11 @@ inspect_inner(struct inspect *x, struct slice s, int depth)
 		return inspect_encrypted(x, s, depth);
 	if (is_envelope(x, s))
 		return inspect_envelope(x, s);
-	if (s.p[0] == TAG_MAC0_BYTE ||
-	    (major(s) == CBOR_MAP && map_has(x, s, KEY_REPORT_REFERENCE)))
+	if (s.n > 0 && s.p[0] == TAG_MAC0_BYTE)
+		return inspect_mac(x, s);
+	if (major(s) == CBOR_MAP && map_has(x, s, KEY_REPORT_REFERENCE))
 		return inspect_suit_report(x, s);
-	if (is_teep(x, s))
+	if (is_teep(s))
 		return inspect_message(x, s);
 	if (major(s) == CBOR_MAP)
 		return inspect_claims_set(x, s, false);

@@ -276,6 +276,18 @@ static const struct {
     {SUIT_UNINSTALL, "uninstall"},
 };
 
+const char *
+inspect_section_name(int section)
+{
+	for (size_t i = 0; i < sizeof(sections) / sizeof(sections[0]); i++) {
+		if ((int)sections[i].section == section)
+			return sections[i].name;
+	}
+	return section == SUIT_TEXT  ? "text"
+	    : section == SUIT_COSWID ? "coswid"
+	                             : "?";
+}
+
 static void
 print_sequence(struct inspect *x, json_t *o, const char *name,
     struct slice sequence)

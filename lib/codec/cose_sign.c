@@ -32,11 +32,13 @@ struct header {
 	struct slice x5t; /* SHA-256; empty when absent, or by another hash */
 	size_t n;
 	int64_t labels[HEADERS_MAX];
+	size_t n_crit;
+	int64_t crit[HEADERS_MAX];
 };
 
 /* RFC 9052, 3.1: every label named must be understood; we know these. */
 static void
-read_crit(struct cbor_in *in)
+read_crit(struct cbor_in *in, struct header *h)
 {
 	size_t n = cbor_in_array(in, HEADERS_MAX);
 
@@ -52,6 +54,22 @@ read_crit(struct cbor_in *in)
 		if (label != HEADER_ALG && label != HEADER_CRIT &&
 		    label != HEADER_KID && label != HEADER_X5CHAIN &&
 		    label != HEADER_X5T)
+			cbor_in_fail(in, TAM_CRITICAL_HEADER);
+		h->crit[h->n_crit++] = label;
+	}
+}
+
+/* RFC 9052, 3.1: a critical parameter that is not in the protected bucket is a
+ * fatal error. */
+static void
+check_crit(struct cbor_in *in, const struct header *h)
+{
+	for (size_t i = 0; i < h->n_crit; i++) {
+		bool found = false;
+
+		for (size_t k = 0; k < h->n; k++)
+			found |= h->labels[k] == h->crit[i];
+		if (!found)
 			cbor_in_fail(in, TAM_CRITICAL_HEADER);
 	}
 }
@@ -111,7 +129,7 @@ read_header(struct cbor_in *in, bool prot, struct header *h)
 		if (label == HEADER_ALG && prot)
 			read_alg(in, h);
 		else if (label == HEADER_CRIT && prot)
-			read_crit(in);
+			read_crit(in, h);
 		else if (label == HEADER_CRIT)
 			cbor_in_fail(in, TAM_MALFORMED);
 		else if (label == HEADER_KID)
@@ -123,6 +141,8 @@ read_header(struct cbor_in *in, bool prot, struct header *h)
 		else
 			cbor_in_skip(in);
 	}
+	if (in->err == TAM_OK)
+		check_crit(in, h);
 }
 
 static bool

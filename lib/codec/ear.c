@@ -220,6 +220,28 @@ ear_decode_cbor(struct slice bytes, struct arena *arena, struct eat_claims *c)
 
 /* --- JSON ----------------------------------------------------------------------- */
 
+/*
+ * A number by its value: 1.666091373e+09, as Go writes a float64, is whole.
+ * Beyond 2^53 neighbours are the same float64, so that nobody knows which is
+ * meant.
+ */
+static bool
+json_whole(const json_t *v, int64_t *out)
+{
+	static const double exact = 9007199254740992.0;
+	double real = json_real_value(v);
+
+	if (json_is_integer(v)) {
+		*out = json_integer_value(v);
+		return true;
+	}
+	if (!json_is_real(v) || !(real > -exact && real < exact) ||
+	    real != (double)(int64_t)real)
+		return false;
+	*out = (int64_t)real;
+	return true;
+}
+
 /* The draft's name, or the one Verifiers use so far. */
 static json_t *
 member(const json_t *object, const char *name, const char *deployed)
@@ -237,13 +259,14 @@ json_status(const json_t *v, struct submod *s)
 		enum ear_tier tier;
 	} names[] = {{"none", EAR_NONE}, {"affirming", EAR_AFFIRMING},
 	    {"warning", EAR_WARNING}, {"contraindicated", EAR_CONTRAINDICATED}};
+	int64_t number;
 
 	if (v == NULL)
 		return true;
 	s->has_status = true;
-	if (json_is_integer(v)) {
-		s->status = (enum ear_tier)json_integer_value(v);
-		return status_valid(json_integer_value(v));
+	if (json_whole(v, &number)) {
+		s->status = (enum ear_tier)number;
+		return status_valid(number);
 	}
 	for (size_t i = 0; json_is_string(v) && i < 4; i++) {
 		if (strcmp(json_string_value(v), names[i].name) == 0) {
@@ -259,15 +282,15 @@ json_vector(json_t *vector, struct submod *s)
 {
 	const char *name;
 	json_t *claim;
+	int64_t number;
 
 	if (vector != NULL && !json_is_object(vector))
 		return false;
 	json_object_foreach(vector, name, claim)
 	{
-		if (!json_is_integer(claim))
+		if (!json_whole(claim, &number))
 			return false;
-		s->worst =
-		    worst_claim(s->worst, tier_of(json_integer_value(claim)));
+		s->worst = worst_claim(s->worst, tier_of(number));
 	}
 	return true;
 }
@@ -328,6 +351,7 @@ static bool
 json_teep_claims(const json_t *v, struct arena *arena, struct eat_claims *c)
 {
 	const json_t *version = json_object_get(v, "hwversion");
+	int64_t number;
 
 	if (v == NULL)
 		return true;
@@ -341,7 +365,7 @@ json_teep_claims(const json_t *v, struct arena *arena, struct eat_claims *c)
 		c->hwversion =
 		    arena_dup(arena, slice_str(json_string_value(version)));
 	/* An enterprise number stays what it is: digits. */
-	if (!json_is_integer(json_object_get(v, "oemid")) &&
+	if (!json_whole(json_object_get(v, "oemid"), &number) &&
 	    !json_bytes(json_object_get(v, "oemid"), arena, &c->oemid))
 		return false;
 	return json_nonces(json_object_get(v, "eat_nonce"), arena, c) &&
@@ -349,18 +373,32 @@ json_teep_claims(const json_t *v, struct arena *arena, struct eat_claims *c)
 	    json_bytes(json_object_get(v, "hwmodel"), arena, &c->hwmodel);
 }
 
+/* Remembers which claim could not be read. */
+static bool
+named(const char *claim, struct eat_claims *c, bool readable)
+{
+	if (!readable && c->fault == NULL)
+		c->fault = claim;
+	return readable;
+}
+
 static bool
 json_submod(const json_t *v, struct arena *arena, struct eat_claims *c)
 {
 	struct submod s = {0};
 
-	if (!json_status(member(v, "ear_status", "ear.status"), &s) ||
-	    !json_vector(member(v, "ear_trustworthiness_vector",
-	                     "ear.trustworthiness-vector"),
-	        &s) ||
-	    !json_nonces(json_object_get(v, "eat_nonce"), arena, c) ||
-	    !json_teep_claims(member(v, "ear_teep_claims", "ear.teep-claims"),
-	        arena, c))
+	if (!named("ear_status", c,
+	        json_status(member(v, "ear_status", "ear.status"), &s)) ||
+	    !named("ear_trustworthiness_vector", c,
+	        json_vector(member(v, "ear_trustworthiness_vector",
+	                        "ear.trustworthiness-vector"),
+	            &s)) ||
+	    !named("eat_nonce", c,
+	        json_nonces(json_object_get(v, "eat_nonce"), arena, c)) ||
+	    !named("ear_teep_claims", c,
+	        json_teep_claims(member(v, "ear_teep_claims",
+	                             "ear.teep-claims"),
+	            arena, c)))
 		return false;
 	json_key(member(v, "ear_veraison_key_attestation",
 	             "ear.veraison.key-attestation"),
@@ -375,8 +413,7 @@ json_time(const json_t *v, bool *has, int64_t *out)
 	if (v == NULL)
 		return true;
 	*has = true;
-	*out = json_integer_value(v);
-	return json_is_integer(v) && *out >= 0;
+	return json_whole(v, out) && *out >= 0;
 }
 
 static bool
@@ -390,19 +427,26 @@ json_claims(const json_t *doc, struct arena *arena, struct eat_claims *c)
 	if (json_is_string(profile))
 		c->profile =
 		    arena_dup(arena, slice_str(json_string_value(profile)));
-	if (!json_time(json_object_get(doc, "iat"), &c->has_iat, &c->iat) ||
-	    !json_time(json_object_get(doc, "exp"), &c->has_exp, &c->exp) ||
-	    !json_time(json_object_get(doc, "nbf"), &c->has_nbf, &c->nbf) ||
-	    !json_nonces(json_object_get(doc, "eat_nonce"), arena, c) ||
-	    (submods != NULL && !json_is_object(submods)) ||
-	    json_object_size(submods) > EAT_SUBMODS_MAX)
+	if (!named("iat", c,
+	        json_time(json_object_get(doc, "iat"), &c->has_iat, &c->iat)) ||
+	    !named("exp", c,
+	        json_time(json_object_get(doc, "exp"), &c->has_exp, &c->exp)) ||
+	    !named("nbf", c,
+	        json_time(json_object_get(doc, "nbf"), &c->has_nbf, &c->nbf)) ||
+	    !named("eat_nonce", c,
+	        json_nonces(json_object_get(doc, "eat_nonce"), arena, c)) ||
+	    !named("submods", c,
+	        submods == NULL ||
+	            (json_is_object(submods) &&
+	                json_object_size(submods) <= EAT_SUBMODS_MAX)))
 		return false;
 	json_object_foreach(submods, name, submod)
 	{
 		if (!json_submod(submod, arena, c))
 			return false;
 	}
-	if (!json_status(json_object_get(doc, "ear_status"), &top))
+	if (!named("ear_status", c,
+	        json_status(json_object_get(doc, "ear_status"), &top)))
 		return false;
 	if (top.has_status)
 		add_submod(c, &top);

@@ -268,6 +268,27 @@ read_claim(struct cbor_in *in, int64_t label, struct arena *arena,
 	}
 }
 
+static const char *
+claim_name(int64_t label)
+{
+	static const struct {
+		int64_t label;
+		const char *name;
+	} names[] = {{EAT_ISS, "iss"}, {EAT_EXP, "exp"}, {EAT_NBF, "nbf"},
+	    {EAT_IAT, "iat"}, {EAT_CNF, "cnf"}, {EAT_NONCE, "eat_nonce"},
+	    {EAT_UEID, "ueid"}, {EAT_OEMID, "oemid"}, {EAT_HWMODEL, "hwmodel"},
+	    {EAT_HWVERSION, "hwversion"}, {EAT_OEMBOOT, "oemboot"},
+	    {EAT_DBGSTAT, "dbgstat"}, {EAT_PROFILE, "eat_profile"},
+	    {EAT_SWNAME, "swname"}, {EAT_SWVERSION, "swversion"},
+	    {EAT_MANIFESTS, "manifests"}, {EAT_MEASUREMENTS, "measurements"}};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (names[i].label == label)
+			return names[i].name;
+	}
+	return "a claim of another name";
+}
+
 void
 eat_read_claims(struct cbor_in *in, struct arena *arena, struct eat_claims *c)
 {
@@ -279,6 +300,8 @@ eat_read_claims(struct cbor_in *in, struct arena *arena, struct eat_claims *c)
 		if (!cbor_in_label(in, &label))
 			continue;
 		read_claim(in, label, arena, c);
+		if (in->err != TAM_OK && c->fault == NULL)
+			c->fault = claim_name(label);
 	}
 }
 

@@ -79,6 +79,10 @@ struct eat_claims {
 	bool is_ear, tier_honest; /* no status better than its worst claim */
 	size_t n_submods;
 	enum ear_tier tier;
+
+	/* The claim that cannot be read, where TAM_ATTEST_SYNTAX comes of one;
+	 * static, for people. */
+	const char *fault;
 };
 
 /* A token whose signature has not been looked at. */

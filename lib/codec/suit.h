@@ -23,6 +23,7 @@ enum {
 	SUIT_ENVELOPE_MAX = 16 << 20,
 	SUIT_COMPONENTS_MAX = 16, /* and dependencies; our limit */
 	SUIT_PAYLOADS_MAX = 8,
+	SUIT_UNKNOWN_MAX = 8, /* elements of no draft we know */
 	SUIT_BLOCKS_MAX = 4,
 	SUIT_COMMANDS_MAX = 256, /* of one sequence; our limit */
 	SUIT_NESTING_MAX = 4     /* of sequences, and of envelopes */
@@ -35,6 +36,7 @@ enum suit_section {
 	SUIT_INVOKE = 9,
 	SUIT_DEPENDENCY_RESOLUTION = 15,
 	SUIT_PAYLOAD_FETCH = 16,
+	SUIT_COSWID = 14, /* -update-management */
 	SUIT_CANDIDATE = 18,
 	SUIT_INSTALL = 20,
 	SUIT_TEXT = 23,
@@ -118,9 +120,15 @@ struct suit_envelope {
 	struct slice blocks[SUIT_BLOCKS_MAX]; /* COSE objects, detached */
 	struct suit_payload payloads[SUIT_PAYLOADS_MAX];
 	struct slice severed[SUIT_SECTIONS]; /* whole bstr items, by label */
+	size_t n_unknown;
+	int64_t unknown[SUIT_UNKNOWN_MAX]; /* labels of other elements */
 };
 
+/* Refuses an element that no draft we know has. */
 enum tam_err suit_envelope_decode(struct slice, struct arena *,
+    struct suit_envelope *);
+/* Names such elements instead; no signature covers them. */
+enum tam_err suit_envelope_read(struct slice, struct arena *,
     struct suit_envelope *);
 
 /*

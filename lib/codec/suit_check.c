@@ -328,7 +328,7 @@ walk_sections(struct walk *w, const struct suit_manifest *m)
 	err = walk_section(w, m->shared);
 	w->shared = false;
 	for (int s = 0; err == TAM_OK && s < SUIT_SECTIONS; s++) {
-		if (s != SUIT_TEXT)
+		if (s != SUIT_TEXT && s != SUIT_COSWID)
 			err = walk_section(w, m->sections[s]);
 	}
 	return err;

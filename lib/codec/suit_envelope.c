@@ -19,10 +19,11 @@ enum {
 };
 
 static bool
-severable(uint64_t key)
+severable(int64_t key)
 {
 	return key == SUIT_DEPENDENCY_RESOLUTION || key == SUIT_PAYLOAD_FETCH ||
-	    key == SUIT_CANDIDATE || key == SUIT_INSTALL || key == SUIT_TEXT;
+	    key == SUIT_COSWID || key == SUIT_CANDIDATE ||
+	    key == SUIT_INSTALL || key == SUIT_TEXT;
 }
 
 /* [bstr SUIT_Digest, *bstr auth-block], section 8.3. */
@@ -84,15 +85,26 @@ read_payload(struct cbor_in *in, struct suit_envelope *e)
 }
 
 static void
+read_unknown(struct cbor_in *in, int64_t key, struct suit_envelope *e)
+{
+	if (severable(key) || e->n_unknown == SUIT_UNKNOWN_MAX) {
+		cbor_in_fail(in, TAM_SUIT_ENVELOPE);
+		return;
+	}
+	e->unknown[e->n_unknown++] = key;
+	cbor_in_skip(in);
+}
+
+static void
 read_element(struct cbor_in *in, struct arena *arena, struct suit_envelope *e)
 {
-	uint64_t key;
+	int64_t key;
 
 	if (cbor_in_peek(in) == CBOR_TEXT) {
 		read_payload(in, e);
 		return;
 	}
-	key = cbor_in_uint(in, UINT64_MAX);
+	key = cbor_in_int(in);
 	if (key == KEY_AUTH)
 		read_auth(in, arena, e);
 	else if (key == KEY_MANIFEST)
@@ -100,11 +112,26 @@ read_element(struct cbor_in *in, struct arena *arena, struct suit_envelope *e)
 	else if (severable(key) && cbor_in_peek(in) == CBOR_BYTES)
 		e->severed[key] = cbor_in_item(in);
 	else
-		cbor_in_fail(in, TAM_SUIT_ENVELOPE);
+		read_unknown(in, key, e);
 }
 
 enum tam_err
 suit_envelope_decode(struct slice bytes, struct arena *arena,
+    struct suit_envelope *out)
+{
+	struct suit_envelope e;
+	enum tam_err err = suit_envelope_read(bytes, arena, &e);
+
+	if (err != TAM_OK)
+		return err;
+	if (e.n_unknown > 0)
+		return TAM_SUIT_ENVELOPE;
+	*out = e;
+	return TAM_OK;
+}
+
+enum tam_err
+suit_envelope_read(struct slice bytes, struct arena *arena,
     struct suit_envelope *out)
 {
 	struct suit_envelope e = {0};

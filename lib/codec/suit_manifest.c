@@ -103,8 +103,8 @@ is_section(int64_t key)
 {
 	return (key >= SUIT_VALIDATE && key <= SUIT_INVOKE) ||
 	    key == SUIT_DEPENDENCY_RESOLUTION || key == SUIT_PAYLOAD_FETCH ||
-	    key == SUIT_CANDIDATE || key == SUIT_INSTALL || key == SUIT_TEXT ||
-	    key == SUIT_UNINSTALL;
+	    key == SUIT_CANDIDATE || key == SUIT_COSWID ||
+	    key == SUIT_INSTALL || key == SUIT_TEXT || key == SUIT_UNINSTALL;
 }
 
 static void

@@ -168,6 +168,20 @@ create=("$tamctl" suit create --key signer.pem --component a/b --vendor example.
 full 5 "$tamctl" inspect --key signer.pub a.suit
 full 5 "$tamctl" inspect -o diag --key signer.pub a.suit
 
+# --- inspect names what it does not support -----------------------------------------
+openssl ecparam -name secp384r1 -genkey -noout 2>/dev/null | openssl pkey -pubout -out p384.pub
+openssl genpkey -algorithm ed448 -out ed448.pem 2>/dev/null
+echo '{"kty":"EC","crv":"P-521","x":"AA","y":"AA"}' >p521.jwk
+printf '\xa4\x01\x02\x20\x08\x21\x41\x00\x22\x41\x00' >k1.cosekey # {1: 2, -1: 8, -2: h'00', -3: h'00'}
+gives 2 'p384.pub: is a key of secp384r1, which is not supported' "$tamctl" inspect --key p384.pub a.suit
+gives 2 'is a key of ED448, which is not supported' "$tamctl" inspect --key ed448.pem a.suit
+gives 2 'is a key of P-521, which is not supported' "$tamctl" inspect --key p521.jwk a.suit
+gives 2 'is a key of secp256k1, which is not supported' "$tamctl" inspect --key k1.cosekey a.suit
+gives 2 'payload: is not a key' "$tamctl" inspect --key payload a.suit
+printf '\xd1\x84\x43\xa1\x01\x05\xa0\x43foo\x41\x00' >mac0 # 17([h'a10105', {}, 'foo', h'00'])
+gives 1 '' "$tamctl" inspect mac0
+grep -q COSE_Mac0 out && ! grep -q suit-report out || die "a MAC: $(cat out)"
+
 # --- numbers -----------------------------------------------------------------------------------------
 rm a.suit
 for bad in abc 1e3 '' ' 1' 1x -1 0x10 9223372036854775808 18446744073709551616; do

@@ -264,6 +264,13 @@ static const struct {
     {"alg in both", "8443a10126a101264040", TAM_BAD_COSE},
     {"crit unknown", "8447a30126028118 63a04040", TAM_TRUNCATED},
     {"crit names 99", "8447a2012602811863a04040", TAM_CRITICAL_HEADER},
+    /* RFC 9052, 3.1: {1: -7, 2: [4]} without a kid, or with an unprotected
+     * one; {1: -7, 2: [1]} names what is there */
+    {"crit names what is absent", "8446a20126028104a04040",
+        TAM_CRITICAL_HEADER},
+    {"crit names what is unprotected", "8446a20126028104a1044101 4040",
+        TAM_CRITICAL_HEADER},
+    {"crit names what is there", "8446a20126028101a04040", TAM_OK},
     {"crit unprotected", "8443a10126a1028101 4040", TAM_MALFORMED},
     {"text alg", "8448a1016545533235 36a04040", TAM_ALG_NOT_ALLOWED},
     {"no signatures", "8440a04080", TAM_BAD_COSE},

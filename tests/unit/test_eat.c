@@ -362,11 +362,63 @@ START_TEST(a_status_better_than_its_claims_is_refused)
 }
 END_TEST
 
+/* RFC 7519, 2: a NumericDate is a JSON number, however it is written. */
+START_TEST(a_whole_number_of_json_may_have_an_exponent)
+{
+	static const struct {
+		const char *json;
+		int64_t iat;
+	} times[] = {{"{\"iat\":1.666091373e+09}", 1666091373},
+	    {"{\"iat\":1666091373.0}", 1666091373}, {"{\"iat\":1e3}", 1000},
+	    {"{\"iat\":1666091373}", 1666091373}};
+
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		struct eat_claims c = {0};
+
+		ck_assert_msg(ear_decode_json(slice_str(times[i].json), arena,
+		                  &c) == TAM_OK,
+		    "%s", times[i].json);
+		ck_assert_int_eq(c.iat, times[i].iat);
+		ck_assert_ptr_null(c.fault);
+	}
+}
+END_TEST
+
+START_TEST(the_claim_that_cannot_be_read_is_named)
+{
+	static const struct {
+		const char *json, *claim;
+	} faults[] = {{"{\"iat\":\"now\"}", "iat"}, {"{\"exp\":1.5}", "exp"},
+	    {"{\"nbf\":-1}", "nbf"}, {"{\"eat_nonce\":7}", "eat_nonce"},
+	    {"{\"submods\":[]}", "submods"},
+	    {"{\"submods\":{\"a\":{\"ear_status\":3}}}", "ear_status"},
+	    {"{\"submods\":{\"a\":{\"ear_trustworthiness_vector\":7}}}",
+	        "ear_trustworthiness_vector"}};
+	/* {6: 1.5_1}: CBOR floats stay refused. */
+	static const uint8_t half[] = {0xa1, 0x06, 0xf9, 0x3e, 0x00};
+	struct eat_claims c = {0};
+
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		c = (struct eat_claims){0};
+		ck_assert_int_eq(ear_decode_json(slice_str(faults[i].json),
+		                     arena, &c),
+		    TAM_ATTEST_SYNTAX);
+		ck_assert_pstr_eq(c.fault, faults[i].claim);
+	}
+	c = (struct eat_claims){0};
+	ck_assert_int_eq(eat_claims_decode(SLICE_OF(half), arena, &c),
+	    TAM_ATTEST_SYNTAX);
+	ck_assert_pstr_eq(c.fault, "iat");
+}
+END_TEST
+
 static const char *const bad_json[] = {
     "[]",
     "{",
     "{\"iat\":1.5}",
     "{\"iat\":-1}",
+    "{\"iat\":1e300}",
+    "{\"iat\":9007199254740993.0}", /* 2^53 + 1 */
     "{\"submods\":[]}",
     "{\"submods\":{\"a\":{\"ear_status\":3}}}",
     "{\"submods\":{\"a\":{\"ear_status\":\"fine\"}}}",
@@ -509,6 +561,8 @@ main(void)
 	    ALL(bad_jwts));
 	tcase_add_test(tc, an_ear_that_claims_nothing_is_refused);
 	tcase_add_test(tc, a_status_better_than_its_claims_is_refused);
+	tcase_add_test(tc, a_whole_number_of_json_may_have_an_exponent);
+	tcase_add_test(tc, the_claim_that_cannot_be_read_is_named);
 	tcase_add_loop_test(tc, an_ear_with_wrong_types_cannot_be_read, 0,
 	    ALL(bad_json));
 	tcase_add_loop_test(tc,

@@ -192,6 +192,34 @@ START_TEST(an_envelope_without_its_payload_is_as_sound)
 }
 END_TEST
 
+/* draft-ietf-suit-manifest, 8.2: an envelope may be extended. */
+START_TEST(an_unknown_element_is_named_and_the_signature_still_judged)
+{
+	struct slice whole = envelope_bytes("teep-suit/suit_uri");
+	struct cose_key key = test_suit_key();
+	struct suit_envelope e;
+	struct buf more;
+	size_t which;
+
+	/* {2: ..., 3: ...} becomes {2: ..., 3: ..., 99: 0, -1: h''} */
+	ck_assert_uint_eq(whole.p[0], 0xa2);
+	buf_init(&more, 4096);
+	buf_add_byte(&more, 0xa4);
+	buf_add(&more, whole.p + 1, whole.n - 1);
+	buf_add(&more, "\x18\x63\x00\x20\x40", 5);
+	ck_assert_int_eq(suit_envelope_decode(buf_slice(&more), arena, &e),
+	    TAM_SUIT_ENVELOPE);
+	ck_assert_int_eq(suit_envelope_read(buf_slice(&more), arena, &e),
+	    TAM_OK);
+	ck_assert_uint_eq(e.n_unknown, 2);
+	ck_assert_int_eq(e.unknown[0], 99);
+	ck_assert_int_eq(e.unknown[1], -1);
+	ck_assert_int_eq(suit_verify(crypto, &e, arena, &key, 1, &which),
+	    TAM_OK);
+	buf_fini(&more);
+}
+END_TEST
+
 START_TEST(reads_current_reports_and_survives_old_ones)
 {
 	struct suit_report r;
@@ -256,6 +284,8 @@ main(void)
 	tcase_add_test(tc, component_ids_survive_their_text);
 	tcase_add_test(tc, notices_every_flipped_bit);
 	tcase_add_test(tc, an_envelope_without_its_payload_is_as_sound);
+	tcase_add_test(tc,
+	    an_unknown_element_is_named_and_the_signature_still_judged);
 	tcase_add_test(tc, reads_current_reports_and_survives_old_ones);
 	tcase_add_test(tc, a_report_survives_its_encoding);
 	return suite_main(tc);
