@@ -34,7 +34,7 @@ device_query_make(struct api_request *r, const char *text, const char *pointer,
 		return api_problem(r, 422, "bad_selector", pointer, "%s",
 		    error);
 	buf_init(&b, CONDITION_MAX);
-	q->n += selector_sql(s, clock_wall_us(), n + 1, r->arena, &b,
+	q->n += selector_sql(s, clock_cluster_us(), n + 1, r->arena, &b,
 	    q->params + n);
 	q->condition = arena_strdup(r->arena, buf_slice(&b));
 	buf_fini(&b);
@@ -118,7 +118,7 @@ preview(struct api_request *r, const char *selector, const char *pointer)
 	struct device_query *q = arena_new(r->arena, struct device_query);
 	enum tam_err err;
 
-	q->params[0] = api_number(r, clock_wall_us());
+	q->params[0] = api_number(r, clock_cluster_us());
 	q->params[1] = api_number(r, SAMPLE);
 	err = device_query_make(r, selector, pointer, 2, q);
 	return err != TAM_OK ? err

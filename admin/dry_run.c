@@ -521,7 +521,7 @@ try_all(struct api_request *r, const struct policy_set *after,
 	    .who = who,
 	    .plan = plan,
 	    .domain = slice_str(r->domain),
-	    .now_us = clock_wall_us()};
+	    .now_us = clock_cluster_us()};
 	struct policy_set *before;
 	enum tam_err err = policy_cache_get(r, &before);
 

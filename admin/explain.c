@@ -351,7 +351,7 @@ read_facts(struct api_request *r, struct asked *q)
 	d->name = string_of(r, "name");
 	d->class_name = string_of(r, "class");
 	d->status = SLICE_LIT("active");
-	d->enrolled_us = d->seen_us = clock_wall_us();
+	d->enrolled_us = d->seen_us = clock_cluster_us();
 	d->bucket = bucket_of(r, d->name);
 	d->update_max = (size_t)json_integer_value(
 	    json_object_get(r->json, "update_bytes"));
@@ -514,7 +514,7 @@ static void
 decide(struct api_request *r, const struct policy_set *set, struct asked *q)
 {
 	struct slice domain = slice_str(r->domain);
-	int64_t now_us = clock_wall_us();
+	int64_t now_us = clock_cluster_us();
 
 	if (q->shown == NULL) {
 		device_decide(set, r->arena, domain, &q->device, &q->profile,

@@ -165,7 +165,7 @@ static enum tam_err
 keep(struct api_request *r, const char *state, const char *reason,
     const char **id)
 {
-	int64_t now_us = clock_wall_us();
+	int64_t now_us = clock_cluster_us();
 	struct sql_result *rows;
 	struct slice body;
 	enum tam_err err = canonical_body(r, &body);
@@ -328,7 +328,7 @@ read_kept(struct api_request *r, struct kept *k)
 	err = API_EXEC(r, NULL, SQL_DOMAIN_LOCK, r->domain_text);
 	if (err == TAM_OK)
 		err = API_EXEC(r, &rows, SQL_PROPOSAL_TAKE, k->id,
-		    api_number(r, clock_wall_us()), r->principal);
+		    api_number(r, clock_cluster_us()), r->principal);
 	if (err != TAM_OK)
 		return err;
 	if (sql_rows(rows) > 0)
@@ -380,7 +380,7 @@ decide(struct api_request *r, const struct kept *k, const char *state,
     const char *reason)
 {
 	enum tam_err err = API_EXEC(r, NULL, SQL_PROPOSAL_DECIDE, k->id, state,
-	    r->principal, api_number(r, clock_wall_us()), reason);
+	    r->principal, api_number(r, clock_cluster_us()), reason);
 
 	return err == TAM_OK
 	    ? api_audit(r, arena_printf(r->arena, "proposal %s", k->id), reason,

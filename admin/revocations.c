@@ -246,7 +246,8 @@ insert(struct api_request *r, const struct asked *a, const char *now,
 		    api_number(r, epoch), now,
 		    api_bytea_array(r, a->digests, a->n), a->first, a->last,
 		    api_string(r, "signer"), a->deadline, a->replacement,
-		    is_suspension(r), api_string(r, "class"), bit(a->what.quarantine));
+		    is_suspension(r), api_string(r, "class"),
+		    bit(a->what.quarantine));
 	if (err != TAM_OK)
 		return err;
 	*id = arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
@@ -355,14 +356,14 @@ static enum tam_err
 show(struct api_request *r, const char *id)
 {
 	return API_ONE(r, SQL_REVOCATION_GET, id,
-	    api_number(r, clock_wall_us()));
+	    api_number(r, clock_cluster_us()));
 }
 
 enum tam_err
 api_revocation_create(struct api_request *r)
 {
 	struct asked *a = arena_new(r->arena, struct asked);
-	int64_t now_us = clock_wall_us();
+	int64_t now_us = clock_cluster_us();
 	const char *now = api_number(r, now_us);
 	const char *id = NULL;
 	char *after;
@@ -444,7 +445,7 @@ api_revocation_lift(struct api_request *r)
 	if (!is_number(r->params[0]))
 		return no_such(r);
 	err = API_EXEC(r, &rows, SQL_REVOCATION_LIFT, r->params[0],
-	    api_number(r, clock_wall_us()));
+	    api_number(r, clock_cluster_us()));
 	if (err != TAM_OK)
 		return err;
 	if (sql_changed(rows) == 0)

@@ -35,7 +35,7 @@ api_rollout_get(struct api_request *r)
 {
 	struct sql_result *rows;
 	enum tam_err err = API_EXEC(r, &rows, SQL_ROLLOUT_GET, r->params[0],
-	    api_number(r, clock_wall_us()));
+	    api_number(r, clock_cluster_us()));
 
 	if (err != TAM_OK)
 		return err;
@@ -227,7 +227,7 @@ api_rollout_put(struct api_request *r)
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ROLLOUT_PUT, r->domain_text,
 		    r->params[0], document, r->principal,
-		    api_number(r, clock_wall_us()));
+		    api_number(r, clock_cluster_us()));
 	if (err == TAM_OK)
 		err = write_sizes(r, &sized);
 	if (err == TAM_OK)
@@ -352,7 +352,7 @@ do_act(struct api_request *r, const struct act *act)
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ROLLOUT_SET, r->params[0], act->to,
 		    r->reason, api_number(r, old.opened + (act->opens ? 1 : 0)),
-		    api_number(r, clock_wall_us()));
+		    api_number(r, clock_cluster_us()));
 	return err == TAM_OK ? finish(r, old.state, act->to) : err;
 }
 
@@ -409,6 +409,6 @@ api_rollout_retry(struct api_request *r)
 		err = check_act(r, &act, &old);
 	if (err == TAM_OK)
 		err = API_EXEC(r, NULL, SQL_ROLLOUT_RETRY, r->domain_text,
-		    old.id, api_number(r, clock_wall_us()));
+		    old.id, api_number(r, clock_cluster_us()));
 	return err == TAM_OK ? finish(r, old.state, "retry") : err;
 }

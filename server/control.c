@@ -30,6 +30,7 @@
 /*
  * One turn every TICK_MS:
  *
+ *	clock       cluster time, and how far this node's clock is off
  *	look        the epochs; another one: load, hand out, wait until served
  *	renew       the lease, with the epochs the workers serve
  *	changes     devices an administrator touched: forget them
@@ -54,7 +55,7 @@ enum {
 	SERVE_WAIT_MS = 1000,
 	SEAL_EVERY_MS = 1000,
 	CHANGES_MAX = 10000, /* rows of SQL_DEVICE_CHANGES */
-	CLOCK_OFF_MAX_US = 1000000
+	ROUND_TRIP_MAX_MS = 1000
 };
 
 /* The last change of a device that was read. */
@@ -83,8 +84,8 @@ struct control {
 	uint64_t published_no; /* the snapshot that what is published is of */
 	int64_t renewal; /* the number of the last one; 0: none of this run */
 	int64_t keys_us; /* when signing keys were last looked for */
-	int64_t leased_us, sealed_us, chores_us, rollouts_us, tally_us,
-	    published_us;
+	int64_t measured_us, leased_us, sealed_us, chores_us, rollouts_us,
+	    tally_us, published_us;
 	bool spreading; /* a revocation may have devices to look at */
 	bool sealing;   /* there may be device events to seal */
 	bool opened;    /* the workers were told to listen */
@@ -275,8 +276,7 @@ serve_new(struct control *c)
 	enum tam_err err;
 
 	c->keys_us = clock_mono_us();
-	err =
-	    token_keys_tend(c->sql, c->config, c->master_key, clock_wall_us());
+	err = token_keys_tend(c->sql, c->config, c->master_key);
 	if (err == TAM_OK)
 		err =
 		    snapshot_load(c->sql, c->config, c->master_key, &snapshot);
@@ -311,7 +311,7 @@ say_keys(struct control *c)
 	}
 	readiness_say(&c->readiness, NOT_READY_signing_key, lost);
 	readiness_say(&c->readiness, NOT_READY_token_key,
-	    !token_can_mint(&c->snapshot->tokens, clock_wall_us()));
+	    !token_can_mint(&c->snapshot->tokens, clock_cluster_us()));
 }
 
 static enum tam_err
@@ -337,30 +337,65 @@ look(struct control *c)
 	return err == TAM_OK ? wait_until_served(c) : err;
 }
 
-/* --- renew --------------------------------------------------------------------------- */
+/* --- the clock ------------------------------------------------------------------------ */
 
-static enum tam_err
-check_clock(struct control *c)
+/*
+ * How far the wall clock of this machine is off the database's, beyond doubt:
+ * the database read its clock at some moment of the round trip.  Sets cluster
+ * time as if that moment was the last one: it is not ahead, but for a tenth of
+ * the time since the last lease while the database's clock catches up.
+ */
+static void
+take_clock(struct control *c, int64_t database_us, int64_t cluster_us,
+    int64_t began_us, int64_t ended_us)
 {
-	struct sql_result *rows;
-	int64_t before = clock_wall_us() - clock_moved_us(), off, took;
-	enum tam_err err = sql_exec(c->sql, SQL_CLOCK, 0, NULL, &rows);
+	int64_t max_us = c->config->clock_offset_max_ms * 1000;
+	int64_t took = ended_us - began_us;
+	int64_t off = clock_wall_us() - database_us;
+	bool is_off;
 
+	if (off > 0)
+		off -= off < took ? off : took;
+	is_off = off > max_us || off < -max_us;
+	if (is_off && !atomic_load(&c->status->clock_off))
+		log_error("clock_off", "microseconds=%lld max=%lld",
+		    (long long)off, (long long)max_us);
+	atomic_store(&c->status->clock_offset_us, off);
+	atomic_store(&c->status->clock_off, is_off);
+	clock_cluster_set(cluster_us, ended_us);
+}
+
+/* Before each renewal, and before anything is tended.  A round trip that took
+ * longer than the bound says nothing. */
+static enum tam_err
+measure_clock(struct control *c)
+{
+	int64_t began = clock_mono_us(), ended;
+	struct sql_result *rows;
+	enum tam_err err;
+
+	if (c->measured_us > 0 &&
+	    began - c->measured_us < LEASE_EVERY_MS * INT64_C(1000))
+		return atomic_load(&c->status->clock_off) ? TAM_CONFLICT
+		                                          : TAM_OK;
+	err = sql_exec(c->sql, SQL_CLOCK, 0, NULL, &rows);
+	ended = clock_mono_us();
 	if (err != TAM_OK)
 		return err;
-	off = sql_int(rows, 0, 0) - before;
+	if (ended - began <= ROUND_TRIP_MAX_MS * INT64_C(1000)) {
+		c->measured_us = ended;
+		take_clock(c, sql_int(rows, 0, 0), sql_int(rows, 0, 1), began,
+		    ended);
+	} else {
+		err = TAM_TIMED_OUT;
+	}
 	sql_result_free(rows);
-	/* The answer took time itself; only what is beyond doubt counts. */
-	took = clock_wall_us() - clock_moved_us() - before;
-	if (off >= 0)
-		off -= off < took ? off : took;
-	atomic_store(&c->status->clock_off,
-	    off > CLOCK_OFF_MAX_US || off < -CLOCK_OFF_MAX_US);
-	if (!atomic_load(&c->status->clock_off))
-		return TAM_OK;
-	log_error("clock_off", "microseconds=%lld", (long long)off);
-	return TAM_CONFLICT;
+	if (err != TAM_OK)
+		return err;
+	return atomic_load(&c->status->clock_off) ? TAM_CONFLICT : TAM_OK;
 }
+
+/* --- renew --------------------------------------------------------------------------- */
 
 static void
 list_served(const struct control *c, struct buf *domains, struct buf *epochs)
@@ -435,9 +470,6 @@ renew(struct control *c)
 
 	if (began - c->leased_us < LEASE_EVERY_MS * INT64_C(1000))
 		return TAM_OK;
-	err = check_clock(c);
-	if (err != TAM_OK)
-		return err;
 	err = next_renewal(c);
 	if (err != TAM_OK)
 		return err;
@@ -587,7 +619,7 @@ spread(struct control *c)
 
 	if (!c->spreading)
 		return TAM_OK;
-	(void)snprintf(now, sizeof(now), "%lld", (long long)clock_wall_us());
+	(void)snprintf(now, sizeof(now), "%lld", (long long)clock_cluster_us());
 	err = chore(c, "2", SQL_SPREAD_REVOCATION, now, &more);
 	c->spreading = more != 0;
 	return err;
@@ -636,7 +668,7 @@ rollouts(struct control *c)
 {
 	if (!is_time(&c->rollouts_us, ROLLOUTS_EVERY_MS))
 		return TAM_OK;
-	return rollouts_step(c->sql, c->snapshot, clock_wall_us());
+	return rollouts_step(c->sql, c->snapshot, clock_cluster_us());
 }
 
 static enum tam_err
@@ -659,8 +691,8 @@ publish(struct control *c)
 	    (c->published_no == c->snapshot_no &&
 	        now - c->published_us < every_s * CLOCK_SECOND))
 		return TAM_OK;
-	err = publish_make(c->sql, c->snapshot, clock_wall_us() / CLOCK_SECOND,
-	    every_s, &p);
+	err = publish_make(c->sql, c->snapshot,
+	    clock_cluster_us() / CLOCK_SECOND, every_s, &p);
 	if (err != TAM_OK)
 		return err;
 	for (size_t i = 0; i < c->n_workers; i++)
@@ -682,11 +714,11 @@ chores(struct control *c)
 	if (!is_time(&c->chores_us, CHORES_EVERY_MS))
 		return TAM_OK;
 	c->spreading = true; /* whoever began may be gone */
-	err =
-	    token_keys_tend(c->sql, c->config, c->master_key, clock_wall_us());
+	err = token_keys_tend(c->sql, c->config, c->master_key);
 	if (err != TAM_OK)
 		return err;
-	(void)snprintf(text, sizeof(text), "%lld", (long long)clock_wall_us());
+	(void)snprintf(text, sizeof(text), "%lld",
+	    (long long)clock_cluster_us());
 	err = chore(c, "0", SQL_EXPIRE_UPDATES, text, NULL);
 	if (err == TAM_OK)
 		err = chore(c, "5", SQL_TEND_EVENTS, NULL, NULL);
@@ -725,6 +757,8 @@ turn(struct control *c)
 		if (err == TAM_OK)
 			err = start_changes(c);
 	}
+	if (err == TAM_OK)
+		err = measure_clock(c);
 	if (err == TAM_OK)
 		err = look(c);
 	if (err == TAM_OK)

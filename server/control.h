@@ -26,10 +26,11 @@ struct control_status {
 	_Atomic int64_t lease_until_us; /* monotonic */
 	atomic_bool stopping;
 	atomic_bool schema_wrong, clock_off;
-	_Atomic int admission;       /* an enum admission_state */
-	atomic_bool memory_broken;   /* state_dir cannot be read or written */
-	_Atomic int64_t seal_lag_us; /* device events wait for their seal */
-	_Atomic uint64_t snapshots;  /* how many were taken into service */
+	_Atomic int admission;     /* an enum admission_state */
+	atomic_bool memory_broken; /* state_dir cannot be read or written */
+	_Atomic int64_t clock_offset_us; /* wall clock less the database's */
+	_Atomic int64_t seal_lag_us;     /* device events wait for their seal */
+	_Atomic uint64_t snapshots;      /* how many were taken into service */
 };
 
 struct control *control_start(const struct config *, struct worker_thread *,

@@ -311,32 +311,44 @@ add_token_key(struct sql *sql, const struct config *config,
 	return err;
 }
 
+/* When the next key is to begin to mint; 0: none is due.  A first key mints at
+ * once, unless other nodes serve that must learn it. */
+static int64_t
+next_mint_us(const struct sql_result *state, int64_t lead_us)
+{
+	int64_t now = sql_int(state, 0, 0), newest = sql_int(state, 0, 1);
+	bool mints = sql_int(state, 0, 2) != 0;
+	bool others = sql_int(state, 0, 4) != 0;
+
+	if (!mints && newest <= now)
+		return others ? now + lead_us : now;
+	return newest + mint_period_us <= now ? now + lead_us : 0;
+}
+
 enum tam_err
 token_keys_tend(struct sql *sql, const struct config *config,
-    const uint8_t master_key[32], int64_t now_us)
+    const uint8_t master_key[32])
 {
-	struct sql_result *rows;
-	char now[32];
-	int64_t newest = 0, newest_id = -1;
+	int64_t lead_us = 2 * config->staleness_max_ms * 1000, mint_us, id;
+	struct sql_result *state;
+	char ahead[32];
 	enum tam_err err;
 
-	(void)snprintf(now, sizeof(now), "%lld", (long long)now_us);
-	err = SQL_EXEC(sql, NULL, SQL_TOKEN_KEY_DROP, now);
+	(void)snprintf(ahead, sizeof(ahead), "%lld",
+	    (long long)(lead_us + CLOCK_SECOND));
+	err = SQL_EXEC(sql, NULL, SQL_TOKEN_KEY_DROP, ahead);
 	if (err == TAM_OK)
-		err = sql_exec(sql, SQL_TOKEN_KEYS, 0, NULL, &rows);
+		err = SQL_EXEC(sql, &state, SQL_TOKEN_KEY_STATE, ahead);
 	if (err != TAM_OK)
 		return err;
-	for (size_t r = 0; r < sql_rows(rows); r++) {
-		if (sql_int(rows, r, 2) > newest) {
-			newest = sql_int(rows, r, 2);
-			newest_id = sql_int(rows, r, 0);
-		}
-	}
-	sql_result_free(rows);
-	if (newest_id < 0) /* the very first: no token is waiting for it */
-		return add_token_key(sql, config, master_key, 0, now_us);
-	if (newest + mint_period_us > now_us)
+	mint_us = next_mint_us(state, lead_us);
+	id = sql_text(state, 0, 3) == NULL ? -1 : sql_int(state, 0, 3);
+	sql_result_free(state);
+	if (mint_us == 0)
 		return TAM_OK;
-	return add_token_key(sql, config, master_key, (newest_id + 1) % 16,
-	    now_us + 2 * config->staleness_max_ms * 1000);
+	if (id < 0) {
+		log_error("token_key", "error=\"all ids are in use\"");
+		return TAM_OK;
+	}
+	return add_token_key(sql, config, master_key, id, mint_us);
 }

@@ -24,8 +24,9 @@ enum tam_err tam_keys_load(struct sql *, struct arena *, struct tam_snapshot *);
 enum tam_err token_keys_load(struct sql *, const struct config *,
     const uint8_t master_key[32], struct arena *, struct token_keys *);
 
-/* Makes a token key when none lasts long enough; retires old ones. */
+/* Makes a token key when none lasts long enough; drops retired ones, but none
+ * while no other mints.  Goes by cluster time, as the database says it. */
 enum tam_err token_keys_tend(struct sql *, const struct config *,
-    const uint8_t master_key[32], int64_t now_us);
+    const uint8_t master_key[32]);
 
 #endif

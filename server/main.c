@@ -116,6 +116,11 @@ metrics(void *arg, struct buf *out)
 	    "cannot be sealed yet\n# TYPE tam_seal_lag_seconds gauge\n"
 	    "tam_seal_lag_seconds %lld\n",
 	    (long long)(atomic_load(&d->status.seal_lag_us) / CLOCK_SECOND));
+	buf_printf(out,
+	    "# HELP tam_clock_offset_seconds Wall clock of this node less the "
+	    "database's clock\n# TYPE tam_clock_offset_seconds gauge\n"
+	    "tam_clock_offset_seconds %.3f\n",
+	    (double)atomic_load(&d->status.clock_offset_us) / 1e6);
 }
 
 /* --- sockets ------------------------------------------------------------------------ */

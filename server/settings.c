@@ -48,6 +48,8 @@ static const struct key {
     {"workers", NUMBER, AT(workers), "0", 0, 256, false},
     {"staleness_max_ms", NUMBER, AT(staleness_max_ms), "5000", 1000, 60000,
         false},
+    {"clock_offset_max_ms", NUMBER, AT(clock_offset_max_ms), "1000", 10, 60000,
+        false},
     {"drain_delay_ms", NUMBER, AT(drain_delay_ms), "1000", 0, 600000, false},
     {"drain_deadline_ms", NUMBER, AT(drain_deadline_ms), "20000", 100, 600000,
         false},

@@ -31,6 +31,7 @@ struct config {
 	char log_level[CONFIG_TEXT_MAX];
 	char hsm_module[CONFIG_TEXT_MAX]; /* empty: those registered */
 	int64_t workers;                  /* 0: one per CPU */
+	int64_t clock_offset_max_ms;
 	int64_t staleness_max_ms, drain_delay_ms, drain_deadline_ms;
 	int64_t session_deadline_ms;
 	int64_t request_time_ms, send_progress_ms;

@@ -31,18 +31,18 @@
 	"at < now() - interval '1 day' ORDER BY at LIMIT 100 "               \
 	"FOR UPDATE SKIP LOCKED))"
 
-#define SQL_REQUEST_KEY_TAKE                                             \
-	"INSERT INTO request_key (domain_id, principal, key, request) "  \
+#define SQL_REQUEST_KEY_TAKE                                            \
+	"INSERT INTO request_key (domain_id, principal, key, request) " \
 	"VALUES ($1::int, $2, $3, $4::bytea) ON CONFLICT DO NOTHING"
 
-#define SQL_REQUEST_KEY_FIND                                                 \
-	"SELECT (request = $4::bytea)::int, status, content_type, etag, "    \
-	"response FROM request_key WHERE domain_id = $1::int AND "           \
+#define SQL_REQUEST_KEY_FIND                                              \
+	"SELECT (request = $4::bytea)::int, status, content_type, etag, " \
+	"response FROM request_key WHERE domain_id = $1::int AND "        \
 	"principal = $2 AND key = $3"
 
-#define SQL_REQUEST_KEY_KEEP                                              \
-	"UPDATE request_key SET status = $4::int, content_type = $5, "    \
-	"etag = $6, response = $7::bytea WHERE domain_id = $1::int AND "  \
+#define SQL_REQUEST_KEY_KEEP                                             \
+	"UPDATE request_key SET status = $4::int, content_type = $5, "   \
+	"etag = $6, response = $7::bytea WHERE domain_id = $1::int AND " \
 	"principal = $2 AND key = $3"
 
 /* --- which state of an object ------------------------------------------------ */
@@ -57,18 +57,18 @@
 	"SELECT rollout_id || '.' || version FROM rollout WHERE name = $1"
 #define SQL_TAG_ROW(table) \
 	"SELECT md5(t::text) FROM " table " t WHERE name = $1"
-#define SQL_TAG_DEVICE                                                       \
-	"SELECT md5(row(class, status, update_bytes, (SELECT array_agg("     \
-	"row(key, value)::text ORDER BY key) FROM device_label l WHERE "     \
-	"l.domain_id = d.domain_id AND l.device_id = d.device_id))::text) "  \
+#define SQL_TAG_DEVICE                                                      \
+	"SELECT md5(row(class, status, update_bytes, (SELECT array_agg("    \
+	"row(key, value)::text ORDER BY key) FROM device_label l WHERE "    \
+	"l.domain_id = d.domain_id AND l.device_id = d.device_id))::text) " \
 	"FROM device d WHERE name = $1"
-#define SQL_TAG_DOMAIN                                                       \
-	"SELECT md5(row(enrol, enrol_status, enrol_class, rekey, "           \
-	"two_persons, two_persons_for, preconditions, passport_s, "          \
-	"teep_profile)::text) "                                              \
+#define SQL_TAG_DOMAIN                                              \
+	"SELECT md5(row(enrol, enrol_status, enrol_class, rekey, "  \
+	"two_persons, two_persons_for, preconditions, passport_s, " \
+	"teep_profile)::text) "                                     \
 	"FROM domain WHERE domain_id = $1::int"
 
-#define SQL_DOMAIN_PRECONDITIONS                                            \
+#define SQL_DOMAIN_PRECONDITIONS \
 	"SELECT name FROM domain WHERE domain_id = $1::int AND preconditions"
 
 /* --- manifests -------------------------------------------------------------- */
@@ -303,8 +303,8 @@
 
 /* --- the domain ------------------------------------------------------------------------- */
 
-#define SQL_DOMAIN_JSON                                                                                                                                                                         \
-	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                                                                                                                      \
+#define SQL_DOMAIN_JSON                                                                                                                                                                                                         \
+	"json_build_object('name', name, 'epoch', epoch, 'enrol', enrol, "                                                                                                                                                      \
 	"'suspended', suspended, 'two_persons', two_persons, 'two_persons_for', two_persons_for, 'preconditions', preconditions, 'passport_s', passport_s, 'enrol_status', enrol_status, 'enrol_class', enrol_class, 'rekey', " \
 	"rekey, 'teep_profile', teep_profile)"
 
@@ -689,14 +689,14 @@
 	"$5::bytea, $6, $7, $8, $9::int8, $10::int8, $11 RETURNING "        \
 	"proposal_id"
 
-#define SQL_PROPOSAL_HEAD                                                 \
-	"'id', proposal_id, 'action', route, 'object', "                  \
-	"array_to_string(params, '/'), 'author', author, 'state', CASE "  \
-	"WHEN state = 'pending' AND expires_us < (extract(epoch FROM "    \
-	"clock_timestamp()) * 1e6)::int8 THEN 'expired' ELSE state END, " \
-	"'reason', reason, 'decider', decider, 'bytes', length(body), "   \
-	"'sha256', encode(sha256(body), 'hex'), 'created_at', "           \
-	"us_time(created_us), 'expires_at', us_time(expires_us), "        \
+#define SQL_PROPOSAL_HEAD                                                \
+	"'id', proposal_id, 'action', route, 'object', "                 \
+	"array_to_string(params, '/'), 'author', author, 'state', CASE " \
+	"WHEN state = 'pending' AND expires_us < (SELECT "               \
+	"cluster_us()) THEN 'expired' ELSE state END, "                  \
+	"'reason', reason, 'decider', decider, 'bytes', length(body), "  \
+	"'sha256', encode(sha256(body), 'hex'), 'created_at', "          \
+	"us_time(created_us), 'expires_at', us_time(expires_us), "       \
 	"'decided_at', us_time(decided_us)"
 
 /* Without what is asked for: many may be large. */

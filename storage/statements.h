@@ -150,11 +150,13 @@
 
 /* --- the control thread ---------------------------------------------------- */
 
-#define SQL_CLOCK "SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::int8"
+/* The database's clock, and cluster time. */
+#define SQL_CLOCK "SELECT database_us(), cluster_us()"
 
 #define SQL_DOMAINS                                                               \
 	"SELECT domain_id, name, incarnation, epoch, "                            \
-	"(SELECT coalesce(max(mint_from_us), 0) FROM token_key), teep_profile, "  \
+	"(SELECT coalesce(sum(hashint8(mint_from_us + key_id)), 0) "              \
+	" FROM token_key), teep_profile, "                                        \
 	"enrol, passport_s, (suspended IS NOT NULL)::int, audit_seq, audit_hash " \
 	"FROM domain "                                                            \
 	"ORDER BY domain_id"
@@ -174,7 +176,7 @@
 #define SQL_ADMISSION                                                       \
 	"SELECT EXISTS (SELECT FROM admission)::int, "                      \
 	"coalesce(max(expires_us), 0) FROM node_lease WHERE node_id <> $1 " \
-	"AND expires_us > (extract(epoch FROM clock_timestamp()) * 1e6)::int8"
+	"AND expires_us > (SELECT cluster_us())"
 
 #define SQL_ADMISSION_CLOSE "DELETE FROM admission"
 
@@ -214,7 +216,24 @@
 #define SQL_TOKEN_KEY_ADD \
 	"INSERT INTO token_key VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING"
 
-#define SQL_TOKEN_KEY_DROP "DELETE FROM token_key WHERE retire_us < $1"
+/* Retired ones, and those that a wrong clock made for a time far ahead; none
+ * while no other key mints. */
+#define SQL_TOKEN_KEY_DROP                                                  \
+	"DELETE FROM token_key k USING (SELECT cluster_us() AS now) t "     \
+	"WHERE (k.retire_us < t.now OR k.mint_from_us > t.now + $1::int8) " \
+	"AND EXISTS (SELECT FROM token_key o WHERE o.key_id <> k.key_id "   \
+	"AND o.mint_from_us <= t.now AND o.retire_us > t.now)"
+
+/* Cluster time; the newest key that mints by $1 from now; whether one mints
+ * now; a free id, NULL when there is none; whether other nodes serve. */
+#define SQL_TOKEN_KEY_STATE                                               \
+	"SELECT t.now, (SELECT coalesce(max(mint_from_us), 0) FROM "      \
+	" token_key WHERE mint_from_us <= t.now + $1::int8), "            \
+	"(EXISTS (SELECT FROM token_key WHERE mint_from_us <= t.now AND " \
+	" retire_us > t.now))::int, (SELECT min(i) FROM "                 \
+	" generate_series(0, 15) i WHERE i NOT IN (SELECT key_id FROM "   \
+	" token_key)), (EXISTS (SELECT FROM node_lease WHERE "            \
+	" expires_us > t.now))::int FROM (SELECT cluster_us() AS now) t"
 
 #define SQL_MANIFESTS_OF                                               \
 	"SELECT domain_id, digest, component_id, sequence, envelope, " \
@@ -241,12 +260,15 @@
 	"(SELECT coalesce(max(renewal >> 32), 0) + 1 " \
 	" FROM node_lease WHERE node_id = $1)) & 2147483647"
 
-/* Changes a row for each domain, or none: a newer renewal was there before. */
+/* Changes a row for each domain, or none: a newer renewal was there before.
+ * Cluster time is never behind it from then on. */
 #define SQL_LEASE                                                           \
+	"WITH tick AS (UPDATE cluster_clock SET last_us = "                 \
+	" greatest(last_us, cluster_us()), db_us = database_us() "          \
+	" RETURNING last_us) "                                              \
 	"INSERT INTO node_lease AS l (domain_id, node_id, epoch, "          \
-	" expires_us, renewal) SELECT d, $1, e, "                           \
-	" (extract(epoch FROM clock_timestamp()) * 1e6)::int8 + $4::int8, " \
-	" $5::int8 FROM unnest($2::int[], $3::int8[]) AS x (d, e) "         \
+	" expires_us, renewal) SELECT d, $1, e, t.last_us + $4::int8, "     \
+	" $5::int8 FROM unnest($2::int[], $3::int8[]) AS x (d, e), tick t " \
 	"ON CONFLICT (domain_id, node_id) DO UPDATE "                       \
 	"SET epoch = EXCLUDED.epoch, expires_us = EXCLUDED.expires_us, "    \
 	" renewal = EXCLUDED.renewal WHERE l.renewal < EXCLUDED.renewal"
@@ -254,12 +276,11 @@
 #define SQL_LEASE_END "DELETE FROM node_lease WHERE node_id = $1"
 
 /* A revocation is in force once no unexpired lease is older than it. */
-#define SQL_IN_FORCE                                                             \
-	"WITH t AS (SELECT (extract(epoch FROM clock_timestamp()) * 1e6)::int8 " \
-	" AS now) UPDATE revocation r SET in_force_us = t.now FROM t "           \
-	"WHERE r.in_force_us IS NULL AND NOT EXISTS (SELECT FROM node_lease l "  \
-	" WHERE l.domain_id = r.domain_id AND l.expires_us > t.now "             \
-	" AND l.epoch < r.epoch) AND EXISTS (SELECT FROM node_lease l "          \
+#define SQL_IN_FORCE                                                                                 \
+	"WITH t AS (SELECT cluster_us() AS now) UPDATE revocation r SET in_force_us = t.now FROM t " \
+	"WHERE r.in_force_us IS NULL AND NOT EXISTS (SELECT FROM node_lease l "                      \
+	" WHERE l.domain_id = r.domain_id AND l.expires_us > t.now "                                 \
+	" AND l.epoch < r.epoch) AND EXISTS (SELECT FROM node_lease l "                              \
 	" WHERE l.domain_id = r.domain_id AND l.expires_us > t.now)"
 
 /*

@@ -2,6 +2,8 @@
 
 #include "lib/base/clock.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <time.h>
 
 #ifdef TAM_FAULT_POINTS
@@ -83,4 +85,33 @@ int64_t
 clock_cpu_us(void)
 {
 	return read_us(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+/* --- cluster time --------------------------------------------------------------- */
+
+static const int64_t held_us = 2 * CLOCK_SECOND;
+static atomic_bool cluster_known;
+static _Atomic int64_t cluster_ahead_us; /* of the monotonic clock */
+
+void
+clock_cluster_set(int64_t cluster_us, int64_t mono_us)
+{
+	atomic_store(&cluster_ahead_us, cluster_us - mono_us);
+	atomic_store(&cluster_known, true);
+}
+
+int64_t
+clock_cluster_us(void)
+{
+	static _Thread_local int64_t last;
+	int64_t now;
+
+	if (!atomic_load_explicit(&cluster_known, memory_order_acquire))
+		return clock_wall_us();
+	now = clock_mono_us() +
+	    atomic_load_explicit(&cluster_ahead_us, memory_order_relaxed);
+	if (now < last && last - now < held_us)
+		return last;
+	last = now;
+	return now;
 }

@@ -27,10 +27,10 @@
 	    "the database is read-only; name the primary or add "             \
 	    "target_session_attrs=read-write")                                \
 	X(schema, "schema version")                                           \
+	X(clock, "clock is off")                                              \
 	X(unchecked, "database was not checked yet")                          \
 	X(restored, "database was restored")                                  \
 	X(memory, "no memory of earlier epochs, and no other node serves")    \
-	X(clock, "clock is off")                                              \
 	X(state_dir, "state_dir cannot be written")                           \
 	X(database, "the control thread cannot use the database")             \
 	X(signing_key,                                                        \

@@ -293,7 +293,7 @@ session_ask(struct session *s, bool attest, struct slice own_result)
 	        .attest = attest,
 	        .own_result = own_result,
 	        .known = &s->form},
-	    clock_wall_us(), &reply);
+	    clock_cluster_us(), &reply);
 	if (err != TAM_OK)
 		session_refuse(s, err);
 	else
@@ -311,7 +311,7 @@ answer_without_promise(struct session *s, struct teep_message *m)
 	uint8_t *token = arena_alloc(s->arena, TOKEN_SIZE);
 	struct reply reply;
 	enum tam_err err = token_mint_update(&s->snapshot->tokens,
-	    session_scope(s), &t, session_new_id(), clock_wall_us(), token);
+	    session_scope(s), &t, session_new_id(), clock_cluster_us(), token);
 
 	m->kind = TEEP_UPDATE;
 	m->numbering = s->form.numbering;
@@ -375,7 +375,7 @@ teep_session_start(struct http_exchange *x, const struct tam_domain *domain,
 	s->snapshot = snapshot_ref(w->snapshot);
 	s->domain = domain;
 	s->profile = profile;
-	s->now_us = clock_wall_us();
+	s->now_us = clock_cluster_us();
 	x->on_abandon = on_abandon;
 	x->handler_data = s;
 	GAUGE(&w->counters, sessions, 1);

@@ -562,7 +562,7 @@ send_update(struct session *s)
 	enum tam_err err;
 
 	err = token_mint_update(&s->snapshot->tokens, session_scope(s), &t,
-	    s->update_id, clock_wall_us(), token);
+	    s->update_id, clock_cluster_us(), token);
 	if (err != TAM_OK)
 		return err;
 	m.token = (struct slice){token, TOKEN_SIZE};

@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -32,7 +33,7 @@ static struct worker_thread worker;
 static struct control *control;
 static struct sql *sql;
 static struct arena *arena;
-static char *state, *gone;
+static char *state, *gone, *clock_file;
 static bool acknowledges;
 static uint64_t handed_out; /* the number of the last snapshot */
 static int64_t forgotten;   /* the devices of MAIL_DEVICE, as bits */
@@ -172,6 +173,27 @@ stop(void)
 	read_mail();
 }
 
+/* The wall clock of this process is the machine's plus what the file says. */
+static void
+set_clock(int64_t seconds)
+{
+	int fd = open(clock_file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	char text[21];
+
+	(void)snprintf(text, sizeof(text), "%020lld", (long long)seconds);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(pwrite(fd, text, 20, 0), 20);
+	(void)close(fd);
+}
+
+static void
+hold_clock(void)
+{
+	clock_file = arena_printf(arena, "%s.clock", state);
+	set_clock(0);
+	ck_assert_int_eq(setenv("TAM_CLOCK", clock_file, 1), 0);
+}
+
 static void
 setup(void)
 {
@@ -191,9 +213,11 @@ setup(void)
 	(void)snprintf(config.master_key, sizeof(config.master_key), "%s", key);
 	(void)snprintf(config.state_dir, sizeof(config.state_dir), "%s", state);
 	config.staleness_max_ms = 3000;
+	config.clock_offset_max_ms = 1000;
 	config.query_life_s = config.update_life_s = 3600;
 	worker.mail = mailbox_new();
 	sql = sql_new(conninfo, NULL, 10000, -1);
+	hold_clock();
 	grant();
 	start();
 	ck_assert_msg(within(30, lease_is_newest), "no lease at the start");
@@ -636,6 +660,165 @@ START_TEST(a_damaged_memory_is_not_an_empty_one)
 }
 END_TEST
 
+/* --- time -------------------------------------------------------------------------------- */
+
+static bool
+clock_is_off(void)
+{
+	return atomic_load(&status.clock_off) && has_no_lease();
+}
+
+static int64_t
+minting_keys(void)
+{
+	return number("SELECT count(*) FROM token_key WHERE mint_from_us <= "
+	              "cluster_us() AND retire_us > cluster_us()");
+}
+
+static int64_t
+keys_as_text(void)
+{
+	return number("SELECT coalesce(sum(hashint8(mint_from_us + retire_us + "
+	              "key_id)), 0) FROM token_key");
+}
+
+/* Cluster time as this node has it is the database's; it is ahead by no more
+ * than what a clock that is behind lags in half a lease. */
+static void
+assert_cluster_time(void)
+{
+	int64_t here = clock_cluster_us();
+	int64_t there = number("SELECT cluster_us()");
+
+	ck_assert_int_le(here - there, CLOCK_SECOND / 2);
+	ck_assert_int_le(there - clock_cluster_us(), 2 * CLOCK_SECOND);
+}
+
+#ifdef TAM_FAULT_POINTS
+static const int64_t aheads[] = {60, 3600, 86400, 5 * 86400};
+
+START_TEST(a_node_whose_clock_is_off_tends_nothing_and_is_not_ready)
+{
+	int64_t before = keys_as_text();
+
+	set_clock(aheads[_i]);
+	ck_assert_msg(within(30, clock_is_off), "it serves on");
+	ck_assert_int_eq(keys_as_text(), before);
+	assert_cluster_time();
+	start_again();
+	ck_assert_msg(within(30, clock_is_off), "it serves after a restart");
+	ck_assert_int_eq(keys_as_text(), before);
+	ck_assert_int_ge(minting_keys(), 1);
+	assert_cluster_time();
+	/* Corrected: it is as if the clock had never been wrong. */
+	set_clock(0);
+	ck_assert_msg(within(30, lease_is_newest), "not after the correction");
+	ck_assert(!atomic_load(&status.clock_off));
+	assert_cluster_time();
+}
+END_TEST
+#endif
+
+static bool
+an_hour_ahead(void)
+{
+	return clock_cluster_us() - clock_wall_us() > 3500 * CLOCK_SECOND;
+}
+
+/* As after a failover to a database whose clock is an hour behind. */
+START_TEST(cluster_time_is_never_behind_the_last_lease)
+{
+	int64_t before, after;
+
+	(void)number("UPDATE cluster_clock SET last_us = last_us + 3600000000");
+	ck_assert(within(30, an_hour_ahead));
+	ck_assert(within(30, lease_is_newest));
+	before = number("SELECT cluster_us()");
+	(void)number("SELECT pg_sleep(0.1)");
+	after = number("SELECT cluster_us()");
+	ck_assert_int_ge(after - before, 80000);
+	assert_cluster_time();
+	(void)number(
+	    "UPDATE cluster_clock SET last_us = database_us(), db_us = "
+	    "database_us()");
+}
+END_TEST
+
+static bool
+a_key_mints(void)
+{
+	return minting_keys() >= 1;
+}
+
+static bool
+can_mint(void)
+{
+	return a_key_mints() && lease_is_newest();
+}
+
+/* What a wrong clock, or a hand, may have left of the token keys. */
+static const char *const spoils[] = {"UPDATE token_key SET retire_us = 1",
+    "UPDATE token_key SET mint_from_us = cluster_us() + 5 * 86400000000, "
+    "retire_us = cluster_us() + 9 * 86400000000",
+    "DELETE FROM token_key"};
+
+START_TEST(there_is_a_key_that_mints_again)
+{
+	(void)number(spoils[_i]);
+	(void)raise_epoch();
+	ck_assert_msg(within(40, can_mint), "none mints for good");
+}
+END_TEST
+
+START_TEST(the_last_key_is_kept_until_another_mints)
+{
+	int64_t retired;
+
+	stop();
+	(void)number("UPDATE token_key SET retire_us = 1");
+	retired = number("SELECT count(*) FROM token_key");
+	(void)number("INSERT INTO node_lease (domain_id, node_id, epoch, "
+	             "expires_us) VALUES (1, 'other', 1, "
+	             "cluster_us() + 600000000)");
+	start();
+	ck_assert(within(30, lease_is_newest));
+	/* Others have to learn the new one first. */
+	ck_assert_int_eq(number("SELECT count(*) FROM token_key"), retired + 1);
+	ck_assert_int_eq(minting_keys(), 0);
+	(void)number("DELETE FROM node_lease WHERE node_id = 'other'");
+	ck_assert(within(40, can_mint));
+}
+END_TEST
+
+/* The first stamp of each pair is stored, the second is not. */
+START_TEST(a_stamp_from_the_future_is_not_stored)
+{
+	static const char *const store =
+	    "UPDATE device_seen SET stamp_us = cluster_us() + %d WHERE "
+	    "domain_id = 1 AND device_id = 424242";
+	static const char *const attest =
+	    "INSERT INTO device_attestation SELECT 1, 424242, 1, "
+	    "cluster_us() + %d, 1, 'affirmed', '', '', 0, '', '', '', '' "
+	    "ON CONFLICT (domain_id, device_id) DO UPDATE SET stamp_us = "
+	    "EXCLUDED.stamp_us";
+
+	(void)number("INSERT INTO device (domain_id, device_id, name) VALUES "
+	             "(1, 424242, 'future')");
+	(void)number("INSERT INTO device_seen (domain_id, device_id) VALUES "
+	             "(1, 424242)");
+	(void)number(arena_printf(arena, store, 1000000));
+	(void)number(arena_printf(arena, attest, 1000000));
+	ck_assert_int_eq(sql_script(sql, arena_printf(arena, store, 60000000)),
+	    TAM_DATABASE_ERROR);
+	ck_assert_str_eq(sql_state(sql), "22008");
+	ck_assert_int_eq(sql_script(sql, arena_printf(arena, attest, 60000000)),
+	    TAM_DATABASE_ERROR);
+	(void)number("DELETE FROM device_attestation WHERE device_id = 424242");
+	(void)number("DELETE FROM device_seen WHERE device_id = 424242");
+	(void)number("DELETE FROM device WHERE device_id = 424242");
+}
+END_TEST
+
 /* --- changes of devices ------------------------------------------------------------------ */
 
 enum {
@@ -750,6 +933,14 @@ main(void)
 	tcase_add_test(tc, a_node_without_memory_waits_for_one_that_has_it);
 	tcase_add_test(tc, a_node_without_memory_begins_once_after_bootstrap);
 	tcase_add_test(tc, a_damaged_memory_is_not_an_empty_one);
+#ifdef TAM_FAULT_POINTS
+	LOOP(tc, a_node_whose_clock_is_off_tends_nothing_and_is_not_ready,
+	    aheads);
+#endif
+	tcase_add_test(tc, cluster_time_is_never_behind_the_last_lease);
+	LOOP(tc, there_is_a_key_that_mints_again, spoils);
+	tcase_add_test(tc, the_last_key_is_kept_until_another_mints);
+	tcase_add_test(tc, a_stamp_from_the_future_is_not_stored);
 	tcase_add_test(tc, a_change_that_commits_late_is_not_missed);
 	tcase_add_test(tc, a_change_that_began_before_the_node_is_not_missed);
 	tcase_add_test(tc, what_was_remembered_is_read_again);

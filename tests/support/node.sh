@@ -105,7 +105,7 @@ workers = 1
 END
 	local options=()
 	for option in "$@"; do options+=(-o "$option"); done
-	"$tamd" -c "$work/node$n/tamd.conf" ${options[@]+"${options[@]}"} >>"$work/node$n/log" 2>&1 &
+	TAM_CLOCK=${node_clock:-} "$tamd" -c "$work/node$n/tamd.conf" ${options[@]+"${options[@]}"} >>"$work/node$n/log" 2>&1 &
 	eval "pid_$n=$!; admin_$n=$admin"
 	[ -n "${TAMCTL_SERVER:-}" ] || export TAMCTL_SERVER=localhost:$admin
 	export TAMCTL_TOKEN_FILE=$work/keys/token TAMCTL_CA=$work/keys/tls.crt
@@ -168,22 +168,34 @@ draft_policy() {
 	put_policy base "$draft_digest"
 }
 
-# hold_clock: from now on programs that are started have a clock that
-# pass_time SECONDS moves.
+# hold_clock: from now on pass_time SECONDS moves the clock of fleets and of
+# tamctl, and cluster time.  The clock of a node moves by $node_clock only.
 hold_clock() {
 	moved=0
 	export TAM_CLOCK=$work/clock
 	printf '%020d' 0 >"$TAM_CLOCK"
 }
 pass_time() {
+	local nodes
 	moved=$((moved + $1))
-	printf '%020d' $moved | dd of="$TAM_CLOCK" conv=notrunc status=none
+	set_clock "$TAM_CLOCK" $moved
+	nodes=$(sql "SELECT string_agg(quote_literal(node_id), ', ') FROM node_lease WHERE expires_us > cluster_us()")
+	sql "UPDATE cluster_clock SET last_us = greatest(cluster_us(), database_us() + ${moved}000000), db_us = database_us()" >/dev/null
+	[ -z "$nodes" ] || try_for 6 knows_time "$nodes" || true # a node that died knows nothing
+}
+# Every one of these nodes has renewed its lease since the time was set.
+knows_time() {
+	[ "$(sql "SELECT count(*) FROM node_lease WHERE node_id IN ($1) AND expires_us < cluster_us()")" = 0 ]
+}
+set_clock() { # FILE SECONDS
+	[ -f "$1" ] || printf '%020d' 0 >"$1"
+	printf '%020d' "$2" | dd of="$1" conv=notrunc status=none
 }
 
 # Waits until every node says that it serves the newest epoch.
 is_settled() {
 	[ "$(sql "SELECT count(*) FROM node_lease l JOIN domain d USING (domain_id) WHERE l.epoch < d.epoch
-		AND l.expires_us > extract(epoch FROM clock_timestamp()) * 1e6")" = 0 ]
+		AND l.expires_us > cluster_us()")" = 0 ]
 }
 settle() {
 	try_for 30 is_settled || die "the nodes do not serve the newest epoch"
