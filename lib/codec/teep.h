@@ -148,8 +148,10 @@ enum tam_err teep_decode(struct slice payload, struct arena *,
 /* Writes the options whose bit is set, in the message's own numbering. */
 void teep_encode(const struct teep_message *, struct buf *);
 
-/* The suites and SUIT profiles a TAM must list (section 8). */
-void teep_mandatory_suites(struct teep_message *);
+/* The suites and SUIT profiles a TAM must list (section 8).  With `deprecated`
+ * those with the algorithm numbers of older drafts come first: their
+ * agents look for them. */
+void teep_mandatory_suites(struct teep_message *, bool deprecated);
 void teep_mandatory_profiles(struct teep_message *);
 
 const char *teep_kind_name(enum teep_kind);

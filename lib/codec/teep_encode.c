@@ -213,13 +213,15 @@ teep_encode(const struct teep_message *m, struct buf *b)
 }
 
 void
-teep_mandatory_suites(struct teep_message *m)
+teep_mandatory_suites(struct teep_message *m, bool deprecated)
 {
-	m->n_suites = 2;
-	m->suites[0] =
-	    (struct teep_suite){1, {COSE_TAG_SIGN1}, {COSE_ALG_ED25519}};
-	m->suites[1] =
-	    (struct teep_suite){1, {COSE_TAG_SIGN1}, {COSE_ALG_ESP256}};
+	static const int64_t algs[] = {COSE_ALG_ES256, COSE_ALG_EDDSA,
+	    COSE_ALG_ESP256, COSE_ALG_ED25519};
+
+	m->n_suites = 0;
+	for (size_t i = deprecated ? 0 : 2; i < 4; i++)
+		m->suites[m->n_suites++] =
+		    (struct teep_suite){1, {COSE_TAG_SIGN1}, {algs[i]}};
 }
 
 void

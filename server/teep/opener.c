@@ -165,7 +165,6 @@ sign_all(struct worker *w, struct arena *arena, const struct tam_domain *domain,
 static void
 old_profile(struct teep_message *m)
 {
-	m->present |= 1u << TEEP_OPT_PROFILES;
 	m->n_profiles = 1;
 	m->profile_n[0] = 2;
 	m->profiles[0][0] = COSE_ALG_ES256;
@@ -175,7 +174,7 @@ old_profile(struct teep_message *m)
 /* CONFORMANCE E1: a token, or with the attestation bit a challenge. */
 static void
 fill_request(struct teep_message *m, const struct wire_profile *profile,
-    uint8_t items, struct slice token)
+    bool deprecated, uint8_t items, struct slice token)
 {
 	bool challenge = (items & TEEP_ITEM_ATTESTATION) != 0;
 
@@ -183,7 +182,7 @@ fill_request(struct teep_message *m, const struct wire_profile *profile,
 	m->data_items = items;
 	m->present |= 1u << TEEP_OPT_VERSIONS;
 	m->n_versions = 1;
-	teep_mandatory_suites(m);
+	teep_mandatory_suites(m, deprecated);
 	if (profile->two_integers)
 		old_profile(m);
 	else
@@ -235,7 +234,7 @@ opener_make(struct worker *w, const struct http_exchange *x,
 		m.present |= 1u << TEEP_OPT_PAYLOAD;
 		m.payload = ask->own_result;
 	}
-	fill_request(&m, profile, t.items, SLICE_OF(token));
+	fill_request(&m, profile, form.deprecated, t.items, SLICE_OF(token));
 	if (profile->opener == OPENER_SIGN && ask->known == NULL)
 		return sign_all(w, x->arena, domain, profile, &m, out);
 	return reply_sign(w, x->arena, domain, &form, &m, out);
