@@ -3,6 +3,7 @@
 #include "server/http/http2_budget.h"
 
 #include <nghttp2/nghttp2.h>
+#include <string.h>
 
 #include "lib/base/clock.h"
 
@@ -58,8 +59,11 @@ http2_meter_take(struct http2_meter *m, const uint8_t *bytes, size_t *n,
 	bool begins = false;
 
 	if (m->skip == 0) {
-		while (head < *n && m->head_n < sizeof(m->head))
-			m->head[m->head_n++] = bytes[head++];
+		head = *n < sizeof(m->head) - m->head_n
+		    ? *n
+		    : sizeof(m->head) - m->head_n;
+		memcpy(m->head + m->head_n, bytes, head);
+		m->head_n += head;
 		if (m->head_n < sizeof(m->head)) {
 			*n = head;
 			return false;
