@@ -22,7 +22,11 @@ enum {
 	BACKOFF_MIN_MS = 20, /* after an error that is not the data's */
 	BACKOFF_MAX_MS = 2000,
 	PAYLOADS_MAX = 2,
-	PARAMS_MAX_BYTES = 64 << 20,
+	/* Bytes of all calls, and of one statement; one call may have more.
+	 * The buffer has room for their arrays, and for the largest call. */
+	CALLS_MAX_BYTES = 64 << 20,
+	SENT_MAX_BYTES = 16 << 20,
+	PARAMS_MAX_BYTES = 96 << 20,
 	OID_BYTEA = 17, /* pg_type.dat */
 	OID_INT8 = 20,
 	OID_TEXT = 25
@@ -46,6 +50,7 @@ struct batch_call {
 	int64_t key;
 	int64_t deadline_us;
 	unsigned tries;
+	size_t bytes; /* of its values */
 	batch_cb cb;
 	struct batch_caller caller;
 	bool answered; /* a row came: this one */
@@ -74,6 +79,7 @@ struct batch {
 	struct event *tick, *kick;
 	struct lane lanes[DB_STATEMENTS];
 	struct buf params;
+	size_t bytes; /* of all calls */
 	struct batch_stats stats;
 	bool closing;
 };
@@ -173,6 +179,13 @@ tell(struct batch_call *call, enum tam_err err, const struct db_rows *rows)
 }
 
 static void
+call_free(struct batch *batch, struct batch_call *call)
+{
+	batch->bytes -= call->bytes;
+	free(call);
+}
+
+static void
 put_back(struct lane *lane)
 {
 	for (size_t i = lane->n_sent; i-- > 0;) {
@@ -205,7 +218,7 @@ complete(struct lane *lane, enum tam_err err, const struct db_rows *rows)
 	lane->n_sent = 0;
 	for (size_t i = 0; i < n; i++) {
 		tell(calls[i], err, rows);
-		free(calls[i]);
+		call_free(lane->batch, calls[i]);
 	}
 }
 
@@ -251,7 +264,7 @@ drop_tired(struct lane *lane)
 			continue;
 		}
 		tell(call, TAM_NO_DATABASE, NULL);
-		free(call);
+		call_free(lane->batch, call);
 	}
 	lane->n_sent = kept;
 }
@@ -307,10 +320,13 @@ static void
 gather(struct lane *lane)
 {
 	struct batch_call *call, *next;
-	size_t n = 0;
+	size_t n = 0, bytes = 0;
 
 	for (call = TAILQ_FIRST(&lane->queue); call != NULL && n < lane->limit;
 	     call = next) {
+		if (n > 0 && bytes + call->bytes > SENT_MAX_BYTES)
+			break;
+		bytes += call->bytes;
 		next = TAILQ_NEXT(call, link);
 		TAILQ_REMOVE(&lane->queue, call, link);
 		lane->queued--;
@@ -385,7 +401,7 @@ expire_lane(struct lane *lane, int64_t now_us)
 			TAILQ_REMOVE(&lane->queue, call, link);
 			lane->queued--;
 			tell(call, TAM_TIMED_OUT, NULL);
-			free(call);
+			call_free(lane->batch, call);
 			continue;
 		}
 		tell(call, TAM_TIMED_OUT, NULL);
@@ -441,7 +457,7 @@ close_lane(struct lane *lane)
 	while ((call = TAILQ_FIRST(&lane->queue)) != NULL) {
 		TAILQ_REMOVE(&lane->queue, call, link);
 		tell(call, TAM_STOPPING, NULL);
-		free(call);
+		call_free(lane->batch, call);
 	}
 	lane->queued = 0;
 	complete(lane, TAM_STOPPING, NULL);
@@ -461,18 +477,24 @@ batch_close(struct batch *batch)
 	free(batch);
 }
 
-static struct batch_call *
-new_call(enum db_statement statement, const struct slice *values)
+static size_t
+bytes_of(const struct slice *values, size_t n)
 {
-	size_t n = columns_n(statement), bytes = 0;
-	struct batch_call *call;
-	uint8_t *to;
+	size_t bytes = 0;
 
 	for (size_t i = 0; i < n; i++)
 		bytes += values[i].n;
-	call =
+	return bytes;
+}
+
+static struct batch_call *
+new_call(size_t n, const struct slice *values, size_t bytes)
+{
+	struct batch_call *call =
 	    mem_calloc(1, sizeof(*call) + n * sizeof(struct slice) + bytes + 1);
-	to = (uint8_t *)(call->values + n);
+	uint8_t *to = (uint8_t *)(call->values + n);
+
+	call->bytes = bytes;
 	for (size_t i = 0; i < n; i++) {
 		if (values[i].p == NULL)
 			continue;
@@ -490,11 +512,14 @@ batch_add(struct batch *batch, enum db_statement statement, int64_t key,
     struct batch_caller caller)
 {
 	struct lane *lane = &batch->lanes[statement];
+	size_t n = columns_n(statement), bytes = bytes_of(values, n);
 	struct batch_call *call;
 
-	if (lane->queued >= BATCH_QUEUE_MAX || batch->closing)
+	if (lane->queued >= BATCH_QUEUE_MAX || batch->closing ||
+	    bytes > CALLS_MAX_BYTES - batch->bytes)
 		return NULL;
-	call = new_call(statement, values);
+	call = new_call(n, values, bytes);
+	batch->bytes += bytes;
 	call->key = key;
 	call->deadline_us = deadline_us;
 	call->cb = cb;

@@ -46,8 +46,8 @@ void batch_close(struct batch *);
 
 /*
  * Queues one device's share of a statement.  The values are copied; one whose
- * p is NULL is an SQL NULL.  NULL when the queue is full:
- * TAM_DATABASE_BUSY to the caller.
+ * p is NULL is an SQL NULL.  NULL when the queue is full, by
+ * its number of calls or the bytes of all: TAM_DATABASE_BUSY to the caller.
  */
 struct batch_call *batch_add(struct batch *, enum db_statement, int64_t key,
     const struct slice *values, int64_t deadline_us, batch_cb,

@@ -358,6 +358,45 @@ START_TEST(a_full_queue_refuses)
 }
 END_TEST
 
+static void
+on_call(enum tam_err err, const struct db_rows *rows, size_t row,
+    const struct batch_caller *caller)
+{
+	(void)row;
+	(void)caller;
+	got.calls++;
+	ck_assert_int_eq(err, TAM_OK);
+	ck_assert_ptr_null(rows);
+}
+
+/* 256 calls are not too many, but their bytes are: the rest is refused, and
+ * what was taken is sent in parts. */
+START_TEST(a_queue_is_full_by_its_bytes_too)
+{
+	enum {
+		LARGE = 512 << 10
+	};
+	struct slice key = {arena_calloc(arena, 1, LARGE), LARGE};
+	uint8_t domain[8];
+	struct slice values[2] = {SLICE_OF(domain), key};
+	unsigned taken = 0;
+
+	batch_int(domain, 1);
+	while (taken < BATCH_MAX &&
+	    batch_add(batch, DB_LOAD, taken, values, soon(), on_call,
+	        (struct batch_caller){0}) != NULL)
+		taken++;
+	ck_assert_uint_lt(taken, BATCH_MAX);
+	ck_assert_uint_gt(taken, 100);
+	turn_until(taken);
+	ck_assert_uint_gt(batch_stats(batch)->statements, 2);
+	got.calls = 0;
+	ck_assert_ptr_nonnull(batch_add(batch, DB_LOAD, 1, values, soon(),
+	    on_call, (struct batch_caller){0}));
+	turn_until(1);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -373,5 +412,6 @@ main(void)
 	tcase_add_test(tc, an_observation_is_written_unless_the_rows_differ);
 	tcase_add_test(tc, an_outcome_closes_its_own_update_once);
 	tcase_add_test(tc, a_full_queue_refuses);
+	tcase_add_test(tc, a_queue_is_full_by_its_bytes_too);
 	return suite_main(tc);
 }
