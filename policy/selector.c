@@ -244,29 +244,61 @@ sign(const char **p, char c)
 	return true;
 }
 
+static int64_t
+days_in(int64_t year, int64_t month)
+{
+	static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30,
+	    31};
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return days[month - 1] + (month == 2 && leap);
+}
+
+/* ".5", to nine digits; the microseconds of it.  None is none. */
+static bool
+fraction(const char **p, int64_t *us)
+{
+	int64_t unit = second_us / 10;
+	size_t n = 0;
+
+	*us = 0;
+	if (!sign(p, '.'))
+		return true;
+	for (; **p >= '0' && **p <= '9'; ++*p, n++, unit /= 10)
+		*us += (**p - '0') * unit;
+	return n >= 1 && n <= 9;
+}
+
+/* The letters of RFC 3339, which may be small. */
+static bool
+letter(const char **p, char large)
+{
+	return sign(p, large) || sign(p, (char)(large + ('a' - 'A')));
+}
+
 /* RFC 3339, or its date alone, which means its beginning in UTC. */
 static bool
 parse_time(const char *p, int64_t *us)
 {
-	static const int month_days[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31,
-	    30, 31};
-	int64_t y, mon, d, h = 0, min = 0, s = 0, oh = 0, om = 0, sgn = 1;
+	int64_t parts = 0, y, mon, d, h = 0, min = 0, s = 0, oh = 0, om = 0,
+	        sgn = 1;
 
 	if (!digits(&p, 4, 1970, 9999, &y) || !sign(&p, '-') ||
 	    !digits(&p, 2, 1, 12, &mon) || !sign(&p, '-') ||
-	    !digits(&p, 2, 1, month_days[mon - 1], &d))
+	    !digits(&p, 2, 1, days_in(y, mon), &d))
 		return false;
 	if (*p != '\0') {
-		if (!sign(&p, 'T') || !digits(&p, 2, 0, 23, &h) ||
+		if (!letter(&p, 'T') || !digits(&p, 2, 0, 23, &h) ||
 		    !sign(&p, ':') || !digits(&p, 2, 0, 59, &min) ||
-		    !sign(&p, ':') || !digits(&p, 2, 0, 59, &s))
+		    !sign(&p, ':') || !digits(&p, 2, 0, 59, &s) ||
+		    !fraction(&p, &parts))
 			return false;
 		if (*p == '+' || *p == '-') {
 			sgn = *p++ == '+' ? 1 : -1;
 			if (!digits(&p, 2, 0, 23, &oh) || !sign(&p, ':') ||
 			    !digits(&p, 2, 0, 59, &om))
 				return false;
-		} else if (!sign(&p, 'Z')) {
+		} else if (!letter(&p, 'Z')) {
 			return false;
 		}
 		if (*p != '\0')
@@ -276,7 +308,8 @@ parse_time(const char *p, int64_t *us)
 	    (((days_of(y, mon, d) * 24 + h - sgn * oh) * 60 + min - sgn * om) *
 	            60 +
 	        s) *
-	    second_us;
+	        second_us +
+	    parts;
 	return true;
 }
 

@@ -3,6 +3,7 @@
 #include "policy/version.h"
 
 #include <stddef.h>
+#include <string.h>
 
 enum run_kind {
 	RUN_LETTERS, /* in the order of their ranks */
@@ -113,9 +114,24 @@ cmp_numbers(struct slice a, struct slice b)
 	return slice_cmp(a, b);
 }
 
+/* Without the letter v in front of a number, and without build metadata. */
+static struct slice
+essence(struct slice s)
+{
+	const uint8_t *plus = s.n == 0 ? NULL : memchr(s.p, '+', s.n);
+
+	if (plus != NULL)
+		s.n = (size_t)(plus - s.p);
+	return s.n >= 2 && lower(s.p[0]) == 'v' && is_digit(s.p[1])
+	    ? behind(s, 1)
+	    : s;
+}
+
 int
 version_cmp(struct slice a, struct slice b)
 {
+	a = essence(a);
+	b = essence(b);
 	for (;;) {
 		struct run x = next_run(&a), y = next_run(&b);
 		int c;

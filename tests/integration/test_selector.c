@@ -545,7 +545,8 @@ END_TEST
 START_TEST(versions_are_ordered_alike)
 {
 	static const char *const parts[] = {"0", "1", "00", "9", "10", "a",
-	    "rc", "B", ".", "-", ".0", "é", "+", "99999999999999999999"};
+	    "rc", "B", ".", "-", ".0", "é", "+", "v", "V",
+	    "99999999999999999999"};
 
 	for (int i = 0; i < 3000; i++) {
 		char *v[2];

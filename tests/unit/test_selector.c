@@ -32,10 +32,12 @@ parse_id(struct arena *a, const char *text, struct slice *out)
 }
 
 /* Ascending; those on one line are equal. */
-static const char *const versions[][3] = {{"", "-", "0"}, {"alpha"},
+static const char *const versions[][5] = {{"", "-", "0"}, {"alpha"},
     {"1-alpha"}, {"1.0-rc1", "1rc1", "1.0.RC-1"}, {"1.0-rc2"},
-    {"1", "1.0", "01.0.0"}, {"1.0.1"}, {"1.2", "1.2.0"}, {"1.10"}, {"2"},
-    {"10"}, {"99999999999999999999999999"}, {"100000000000000000000000000"}};
+    {"1", "1.0", "01.0.0"}, {"1.0.1"}, {"1.2", "1.2.0"},
+    {"1.10", "1.10+build5", "v1.10", "V1.10.0+a.b-1"},
+    {"1.11-rc1+z", "v1.11-rc1"}, {"2"}, {"10"}, {"99999999999999999999999999"},
+    {"100000000000000000000000000"}};
 
 START_TEST(versions_are_in_order)
 {
@@ -52,7 +54,7 @@ START_TEST(versions_are_in_order)
 			                  slice_str(versions[j][0])) == step,
 			    "%s and %s", versions[i][0], versions[j][0]);
 		}
-		for (int k = 1; k < 3 && versions[i][k] != NULL; k++)
+		for (int k = 1; k < 5 && versions[i][k] != NULL; k++)
 			ck_assert_msg(version_cmp(slice_str(versions[i][0]),
 			                  slice_str(versions[i][k])) == 0,
 			    "%s is not %s", versions[i][0], versions[i][k]);
@@ -153,6 +155,15 @@ static const struct {
     {"first_seen >= \"2026-01-01\"", true},
     {"first_seen > \"2026-01-01T00:00:00Z\"", false},
     {"first_seen < \"2026-01-01T01:00:00+01:00\"", false},
+    /* RFC 3339, 5.6: fractions, as the API prints them; small letters */
+    {"first_seen < \"2026-01-01T00:00:00.000001+00:00\"", true},
+    {"first_seen < \"2026-01-01T00:00:00.0000009Z\"", false},
+    {"first_seen < \"2026-01-01T00:00:00.5Z\"", true},
+    {"first_seen >= \"2026-01-01T00:00:00.000000000Z\"", true},
+    {"first_seen < \"2026-01-01t00:00:00.1z\"", true},
+    {"first_seen < \"2028-02-29\"", true},
+    {"first_seen > \"2024-02-29T23:59:59Z\"", true},
+    {"first_seen > \"2000-02-29\"", true},
     {"first_seen <= \"2026-01-01T01:00:00+01:00\"", true},
     {"last_seen < ago(23h)", true},
     {"last_seen < ago(25h)", false},
@@ -217,6 +228,16 @@ static const struct {
     {"last_seen < \"yesterday\"", "column 13: expected a time like"},
     {"last_seen < \"2026-13-01\"", "column 13: expected a time like"},
     {"last_seen < \"2026-02-29T25:00:00Z\"", "column 13: expected a time"},
+    {"last_seen < \"2026-02-29\"", "column 13: expected a time like"},
+    {"last_seen < \"2100-02-29\"", "column 13: expected a time like"},
+    {"last_seen < \"2028-02-30\"", "column 13: expected a time like"},
+    {"last_seen < \"2026-04-31\"", "column 13: expected a time like"},
+    {"last_seen < \"2026-01-00\"", "column 13: expected a time like"},
+    {"last_seen < \"2026-01-01T00:00:00.Z\"", "column 13: expected a time"},
+    {"last_seen < \"2026-01-01T00:00:00.1234567890Z\"",
+        "column 13: expected a time"},
+    {"last_seen < \"2026-01-01T00:00:00.5\"", "column 13: expected a time"},
+    {"last_seen < \"2026-01-01T00:00:60Z\"", "column 13: expected a time"},
     {"last_seen < ago(7y)", "column 18: expected s, m, h, d or w"},
     {"last_seen < ago(9999999w)", "column 25: expected no more than a hund"},
     {"component(\"a b\")", "column 11: expected a component id"},
