@@ -10,9 +10,11 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "admin/jobs.h"
 #include "admin/openapi.h"
 #include "admin/policy_cache.h"
 #include "admin/request.h"
+#include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
@@ -21,189 +23,33 @@
 #include "server/http/server.h"
 
 /*
- * The admin thread's loop, and the job threads beside it:
+ * The admin thread's loop; the threads that may wait are in jobs.c:
  *
  *	on_head      a body is to come: the sign-in first, as a job of its own
  *	on_request   copies what the request needs into a job, queues it
- *	work         a job thread: api_run(), which may wait
+ *	jobs.c       a thread runs the job: api_run(), which may wait
  *	on_done      the loop again: the answer, unless the peer is gone
  */
 
 enum {
-	JOB_THREADS = 4,
-	JOBS_MAX = 256,
-	JOBS_OF_SOURCE = JOBS_MAX / 4,       /* that wait, of one source */
-	THREADS_OF_SOURCE = JOB_THREADS - 1, /* that work for one source */
-	STATEMENT_TIMEOUT_MS = 60000,
+	WATCH_MS = 250,
+	PATIENCE_US = 3000000, /* with a database that does not answer */
 	ROUTES_MAX = API_ROUTE_COUNT + 4
-};
-
-struct job {
-	struct job *next;
-	struct http_exchange *exchange; /* the loop's; NULL when abandoned */
-	struct api_request request;
-	const char *authorization;
-	uint8_t source[HTTP_SOURCE_SIZE];
-	bool head; /* only the sign-in: the body is not here yet */
-};
-
-struct jobs {
-	struct job *first, **last;
-	size_t n;
 };
 
 struct admin {
 	struct admin_options options;
 	struct counters counters;
-	pthread_t loop_thread, job_threads[JOB_THREADS];
+	pthread_t loop_thread;
 	struct event_base *base;
 	struct http_server http;
 	struct http_route routes[ROUTES_MAX];
 	int done_fd, stop_fd;
-	struct event *done_event, *stop_event;
+	struct event *done_event, *stop_event, *watch_event;
 
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct jobs queue, done;
-	struct job *working[JOB_THREADS]; /* what each thread has */
-	bool stopping;
+	struct jobs *jobs;
 	_Atomic(struct ssl_ctx_st *) fresh_tls; /* to be taken by the loop */
 };
-
-static void
-push(struct jobs *jobs, struct job *job)
-{
-	job->next = NULL;
-	*jobs->last = job;
-	jobs->last = &job->next;
-	jobs->n++;
-}
-
-static struct job *
-pop(struct jobs *jobs)
-{
-	struct job *job = jobs->first;
-
-	if (job == NULL)
-		return NULL;
-	jobs->first = job->next;
-	if (jobs->first == NULL)
-		jobs->last = &jobs->first;
-	jobs->n--;
-	return job;
-}
-
-static bool
-is_of(const struct job *job, const uint8_t source[HTTP_SOURCE_SIZE])
-{
-	return memcmp(job->source, source, HTTP_SOURCE_SIZE) == 0;
-}
-
-static size_t
-count_of(const struct jobs *jobs, const uint8_t source[HTTP_SOURCE_SIZE])
-{
-	size_t n = 0;
-
-	for (const struct job *job = jobs->first; job != NULL; job = job->next)
-		n += is_of(job, source);
-	return n;
-}
-
-/* The next one of a source that has not its share of threads already; NULL:
- * there is none.  One source never holds up all others. */
-static struct job *
-pop_fair(struct jobs *queue, struct job *const *working)
-{
-	for (struct job **p = &queue->first; *p != NULL; p = &(*p)->next) {
-		struct job *job = *p;
-		size_t n = 0;
-
-		for (size_t i = 0; i < JOB_THREADS; i++)
-			n += working[i] != NULL &&
-			    is_of(working[i], job->source);
-		if (n >= THREADS_OF_SOURCE)
-			continue;
-		*p = job->next;
-		if (*p == NULL)
-			queue->last = p;
-		queue->n--;
-		return job;
-	}
-	return NULL;
-}
-
-static void
-free_job(struct job *job)
-{
-	buf_fini(&job->request.response);
-	arena_free(job->request.arena); /* the job itself is in it */
-}
-
-/* --- job threads ------------------------------------------------------------------ */
-
-/* A thread of `working` that has none gives its place to this job. */
-static struct job **
-place_of(struct admin *a, const struct job *job)
-{
-	size_t i = 0;
-
-	while (a->working[i] != job)
-		i++;
-	return &a->working[i];
-}
-
-static struct job *
-next_job(struct admin *a)
-{
-	struct job *job;
-
-	(void)pthread_mutex_lock(&a->lock);
-	while ((job = pop_fair(&a->queue, a->working)) == NULL && !a->stopping)
-		(void)pthread_cond_wait(&a->wake, &a->lock);
-	if (job != NULL)
-		*place_of(a, NULL) = job;
-	(void)pthread_mutex_unlock(&a->lock);
-	return job;
-}
-
-static void
-hand_back(struct admin *a, struct job *job)
-{
-	uint64_t one = 1;
-
-	(void)pthread_mutex_lock(&a->lock);
-	*place_of(a, job) = NULL;
-	push(&a->done, job);
-	(void)pthread_cond_signal(&a->wake); /* its source has a thread again */
-	(void)pthread_mutex_unlock(&a->lock);
-	if (write(a->done_fd, &one, sizeof(one)) < 0)
-		return; /* the counter is full: the loop is awake */
-}
-
-static void *
-work(void *arg)
-{
-	struct admin *a = arg;
-	struct sql *sql =
-	    sql_new(a->options.database, "tam_admin", STATEMENT_TIMEOUT_MS, -1);
-	struct cose_crypto *crypto = cose_crypto_new();
-	struct job *job;
-
-	log_set_thread("admin-job");
-	while ((job = next_job(a)) != NULL) {
-		job->request.sql = sql;
-		job->request.crypto = crypto;
-		job->request.refusal = a->options.refusal(a->options.ready_arg);
-		if (job->head)
-			api_sign_in(&job->request, job->authorization);
-		else
-			api_run(&job->request, job->authorization);
-		hand_back(a, job);
-	}
-	sql_free(sql);
-	cose_crypto_free(crypto);
-	return NULL;
-}
 
 /* --- the loop ------------------------------------------------------------------------ */
 
@@ -246,24 +92,6 @@ new_job(struct http_exchange *x)
 	return job;
 }
 
-/* 0, or the status to refuse with. */
-static int
-enqueue(struct admin *a, struct job *job)
-{
-	int status = 0;
-
-	(void)pthread_mutex_lock(&a->lock);
-	if (a->queue.n >= JOBS_MAX || a->stopping)
-		status = 503;
-	else if (count_of(&a->queue, job->source) >= JOBS_OF_SOURCE)
-		status = 429;
-	else
-		push(&a->queue, job);
-	(void)pthread_cond_signal(&a->wake);
-	(void)pthread_mutex_unlock(&a->lock);
-	return status;
-}
-
 static void
 begin(struct http_exchange *x, bool head)
 {
@@ -275,14 +103,14 @@ begin(struct http_exchange *x, bool head)
 	memcpy(job->source, http_source_of(x), sizeof(job->source));
 	x->on_abandon = on_abandon;
 	x->handler_data = job;
-	status = enqueue(a, job);
+	status = jobs_put(a->jobs, job);
 	if (status == 0)
 		return;
 	if (status == 429)
 		COUNT(&a->counters, requests_limited);
 	else
 		COUNT(&a->counters, requests_shed);
-	free_job(job);
+	job_free(job);
 	x->on_abandon = NULL;
 	http_refuse(x, status);
 }
@@ -300,6 +128,41 @@ on_request(struct http_exchange *x)
 	begin(x, false);
 }
 
+/* --- a database that does not answer ------------------------------------------------ */
+
+static void
+tell_unanswered(struct http_exchange *x)
+{
+	x->on_abandon = NULL;
+	http_answer(x,
+	    &(struct http_response){.status = 503,
+	        .content_type = "application/problem+json",
+	        .retry_after_s = 2,
+	        .body = SLICE_LIT(
+	            "{\"type\":\"about:blank\",\"code\":"
+	            "\"database_unavailable\",\"status\":503,\"detail\":"
+	            "\"the database does not answer; a change may have been "
+	            "made, look before you try again\"}")});
+}
+
+/* A request waits long for what is long work.  When the control thread says
+ * that the database does not answer, nobody waits longer than a moment. */
+static void
+on_watch(evutil_socket_t fd, short events, void *arg)
+{
+	struct admin *a = arg;
+	const struct readiness *r = a->options.readiness;
+
+	(void)fd;
+	(void)events;
+	if (readiness_held(r, NOT_READY_database) ||
+	    readiness_held(r, NOT_READY_admin_database))
+		jobs_give_up(a->jobs, clock_mono_us() - PATIENCE_US,
+		    tell_unanswered);
+}
+
+/* --- answers -------------------------------------------------------------------------- */
+
 static void
 answer(struct job *job)
 {
@@ -307,6 +170,7 @@ answer(struct job *job)
 	struct http_response response = {.status = r->status,
 	    .content_type = r->content_type,
 	    .body = buf_slice(&r->response),
+	    .retry_after_s = r->status == 503 ? 2 : 0,
 	    .n_extra = 1,
 	    .extra = {{SLICE_LIT("x-request-id"), slice_str(r->id)}}};
 
@@ -355,18 +219,13 @@ on_done(evutil_socket_t fd, short events, void *arg)
 	if (read(a->done_fd, &n, sizeof(n)) < 0)
 		return;
 	take_tls(a);
-	for (;;) {
-		(void)pthread_mutex_lock(&a->lock);
-		job = pop(&a->done);
-		(void)pthread_mutex_unlock(&a->lock);
-		if (job == NULL)
-			return;
+	while ((job = jobs_take(a->jobs)) != NULL) {
 		if (job->exchange != NULL && job->head &&
 		    job->request.status == 200)
 			go_on(job->exchange);
 		else if (job->exchange != NULL)
 			answer(job);
-		free_job(job);
+		job_free(job);
 	}
 }
 
@@ -621,11 +480,14 @@ loop(void *arg)
 	    event_new(a->base, a->done_fd, EV_READ | EV_PERSIST, on_done, a);
 	a->stop_event = event_new(a->base, a->stop_fd, EV_READ, on_stop, a);
 	(void)event_add(a->done_event, NULL);
+	a->watch_event = event_new(a->base, -1, EV_PERSIST, on_watch, a);
 	(void)event_add(a->stop_event, NULL);
+	(void)event_add(a->watch_event, &(struct timeval){0, WATCH_MS * 1000L});
 	(void)event_base_dispatch(a->base);
 	http_server_fini(&a->http);
 	event_free(a->done_event);
 	event_free(a->stop_event);
+	event_free(a->watch_event);
 	event_base_free(a->base);
 	return NULL;
 }
@@ -636,18 +498,11 @@ admin_start(const struct admin_options *options)
 	struct admin *a = mem_new(struct admin);
 
 	a->options = *options;
-	a->queue.last = &a->queue.first;
-	a->done.last = &a->done.first;
 	a->done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	a->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	(void)pthread_mutex_init(&a->lock, NULL);
-	(void)pthread_cond_init(&a->wake, NULL);
+	a->jobs = jobs_start(&a->options, a->done_fd);
 	if (pthread_create(&a->loop_thread, NULL, loop, a) != 0)
 		abort();
-	for (size_t i = 0; i < JOB_THREADS; i++) {
-		if (pthread_create(&a->job_threads[i], NULL, work, a) != 0)
-			abort();
-	}
 	return a;
 }
 
@@ -665,26 +520,17 @@ void
 admin_stop(struct admin *a)
 {
 	uint64_t one = 1;
-	struct job *job;
 
 	if (a == NULL)
 		return;
-	(void)pthread_mutex_lock(&a->lock);
-	a->stopping = true;
-	(void)pthread_cond_broadcast(&a->wake);
-	(void)pthread_mutex_unlock(&a->lock);
-	for (size_t i = 0; i < JOB_THREADS; i++)
-		(void)pthread_join(a->job_threads[i], NULL);
+	jobs_stop(a->jobs);
 	if (write(a->stop_fd, &one, sizeof(one)) < 0)
 		abort();
 	(void)pthread_join(a->loop_thread, NULL);
 	policy_cache_clear();
 	http_tls_free(atomic_exchange(&a->fresh_tls, NULL));
-	while ((job = pop(&a->queue)) != NULL || (job = pop(&a->done)) != NULL)
-		free_job(job);
+	jobs_free(a->jobs);
 	(void)close(a->done_fd);
 	(void)close(a->stop_fd);
-	(void)pthread_mutex_destroy(&a->lock);
-	(void)pthread_cond_destroy(&a->wake);
 	free(a);
 }

@@ -72,14 +72,50 @@ sentence_of(const char *error)
 	return message == NULL ? error : message + 3;
 }
 
+/* What passes by itself or by an operator: each SQLSTATE, or its class. */
+static bool
+temporary_problem(struct api_request *r, const char *state)
+{
+	static const struct {
+		const char *state, *code, *detail;
+	} problems[] = {
+	    {"40", "try_again", "another change was made at the same time"},
+	    {"55P03", "locked", "something else holds a lock on it; try again"},
+	    {"57014", "timed_out", "the database took too long; ask for less"},
+	    {"25006", "read_only", "the database is read-only"},
+	    {"01000", "not_replicated",
+	        "the change was made, but no standby has it; look before you "
+	        "try again"},
+	    {"53", "database_unavailable",
+	        "the database has no room, memory or connection left"},
+	    {"57", "database_unavailable", "the database is stopping"},
+	    {"58", "database_unavailable", "the database's system failed"},
+	};
+
+	for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++) {
+		if (strncmp(state, problems[i].state,
+		        strlen(problems[i].state)) != 0)
+			continue;
+		(void)api_problem(r, 503, problems[i].code, NULL, "%s",
+		    problems[i].detail);
+		return true;
+	}
+	return false;
+}
+
 enum tam_err
 api_sql_problem(struct api_request *r, enum tam_err err)
 {
 	const char *state = sql_state(r->sql);
 
 	if (err != TAM_DATABASE_ERROR) {
-		(void)api_problem(r, 503, "database_unavailable", NULL,
-		    "the database cannot be reached just now");
+		if (sql_refusal(r->sql) == SQL_STANDBY)
+			(void)api_problem(r, 503, "read_only", NULL,
+			    "the database is read-only: a standby, or a "
+			    "primary that takes no changes");
+		else
+			(void)api_problem(r, 503, "database_unavailable", NULL,
+			    "the database cannot be reached just now");
 		return err;
 	}
 	log_warn("admin_sql", "state=%s error=\"%s\"", state,
@@ -99,10 +135,7 @@ api_sql_problem(struct api_request *r, enum tam_err err)
 	else if (strcmp(state, "42501") == 0)
 		(void)api_problem(r, 403, "forbidden", NULL, "%s",
 		    sentence_of(sql_error(r->sql)));
-	else if (strncmp(state, "40", 2) == 0)
-		(void)api_problem(r, 503, "try_again", NULL,
-		    "another change was made at the same time");
-	else
+	else if (!temporary_problem(r, state))
 		(void)api_problem(r, 500, "internal", NULL,
 		    "the database refused a statement");
 	return err;
@@ -531,11 +564,32 @@ begin_answer(struct api_request *r)
 	buf_init(&r->response, API_RESPONSE_MAX);
 }
 
+static void
+begin_again(struct api_request *r)
+{
+	r->status = 200;
+	r->content_type = "application/json";
+	r->etag = NULL;
+	buf_clear(&r->response);
+}
+
+/* A connection that died unused is noticed only now. */
+static enum tam_err
+sign_in_once_more(struct api_request *r, const char *authorization)
+{
+	enum tam_err err = sign_in(r, authorization);
+
+	if (err != TAM_NO_DATABASE)
+		return err;
+	begin_again(r);
+	return sign_in(r, authorization);
+}
+
 void
 api_sign_in(struct api_request *r, const char *authorization)
 {
 	begin_answer(r);
-	(void)sign_in(r, authorization);
+	(void)sign_in_once_more(r, authorization);
 }
 
 void
@@ -547,7 +601,7 @@ api_run(struct api_request *r, const char *authorization)
 	r->content_type = "application/json";
 	buf_init(&r->response,
 	    r->answer_max == 0 ? API_RESPONSE_MAX : r->answer_max);
-	err = sign_in(r, authorization);
+	err = sign_in_once_more(r, authorization);
 	if (err == TAM_OK)
 		err = may_change(r);
 	if (err == TAM_OK)
@@ -558,6 +612,10 @@ api_run(struct api_request *r, const char *authorization)
 		err = api_read_reasons(r);
 	if (err == TAM_OK)
 		err = in_transaction(r);
+	if (err == TAM_NO_DATABASE && strcmp(r->route->method, "GET") == 0) {
+		begin_again(r); /* a read may be done twice */
+		err = in_transaction(r);
+	}
 	if (err == TAM_OK && strcmp(r->route->method, "GET") != 0)
 		log_info("admin", "request=%s actor=%s domain=%s action=%s",
 		    r->id, r->principal, r->domain, r->route->name);
