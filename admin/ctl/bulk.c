@@ -171,7 +171,10 @@ send_lines(struct sending *s)
 	ssize_t n;
 	int status = CTL_OK;
 
-	csv_skip_mark(s->in);
+	if (!csv_skip_mark(s->in)) {
+		ctl_complain("%s: is not UTF-8", s->file);
+		return CTL_USAGE;
+	}
 	while (status == CTL_OK && (n = getline(&line, &room, s->in)) >= 0)
 		status = add_line(s, line, (size_t)n);
 	free(line);

@@ -139,6 +139,12 @@ take(struct csv *c, json_t *doc, size_t column, const char *text)
 		c->names[c->n_names++] = mem_strdup(text);
 }
 
+static bool
+has_nul(struct buf *cell)
+{
+	return strlen(buf_cstr(cell)) < cell->n;
+}
+
 /* How many cells it has; 0 behind the last row. */
 static size_t
 read_row(struct csv *c, json_t *doc, bool *whole)
@@ -153,7 +159,7 @@ read_row(struct csv *c, json_t *doc, bool *whole)
 		end = read_cell(c->in, &cell, whole);
 		if (end == END_FILE && n == 0 && cell.n == 0)
 			break;
-		*whole &= !cell.full && memchr(cell.p, '\0', cell.n) == NULL;
+		*whole &= !cell.full && !has_nul(&cell);
 		take(c, doc, n++, buf_cstr(&cell));
 	} while (end == END_CELL);
 	buf_fini(&cell);
@@ -162,7 +168,7 @@ read_row(struct csv *c, json_t *doc, bool *whole)
 
 /* --- the first row --------------------------------------------------------------------- */
 
-void
+bool
 csv_skip_mark(FILE *in)
 {
 	static const int mark[] = {0xef, 0xbb, 0xbf};
@@ -170,11 +176,9 @@ csv_skip_mark(FILE *in)
 
 	if (c != mark[0]) {
 		(void)ungetc(c, in);
-		return;
+		return true;
 	}
-	/* What begins like a mark and is none is not UTF-8 either. */
-	for (size_t i = 1; i < 3 && c == mark[i - 1]; i++)
-		c = getc(in);
+	return getc(in) == mark[1] && getc(in) == mark[2];
 }
 
 /* The field of a column; `known` says whether there is such a column at all. */
@@ -260,8 +264,9 @@ csv_new(FILE *in, const char *file, const struct api_field *fields)
 
 	c->in = in;
 	c->fields = fields;
-	csv_skip_mark(in);
-	if (read_names(c, file))
+	if (!csv_skip_mark(in))
+		ctl_complain("%s: is not UTF-8", file);
+	else if (read_names(c, file))
 		return c;
 	csv_free(c);
 	return NULL;

@@ -27,7 +27,8 @@ void csv_free(struct csv *);
  * than the first, or cannot be read, is an empty array. */
 bool csv_next(struct csv *, json_t **);
 
-/* Skips a byte order mark of UTF-8 at the beginning of a file. */
-void csv_skip_mark(FILE *);
+/* Skips a byte order mark of UTF-8 at the beginning of a file; false when there
+ * is a part of one, which is no UTF-8. */
+bool csv_skip_mark(FILE *);
 
 #endif

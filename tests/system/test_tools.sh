@@ -45,7 +45,7 @@ ask 0 '' text
 [ "$(cat out)" = hello ] || die "text: $(cat out)"
 ask 0 '' empty
 # Cut, or not HTTP: nothing is printed, and it is not known whether it was done.
-for cut in cut-at-once cut-in-head cut-before-body cut-by-close cut-by-fin cut-until-fin until-close cut-chunk cut-chunks bad-chunk \
+for cut in cut-at-once cut-in-head cut-before-body cut-by-close cut-by-fin cut-until-fin until-close two-lengths cut-chunk cut-chunks bad-chunk \
     bad-length http09 bad-status; do
 	ask 4 'no whole answer came' $cut
 	[ ! -s out ] || die "$cut: printed $(cat out)"
@@ -263,6 +263,7 @@ csv 2 "no column 'serial' is known$" 'name,key,serial\na,{},1\n'
 csv 2 "no column 'labels.' is known" 'labels.,key\na,{}\n'
 csv 2 "column 'name' is there twice" 'name,name,key\na,b,{}\n'
 csv 2 "column 'key' is missing" 'name,class\na,b\n'
+csv 2 'is not UTF-8' '\xef-name,key\na,{}\n'
 csv 2 'first row must name the columns' ''
 gives 1 'cannot be read further' "$tamctl" device import .
 
