@@ -164,6 +164,15 @@ timeout 20 "$tamd" -c "$work/node1/tamd.conf" -o "listen=127.0.0.1:$both" \
 [ $status = 1 ] || die "one port for both: $status"
 grep -q 'event=listen key=listen' "$work/both.log" || die "one port for both: no reason"
 
+# Descriptors that do not suffice for connections_max are said at start.  (The
+# admin port is taken: the node does not go on.)
+status=0
+(ulimit -n 900 && exec timeout 20 "$tamd" -c "$work/node1/tamd.conf" -o "admin_listen=127.0.0.1:$admin") \
+    >"$work/files.log" 2>&1 || status=$?
+[ $status = 1 ] || die "few descriptors: $status"
+grep -q 'event=descriptors limit=900 needed=[0-9]* connections_max=20000 lowered_to=225 ' "$work/files.log" ||
+	die "few descriptors: $(cat "$work/files.log")"
+
 # A source has its share, a trusted one any.
 start_limited() {
 	stop_node 1
