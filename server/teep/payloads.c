@@ -10,6 +10,7 @@
 #include "lib/base/hex.h"
 #include "lib/base/mem.h"
 #include "server/http/etag.h"
+#include "server/http/range.h"
 #include "server/http/server.h"
 #include "server/teep/domain.h"
 #include "server/teep/session.h"
@@ -146,65 +147,6 @@ make_room(struct payload_cache *c)
 
 /* --- answering ------------------------------------------------------------------- */
 
-struct range {
-	size_t first, n;
-};
-
-static bool
-number(struct slice *s, size_t *out)
-{
-	size_t i = 0, v = 0;
-
-	while (i < s->n && i < 12 && s->p[i] >= '0' && s->p[i] <= '9')
-		v = v * 10 + (size_t)(s->p[i++] - '0');
-	s->p += i;
-	s->n -= i;
-	*out = v;
-	return i > 0;
-}
-
-enum range_verdict {
-	RANGE_NONE, /* or not one we understand: the whole */
-	RANGE_GOOD,
-	RANGE_OUTSIDE
-};
-
-/* RFC 9110, 14.1: one range; several are answered with the whole. */
-static enum range_verdict
-parse_range(struct slice header, size_t size, struct range *out)
-{
-	static const char unit[] = "bytes=";
-	size_t first = 0, last = size - 1;
-	bool has_first, has_last;
-
-	if (header.n < sizeof(unit) - 1 ||
-	    memcmp(header.p, unit, sizeof(unit) - 1) != 0)
-		return RANGE_NONE;
-	header.p += sizeof(unit) - 1;
-	header.n -= sizeof(unit) - 1;
-	has_first = number(&header, &first);
-	if (header.n == 0 || header.p[0] != '-')
-		return RANGE_NONE;
-	header.p++;
-	header.n--;
-	has_last = number(&header, &last);
-	if (header.n > 0 || (!has_first && !has_last) ||
-	    (has_first && has_last && last < first))
-		return RANGE_NONE;
-	if (!has_first) { /* the last so many bytes */
-		if (last == 0)
-			return RANGE_OUTSIDE;
-		first = last > size ? 0 : size - last;
-		last = size - 1;
-	} else if (!has_last || last >= size) {
-		last = size - 1;
-	}
-	if (first >= size)
-		return RANGE_OUTSIDE;
-	*out = (struct range){first, last - first + 1};
-	return RANGE_GOOD;
-}
-
 /* What every answer about this payload carries; it never changes. */
 static void
 add_headers(struct http_response *r, const char *etag)
@@ -219,21 +161,21 @@ add_headers(struct http_response *r, const char *etag)
 
 static enum range_verdict
 wanted_range(struct http_exchange *x, const char *etag, size_t size,
-    struct range *out)
+    struct http_range *out)
 {
 	struct slice if_range = http_header(x, "if-range");
 
 	/* RFC 9110, 14.2: a range is of GET alone. */
 	if (http_is_head(x) || (if_range.n > 0 && !slice_is(if_range, etag)))
 		return RANGE_NONE;
-	return parse_range(http_header(x, "range"), size, out);
+	return http_range_parse(http_header(x, "range"), size, out);
 }
 
 static bool
 has_already(struct http_exchange *x, const char *etag)
 {
-	return etag_match(
-	           slice_str(http_header_all(x, x->arena, "if-none-match")),
+	return etag_match(slice_str(
+	                      http_header_all(x, x->arena, "if-none-match")),
 	           slice_str(etag), true) == ETAG_MATCHES;
 }
 
@@ -248,7 +190,7 @@ serve(struct http_exchange *x, const struct payload *p)
 	    .body = p->shared->bytes,
 	    .shared = p->shared};
 	size_t size = r.body.n;
-	struct range range;
+	struct http_range range;
 
 	add_headers(&r, etag);
 	COUNT(&w->counters, payloads);
