@@ -253,15 +253,15 @@ is_text(struct slice s)
 static bool
 take_cursor(struct api_request *r, const char *text, struct api_paging *p)
 {
-	struct slice list = slice_str(r->route->name), raw;
-	const char *initial = p->after;
+	const char *list = r->route->name, *initial = p->after;
+	size_t n = strlen(list);
+	struct slice raw;
 
 	if (!base64_decode(r->arena, slice_str(text), &raw) || !is_text(raw) ||
-	    raw.n <= list.n || memcmp(raw.p, list.p, list.n) != 0 ||
-	    raw.p[list.n] != ' ')
+	    raw.n <= n || memcmp(raw.p, list, n) != 0 || raw.p[n] != ' ')
 		return false;
 	p->after = arena_strdup(r->arena,
-	    (struct slice){raw.p + list.n + 1, raw.n - list.n - 1});
+	    (struct slice){raw.p + n + 1, raw.n - n - 1});
 	return is_key(p->after, initial);
 }
 

@@ -29,6 +29,8 @@ struct csv {
 void
 csv_free(struct csv *c)
 {
+	if (c == NULL)
+		return;
 	for (size_t i = 0; i < c->n_names; i++)
 		free(c->names[i]);
 	free(c);
