@@ -247,7 +247,8 @@ rest(struct lane *lane)
 {
 	int ms = lane->backoff_ms > 0 ? lane->backoff_ms : BACKOFF_MIN_MS;
 
-	lane->wait_until_us = clock_mono_us() + random_pause_ms(ms) * 1000;
+	lane->wait_until_us =
+	    clock_mono_us() + random_pause_ms(ms) * INT64_C(1000);
 	lane->backoff_ms = 2 * ms < BACKOFF_MAX_MS ? 2 * ms : BACKOFF_MAX_MS;
 }
 

@@ -286,7 +286,8 @@ read_head(struct http_conn *c)
 	if (n == 0 || n > (size_t)c->server->limits->head_max) {
 		if (c->in.n > (size_t)c->server->limits->head_max)
 			refuse(c, 431);
-		h->seen = c->in.n;
+		/* What may become a preface is not searched for a head yet. */
+		h->seen = wait ? 1 : c->in.n;
 		return false;
 	}
 	h->served = true;
