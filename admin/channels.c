@@ -26,6 +26,9 @@ api_channel_history(struct api_request *r)
 	struct api_paging page;
 	enum tam_err err = api_paging_read(r, "9223372036854775807", &page);
 
+	if (err == TAM_OK)
+		err = api_check_there(r, SQL_CHANNEL_WAS, r->params[0],
+		    "there was no such channel");
 	return err != TAM_OK ? err
 	                     : API_LIST(r, page.limit, SQL_CHANNEL_HISTORY,
 	                           r->params[0], page.after, page.limit_text);

@@ -63,6 +63,9 @@ api_device_event_list(struct api_request *r)
 	struct api_paging page;
 	enum tam_err err = api_paging_read(r, "0", &page);
 
+	if (err == TAM_OK)
+		err = api_check_there(r, SQL_DEVICE_THERE, r->params[0],
+		    "there is no such device");
 	return err != TAM_OK ? err
 	                     : API_LIST(r, page.limit, SQL_DEVICE_EVENTS,
 	                           r->params[0], page.after, page.limit_text);

@@ -52,7 +52,11 @@ api_device_rekey(struct api_request *r)
 	struct sql_result *rows;
 	const char *before;
 	bool found;
-	enum tam_err err = API_TEXT(r, &before, SQL_DEVICE_KEYS, r->params[0]);
+	enum tam_err err = api_check_there(r, SQL_DEVICE_THERE, r->params[0],
+	    "there is no such device");
+
+	if (err == TAM_OK)
+		err = API_TEXT(r, &before, SQL_DEVICE_KEYS, r->params[0]);
 
 	if (err != TAM_OK)
 		return err;

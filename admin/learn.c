@@ -56,6 +56,22 @@ api_text(struct api_request *r, const char **out, const char *statement,
 }
 
 enum tam_err
+api_check_there(struct api_request *r, const char *statement, const char *key,
+    const char *missing)
+{
+	struct sql_result *rows;
+	bool there;
+	enum tam_err err = API_EXEC(r, &rows, statement, key);
+
+	if (err != TAM_OK)
+		return err;
+	there = sql_rows(rows) > 0;
+	sql_result_free(rows);
+	return there ? TAM_OK
+	             : api_problem(r, 404, "not_found", NULL, "%s", missing);
+}
+
+enum tam_err
 api_policy_problem(struct api_request *r, int status, const char *code,
     const char *error)
 {

@@ -18,6 +18,9 @@ enum tam_err api_text(struct api_request *, const char **out,
 	    sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *), \
 	    (const char *[]){__VA_ARGS__})
 
+/* 404 and the sentence `missing` when the statement finds no row of the key. */
+enum tam_err api_check_there(struct api_request *, const char *statement,
+    const char *key, const char *missing);
 /* Answers with an error of policy/: a JSON pointer, a colon, a sentence. */
 enum tam_err api_policy_problem(struct api_request *, int status,
     const char *code, const char *error);

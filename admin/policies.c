@@ -198,6 +198,9 @@ api_policy_history(struct api_request *r)
 	struct api_paging page;
 	enum tam_err err = api_paging_read(r, "9223372036854775807", &page);
 
+	if (err == TAM_OK)
+		err = api_check_there(r, SQL_POLICY_WAS, r->params[0],
+		    "there was no such policy");
 	return err != TAM_OK ? err
 	                     : API_LIST(r, page.limit, SQL_POLICY_HISTORY,
 	                           r->params[0], page.after, page.limit_text);

@@ -4,6 +4,7 @@
 
 #include "admin/learn.h"
 #include "admin/policy_cache.h"
+#include "admin/revocation_hint.h"
 #include "lib/base/clock.h"
 #include "lib/base/hex.h"
 #include "storage/admin_statements.h"
@@ -359,6 +360,21 @@ show(struct api_request *r, const char *id)
 	    api_number(r, clock_cluster_us()));
 }
 
+static enum tam_err
+hint(struct api_request *r, const struct asked *a)
+{
+	return revocation_hint(r, a->target, a->label,
+	    api_bytea_array(r, a->ids, a->n));
+}
+
+static enum tam_err
+radius_hinted(struct api_request *r, const struct asked *a, const char *now)
+{
+	enum tam_err err = radius(r, a, now);
+
+	return err == TAM_OK ? hint(r, a) : err;
+}
+
 enum tam_err
 api_revocation_create(struct api_request *r)
 {
@@ -370,7 +386,7 @@ api_revocation_create(struct api_request *r)
 	enum tam_err err = read_asked(r, a, now_us);
 
 	if (err == TAM_OK && json_is_true(json_object_get(r->json, "dry_run")))
-		return radius(r, a, now);
+		return radius_hinted(r, a, now);
 	if (err == TAM_OK)
 		err = find_same(r, a, &id);
 	if (err == TAM_OK && id != NULL) /* named, not made again: 200 */
@@ -384,6 +400,8 @@ api_revocation_create(struct api_request *r)
 	free(after);
 	if (err == TAM_OK)
 		err = show(r, id);
+	if (err == TAM_OK)
+		err = hint(r, a);
 	if (err == TAM_OK)
 		r->status = 201;
 	return err;
@@ -422,6 +440,36 @@ api_revocation_get(struct api_request *r)
 	return err == TAM_OK ? show(r, r->params[0]) : err;
 }
 
+/* *lifted: when, or NULL. */
+static enum tam_err
+read_lifted(struct api_request *r, const char **lifted)
+{
+	struct sql_result *rows;
+	enum tam_err err;
+
+	if (!is_number(r->params[0]))
+		return no_such(r);
+	err = API_EXEC(r, &rows, SQL_REVOCATION_LIFTED, r->params[0]);
+	if (err != TAM_OK)
+		return err;
+	*lifted = NULL;
+	if (sql_rows(rows) == 0)
+		err = no_such(r);
+	else if (sql_text(rows, 0, 0) != NULL)
+		*lifted =
+		    arena_strdup(r->arena, slice_str(sql_text(rows, 0, 0)));
+	sql_result_free(rows);
+	return err;
+}
+
+static enum tam_err
+check_there(struct api_request *r)
+{
+	const char *ignored;
+
+	return read_lifted(r, &ignored);
+}
+
 enum tam_err
 api_revocation_devices(struct api_request *r)
 {
@@ -430,8 +478,9 @@ api_revocation_devices(struct api_request *r)
 
 	if (err != TAM_OK)
 		return err;
-	if (!is_number(r->params[0]))
-		return no_such(r);
+	err = check_there(r);
+	if (err != TAM_OK)
+		return err;
 	return API_LIST(r, page.limit, SQL_REVOCATION_OPEN, r->params[0],
 	    page.after, page.limit_text);
 }
@@ -440,16 +489,20 @@ enum tam_err
 api_revocation_lift(struct api_request *r)
 {
 	struct sql_result *rows;
-	enum tam_err err;
+	const char *lifted;
+	enum tam_err err = read_lifted(r, &lifted);
 
-	if (!is_number(r->params[0]))
-		return no_such(r);
+	if (err != TAM_OK)
+		return err;
 	err = API_EXEC(r, &rows, SQL_REVOCATION_LIFT, r->params[0],
 	    api_number(r, clock_cluster_us()));
 	if (err != TAM_OK)
 		return err;
 	if (sql_changed(rows) == 0)
-		err = no_such(r);
+		err = api_problem(r, 409, "already_lifted", NULL,
+		    "this revocation was lifted already%s%s",
+		    lifted == NULL ? "" : ", at ",
+		    lifted == NULL ? "" : lifted);
 	sql_result_free(rows);
 	if (err == TAM_OK)
 		err = api_raise_epoch(r, NULL);

@@ -172,6 +172,9 @@
 	"INSERT INTO policy_revision (domain_id, name, revision, document, " \
 	"author, reason) SELECT $1::int, $2, revision + 1, NULL, $3, $4 FROM d"
 
+#define SQL_POLICY_WAS  "SELECT FROM policy_revision WHERE name = $1 LIMIT 1"
+#define SQL_CHANNEL_WAS "SELECT FROM channel_revision WHERE name = $1 LIMIT 1"
+
 /* Newest first. */
 #define SQL_POLICY_HISTORY                                                    \
 	"SELECT json_build_object('revision', revision, 'at', at, 'author', " \
@@ -654,6 +657,8 @@
 
 /* Only events that are final: one that commits later never has a number
  * before one that was shown. */
+#define SQL_DEVICE_THERE "SELECT FROM device WHERE name = $1"
+
 #define SQL_DEVICE_EVENTS                                                                                             \
 	"SELECT json_build_object('id', event_id, 'at', us_time(at_us), 'kind', kind, 'update_id', update_id::text, " \
 	"'detail', detail), event_id FROM device_event WHERE device_id = "                                            \

@@ -163,6 +163,31 @@
 	"WHERE r.revocation_id = $1::bigint AND r.verified_us IS NULL " \
 	"AND d.name > $2 ORDER BY d.name LIMIT $3::int"
 
+/* Whether a label ($2) of this sort ($1) is one that something has; $3 are its
+ * components. */
+#define SQL_REVOCATION_IS_KNOWN                                               \
+	"SELECT (CASE WHEN $1 IN ('component', 'range') THEN EXISTS (SELECT " \
+	"FROM manifest_component WHERE component = ANY ($3::bytea[])) OR "    \
+	"EXISTS (SELECT FROM device_component WHERE component = ANY "         \
+	"($3::bytea[])) OR EXISTS (SELECT FROM manifest WHERE component = "   \
+	"$2) WHEN $1 = 'signer' THEN EXISTS (SELECT FROM trust_anchor "       \
+	"WHERE name = $2) OR EXISTS (SELECT FROM manifest WHERE signer = "    \
+	"$2) WHEN $1 = 'class' THEN EXISTS (SELECT FROM device WHERE class "  \
+	"= $2) ELSE true END)::int"
+
+/* Some of the known ones, as text or as component ids. */
+#define SQL_REVOCATION_NAMES                                              \
+	"(SELECT component AS name, NULL::bytea AS id FROM manifest "     \
+	" WHERE $1 IN ('component', 'range') "                            \
+	" UNION SELECT NULL, component FROM manifest_component "          \
+	" WHERE $1 IN ('component', 'range') "                            \
+	" UNION SELECT name, NULL FROM trust_anchor WHERE $1 = 'signer' " \
+	" UNION SELECT class, NULL FROM device WHERE $1 = 'class') "      \
+	"LIMIT 1000"
+
+#define SQL_REVOCATION_LIFTED \
+	"SELECT us_time(lifted_us) FROM revocation WHERE revocation_id = $1::bigint"
+
 #define SQL_REVOCATION_LIFT                             \
 	"UPDATE revocation SET lifted_us = $2::bigint " \
 	"WHERE revocation_id = $1::bigint AND lifted_us IS NULL"

@@ -237,4 +237,42 @@ expect 200
 as oscar POST /v1/devices/import --data-binary @bare.ndjson
 expect 200 '"status":"updated"'
 [ "$(sql "SELECT class || (SELECT value FROM device_label l WHERE l.device_id = d.device_id AND key = 'kept') FROM device d WHERE name = '$r2'")" = keptyes ] || die "what was not given is gone"
+
+# --- names that nothing has, and things that are done already -----------------------------
+hint() { # BODY HINT: in the dry run and when it is made
+	as sara POST /v1/revocations -d "{$1, \"reason\": \"x\", \"dry_run\": true}"
+	expect 200 "$2"
+	as sara POST /v1/revocations -d "{$1, \"reason\": \"x\"}"
+	expect 201 "$2"
+}
+hint '"component": "TEEP-Device/SecureFS/0x8d82573a926d4754935332dc29997f74/tb"' \
+	'no manifest and no device has TEEP-Device/SecureFS/0x8d82573a926d4754935332dc29997f74/tb'
+hint '"signer": "drafd"' 'no manifest and no device has drafd; the nearest name is draft'
+hint '"class": "kepd"' 'no manifest and no device has kepd; the nearest name is kept'
+hint '"component": "vendor/typo", "first_sequence": 2' 'no manifest and no device has vendor/typo'
+as sara POST /v1/revocations -d '{"class": "kept", "reason": "x"}'
+expect 201
+! grep -q '"hint"' body || die "a hint about what is there: $(cat body)"
+id=$(sed 's/.*"id" *: *"\{0,1\}\([0-9]*\).*/\1/' body)
+as sara POST "/v1/revocations/$id/lift" -d '{"reason": "x"}'
+expect 200
+events=$(sql 'SELECT count(*) FROM audit_event')
+as sara POST "/v1/revocations/$id/lift" -d '{"reason": "x"}'
+expect 409 '"code":"already_lifted"'
+grep -q 'was lifted already, at 20' body || die "when: $(cat body)"
+[ "$(sql 'SELECT count(*) FROM audit_event')" = "$events" ] || die "lifted twice"
+while read -r path; do
+	as sara GET "$path"
+	expect 404 '"code":"not_found"'
+done <<END
+/v1/revocations/999/devices
+/v1/devices/nobody/events
+/v1/policies/nothing/revisions
+/v1/channels/nothing/revisions
+/v1/rollouts/nothing/devices
+END
+as sara POST /v1/devices/nobody/rekey -d '{"thumbprint": "00", "take": true, "reason": "x"}'
+expect 404 'there is no such device'
+as sara POST /v1/revocations/999/lift -d '{"reason": "x"}'
+expect 404 'there is no such revocation'
 stop_node 1
