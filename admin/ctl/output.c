@@ -105,7 +105,8 @@ write_escaped(struct slice text, void (*escape)(struct slice, struct buf *))
 
 	buf_init(&b, GROWTH * text.n + 1);
 	escape(text, &b);
-	(void)fwrite(b.p, 1, b.n, stdout);
+	if (b.n > 0)
+		(void)fwrite(b.p, 1, b.n, stdout);
 	buf_fini(&b);
 }
 
