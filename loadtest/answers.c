@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/hex.h"
 #include "lib/base/mem.h"
 #include "lib/codec/cbor_out.h"
 #include "lib/codec/cose_encrypt.h"
@@ -313,6 +314,17 @@ is_replay(struct agent *a, const struct teep_message *m)
 	return false;
 }
 
+static const char *
+why_failed(const struct suit_outcome *o, struct arena *arena)
+{
+	if (o->mismatch != NULL && o->reason == SUIT_REASON_CONDITION)
+		return arena_printf(arena,
+		    "%s: the manifest is for %s, the device is %s", o->mismatch,
+		    hex_dup(arena, o->wanted), hex_dup(arena, o->has));
+	return arena_printf(arena, "section %d, component %llu, reason %u",
+	    (int)o->section, (unsigned long long)o->component, o->reason);
+}
+
 static void
 process_update(struct fleet_world *w, struct agent *a,
     const struct teep_message *m, struct arena *arena,
@@ -333,6 +345,8 @@ process_update(struct fleet_world *w, struct agent *a,
 		uint8_t digest[32] = {0};
 
 		ok = agent_install(w, a, m->manifests[i], arena, &o, digest);
+		if (!ok)
+			reply->why = why_failed(&o, arena);
 		reports[n++] = report(w, arena, m, digest, &o);
 	}
 	answer_update(w, a, m, ok, reports, n, arena, reply);

@@ -43,6 +43,7 @@ struct agent {
 	enum cose_curve curve;
 	bool http2, busy;
 	bool changed; /* since an answer of it was taken */
+	bool known;   /* the TAM showed that it knows the key */
 	uint8_t uri;  /* which TAM URI it calls */
 	uint8_t secret[32], thumbprint[COSE_THUMBPRINT_SIZE];
 	uint32_t n_components;
@@ -122,7 +123,8 @@ struct agent_reply {
 	enum agent_did did;
 	struct slice bytes; /* in the arena; empty when there is no answer */
 	struct slice token;
-	uint64_t told; /* the error code of AGENT_WAS_TOLD */
+	uint64_t told;   /* the error code of AGENT_WAS_TOLD */
+	const char *why; /* of AGENT_FAILED_UPDATE, in the arena; or NULL */
 };
 
 void agent_init(struct agent *, uint32_t number, enum cose_curve,

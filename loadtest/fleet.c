@@ -38,6 +38,7 @@ struct slot {
 	int64_t planned_us, started_us;
 	unsigned posts;
 	bool updated, failed;
+	bool probing;  /* whether the TAM knows the agent */
 	bool refused;  /* an Error about the TAM's message is under way */
 	uint64_t told; /* the code of an Update that carried an error */
 	struct slice acknowledged; /* the token of a Success under way */
@@ -69,7 +70,7 @@ struct fleet {
 	const struct fleet_plan *plan;
 	struct fleet_world *world;
 	struct fleet_result *result;
-	const volatile int *stop;
+	const atomic_int *stop;
 	struct event_base *base;
 	struct event *tick, *progress;
 	struct link_options links;
@@ -111,6 +112,21 @@ repeat_first(struct slot *s)
 	s->repeating = REPEAT_FIRST;
 	post(s, s->first);
 	return true;
+}
+
+/* The first reason of each outcome is told, with what JSON would escape gone. */
+static void
+note(struct slot *s, enum outcome outcome, const char *why)
+{
+	char *to = s->lane->fleet->result->why[outcome];
+
+	if (to[0] != '\0' || why == NULL)
+		return;
+	(void)snprintf(to, FLEET_WHY_MAX, "%s", why);
+	for (; *to != '\0'; to++) {
+		if (*to < ' ' || *to > '~' || *to == '"' || *to == '\\')
+			*to = '?';
+	}
 }
 
 static void
@@ -163,7 +179,7 @@ begin(struct lane *lane, struct agent *a, int64_t planned_us)
 	s->planned_us = planned_us;
 	s->started_us = now;
 	s->posts = 0;
-	s->updated = s->failed = s->refused = false;
+	s->updated = s->failed = s->refused = s->probing = false;
 	s->told = 0;
 	s->acknowledged = s->first = (struct slice){0};
 	s->repeating = REPEAT_NOTHING;
@@ -176,6 +192,61 @@ begin(struct lane *lane, struct agent *a, int64_t planned_us)
 	        ? agent_unsolicited(lane->fleet->world, a,
 	              lane->fleet->plan->uris[a->uri].numbering, s->arena)
 	        : slice_none());
+}
+
+/*
+ * A 204 says the same to an agent that has nothing to do and to one that nobody
+ * knows.  An answer that nobody asked for tells them apart: a TAM that knows
+ * the key asks again (draft, 7.1), others drop it.  Once for each agent.
+ */
+static bool
+probe(struct slot *s)
+{
+	struct fleet *f = s->lane->fleet;
+
+	if (s->agent->known || s->updated || s->failed || s->told != 0)
+		return false;
+	s->probing = true;
+	post(s,
+	    agent_unsolicited(f->world, s->agent,
+	        f->plan->uris[s->agent->uri].numbering, s->arena));
+	return true;
+}
+
+static void
+end_transport(struct slot *s)
+{
+	enum outcome outcome = s->request.cause == LINK_NO_CONNECTION
+	    ? OUTCOME_NO_CONNECTION
+	    : s->request.cause == LINK_NO_TLS ? OUTCOME_NO_TLS
+	                                      : OUTCOME_TRANSPORT;
+
+	note(s, outcome, s->request.why);
+	end(s, outcome);
+}
+
+static void
+end_http(struct slot *s, int status)
+{
+	char why[32];
+
+	(void)snprintf(why, sizeof(why), "status %d", status);
+	note(s, OUTCOME_HTTP, why);
+	end(s, OUTCOME_HTTP);
+}
+
+static void
+probed(struct slot *s, int status)
+{
+	s->agent->known |= status == 200;
+	if (status == 200)
+		end(s, OUTCOME_QUIET);
+	else if (status == 0)
+		end_transport(s);
+	else if (status != 204)
+		end_http(s, status);
+	else
+		end(s, OUTCOME_DROPPED);
 }
 
 /* 204: what the device said was taken; for a Success that is a promise. */
@@ -193,7 +264,7 @@ over(struct slot *s)
 		s->agent->changed = false;
 	}
 	s->acknowledged = slice_none();
-	if (repeat_first(s))
+	if (repeat_first(s) || probe(s))
 		return;
 	end(s,
 	    s->failed          ? OUTCOME_MANIFEST
@@ -249,7 +320,12 @@ handle(struct slot *s, struct slice body)
 		s->updated = true;
 		s->acknowledged = reply.token;
 	}
-	s->failed |= reply.did == AGENT_FAILED_UPDATE;
+	if (reply.did == AGENT_FAILED_UPDATE) {
+		s->failed = true;
+		note(s, OUTCOME_MANIFEST, reply.why);
+	}
+	/* Only an answer of ours that was taken is answered. */
+	s->agent->known |= s->posts > 1;
 	f->result->updates += reply.did == AGENT_UPDATED;
 	f->result->passports += reply.did == AGENT_GOT_PASSPORT;
 	if (reply.did == AGENT_WAS_TOLD) {
@@ -299,6 +375,11 @@ on_answer(int status, struct slice body, void *arg)
 	struct slot *s = arg;
 	struct lane *lane = s->lane;
 
+	if (s->probing) {
+		probed(s, status);
+		pump(lane);
+		return;
+	}
 	if (repeated(s, &status, &body)) {
 		pump(lane);
 		return;
@@ -306,13 +387,13 @@ on_answer(int status, struct slice body, void *arg)
 	if (s->refused)
 		end(s, OUTCOME_REFUSED);
 	else if (status == 0)
-		end(s, OUTCOME_TRANSPORT);
+		end_transport(s);
 	else if (status == 204)
 		over(s);
 	else if (status == 200)
 		handle(s, body);
 	else
-		end(s, OUTCOME_HTTP);
+		end_http(s, status);
 	pump(lane);
 }
 
@@ -323,7 +404,7 @@ finished(const struct lane *lane)
 {
 	const struct fleet_plan *p = lane->fleet->plan;
 
-	if (*lane->fleet->stop != 0)
+	if (atomic_load(lane->fleet->stop) != 0)
 		return true;
 	if (lane->fleet->ends_us > 0 && clock_mono_us() >= lane->fleet->ends_us)
 		return true;
@@ -385,7 +466,7 @@ on_tick(evutil_socket_t fd, short events, void *arg)
 
 	(void)fd;
 	(void)events;
-	if (f->plan->mended != NULL && *f->plan->mended != 0)
+	if (f->plan->mended != NULL && atomic_load(f->plan->mended) != 0)
 		f->world->play.fail_section = 0;
 	for (int i = 0; i < 2; i++) {
 		struct lane *lane = &f->lanes[i];
@@ -475,7 +556,7 @@ free_lane(struct lane *lane)
 
 void
 fleet_run(const struct fleet_plan *plan, struct fleet_world *world,
-    struct agent *agents, const volatile int *stop, struct fleet_result *result)
+    struct agent *agents, const atomic_int *stop, struct fleet_result *result)
 {
 	struct fleet *f = mem_new(struct fleet);
 	int64_t cpu = clock_cpu_us();
@@ -491,6 +572,7 @@ fleet_run(const struct fleet_plan *plan, struct fleet_world *world,
 	    .host = plan->host,
 	    .port = plan->port,
 	    .tries_max = plan->tries,
+	    .timeout_us = (int64_t)(plan->timeout_s * 1e6),
 	    .sources = plan->sources,
 	    .retries = &result->retries,
 	    .connects = &result->connects};

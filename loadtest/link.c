@@ -9,10 +9,13 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/mem.h"
 
 /*
@@ -24,11 +27,13 @@
 enum {
 	READ_CHUNK = 16384,
 	ANSWER_MAX = 2 << 20,
-	RETRY_MS = 100
+	RETRY_MS = 100,
+	WATCH_MS = 250
 };
 
 static void on_event(evutil_socket_t, short, void *);
 static void on_timer(evutil_socket_t, short, void *);
+static void on_watch(evutil_socket_t, short, void *);
 
 static const struct link_proto *
 proto_of(const struct link *l)
@@ -49,6 +54,8 @@ link_new(const struct link_options *options, bool http2)
 	buf_init(&l->in, ANSWER_MAX);
 	buf_init(&l->out, ANSWER_MAX);
 	l->timer = evtimer_new(options->base, on_timer, l);
+	l->watch = event_new(options->base, -1, EV_PERSIST, on_watch, l);
+	(void)event_add(l->watch, &(struct timeval){0, WATCH_MS * 1000L});
 	return l;
 }
 
@@ -84,6 +91,7 @@ link_free(struct link *l)
 		return;
 	disconnect(l);
 	event_free(l->timer);
+	event_free(l->watch);
 	buf_fini(&l->in);
 	buf_fini(&l->out);
 	free(l);
@@ -102,6 +110,7 @@ link_take(struct link *l)
 	TAILQ_INSERT_TAIL(&l->active, r, link);
 	l->n_active++;
 	r->tries++;
+	r->since_us = clock_mono_us();
 	r->sent = 0;
 	r->status = 0;
 	buf_clear(&r->answer);
@@ -141,9 +150,16 @@ give_up(struct link_request *r)
 	r->cb(0, (struct slice){0}, r->arg);
 }
 
+static void
+because(struct link *l, const char *what, const char *detail)
+{
+	(void)snprintf(l->why, sizeof(l->why), "%s%s%s", what,
+	    detail == NULL ? "" : ": ", detail == NULL ? "" : detail);
+}
+
 /* Requests without an answer are tried again, up to a point. */
 static void
-lose(struct link *l)
+lose(struct link *l, enum link_cause cause)
 {
 	struct link_requests lost = TAILQ_HEAD_INITIALIZER(lost);
 	struct link_request *r;
@@ -174,6 +190,8 @@ lose(struct link *l)
 	}
 	while ((r = TAILQ_FIRST(&lost)) != NULL) {
 		TAILQ_REMOVE(&lost, r, link);
+		r->cause = cause;
+		r->why = l->why;
 		give_up(r);
 	}
 }
@@ -218,15 +236,18 @@ connect_now(struct link *l)
 	++*l->options->connects;
 	l->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	l->state = LINK_CONNECTING;
+	l->since_us = clock_mono_us();
 	if (l->fd < 0) {
-		lose(l);
+		because(l, "socket", strerror(errno));
+		lose(l, LINK_NO_CONNECTION);
 		return;
 	}
 	(void)setsockopt(l->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (!take_source(l) ||
 	    (connect(l->fd, (struct sockaddr *)&to, sizeof(to)) != 0 &&
 	        errno != EINPROGRESS)) {
-		lose(l);
+		because(l, "connect", strerror(errno));
+		lose(l, LINK_NO_CONNECTION);
 		return;
 	}
 	wait_for(l, EV_WRITE);
@@ -252,7 +273,8 @@ start_tls(struct link *l)
 
 	if (getsockopt(l->fd, SOL_SOCKET, SO_ERROR, &error, &n) != 0 ||
 	    error != 0) {
-		lose(l);
+		because(l, "connect", strerror(error));
+		lose(l, LINK_NO_CONNECTION);
 		return;
 	}
 	l->ssl = SSL_new(l->options->tls);
@@ -264,6 +286,19 @@ start_tls(struct link *l)
 	    l->options->host);
 	SSL_set_connect_state(l->ssl);
 	l->state = LINK_HANDSHAKE;
+}
+
+static void
+lose_handshake(struct link *l)
+{
+	long verified = SSL_get_verify_result(l->ssl);
+	const char *reason = ERR_reason_error_string(ERR_peek_error());
+
+	because(l, "TLS",
+	    verified != X509_V_OK ? X509_verify_cert_error_string(verified)
+	        : reason != NULL  ? reason
+	                          : "the connection ended");
+	lose(l, LINK_NO_TLS);
 }
 
 static void
@@ -284,7 +319,7 @@ handshake(struct link *l)
 	else if (r == SSL_ERROR_WANT_WRITE)
 		wait_for(l, EV_READ | EV_WRITE);
 	else
-		lose(l);
+		lose_handshake(l);
 }
 
 /* False when the connection ended. */
@@ -346,8 +381,32 @@ on_event(evutil_socket_t fd, short events, void *arg)
 		handshake(l);
 	if (l->state != LINK_OPEN)
 		return;
-	if (!read_all(l) || !write_all(l) || (l->closing && l->n_active == 0))
-		lose(l);
+	if (read_all(l) && write_all(l) && !(l->closing && l->n_active == 0))
+		return;
+	because(l, "the connection ended before the answer", NULL);
+	lose(l, LINK_LOST);
+}
+
+/* Neither connecting nor a try of a request lasts longer than the time-out,
+ * whatever trickles in. */
+static void
+on_watch(evutil_socket_t fd, short events, void *arg)
+{
+	struct link *l = arg;
+	int64_t before = clock_mono_us() - l->options->timeout_us;
+	const struct link_request *oldest = TAILQ_FIRST(&l->active);
+
+	(void)fd;
+	(void)events;
+	if ((l->state == LINK_CONNECTING || l->state == LINK_HANDSHAKE) &&
+	    l->since_us < before) {
+		because(l, "no connection in time", NULL);
+		lose(l, LINK_TIMEOUT);
+	} else if (l->state == LINK_OPEN && oldest != NULL &&
+	    oldest->since_us < before) {
+		because(l, "no answer in time", NULL);
+		lose(l, LINK_TIMEOUT);
+	}
 }
 
 void

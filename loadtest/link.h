@@ -18,7 +18,16 @@ struct event_base;
 struct ssl_ctx_st;
 struct ssl_st;
 
-/* Status 0: no answer, however often it was tried.  Borrowed bytes. */
+/* Why the last try got no answer. */
+enum link_cause {
+	LINK_NO_CONNECTION,
+	LINK_NO_TLS,
+	LINK_LOST,   /* the connection ended, or broke the protocol */
+	LINK_TIMEOUT /* nothing whole in time */
+};
+
+/* Status 0: no answer, however often it was tried: see the request's cause and
+ * why.  Borrowed bytes. */
 typedef void (*link_cb)(int status, struct slice body, void *);
 
 struct link_request {
@@ -28,6 +37,9 @@ struct link_request {
 	link_cb cb;
 	void *arg;
 	unsigned tries;
+	int64_t since_us; /* when this try began, monotonic */
+	enum link_cause cause;
+	const char *why; /* borrowed until the callback returns */
 	/* The protocol's. */
 	int32_t stream_id;
 	size_t sent;
@@ -43,7 +55,8 @@ struct link_options {
 	const char *host;
 	int port;
 	unsigned tries_max;
-	unsigned sources; /* of 127.0.0.0/8, taken in turn; 0: the system's */
+	int64_t timeout_us; /* of connecting, and of each try of a request */
+	unsigned sources;   /* of 127.0.0.0/8, taken in turn; 0: the system's */
 	uint64_t *retries, *connects; /* counted there */
 };
 
@@ -60,8 +73,10 @@ struct link {
 	enum link_state state;
 	int fd;
 	struct ssl_st *ssl;
-	struct event *event, *timer;
-	short events; /* what `event` waits for */
+	struct event *event, *timer, *watch;
+	int64_t since_us; /* when it began to connect */
+	char why[160];    /* the last fault */
+	short events;     /* what `event` waits for */
 	struct buf in, out;
 	struct link_requests waiting, active;
 	size_t n_active;

@@ -19,7 +19,7 @@
  * tamfleet run:  the fleet calls the TAM.
  */
 
-static volatile int stop, mended;
+static atomic_int stop, mended;
 
 /* --- keys ------------------------------------------------------------------------------- */
 
@@ -68,9 +68,9 @@ static void
 on_signal(int sig)
 {
 	if (sig == SIGUSR1)
-		mended = 1;
+		atomic_store(&mended, 1);
 	else
-		stop = 1;
+		atomic_store(&stop, 1);
 }
 
 static SSL_CTX *
@@ -122,7 +122,7 @@ run(struct options *o)
 	struct fleet_result *result = mem_new(struct fleet_result);
 	struct agent *agents;
 	SSL_CTX *tls = client_tls(o->ca_file);
-	bool good;
+	int status;
 
 	if (o->plan.host == NULL || o->world.n_tam_keys == 0 ||
 	    o->world.n_signers == 0 ||
@@ -150,8 +150,9 @@ run(struct options *o)
 		report_json(&o->plan, result, stdout);
 	else
 		report_text(&o->plan, result, stdout);
-	good = report_good(&o->plan, result);
-	good &= check_components(o, agents);
+	status = report_status(&o->plan, result);
+	if (!check_components(o, agents) && status == REPORT_GOOD)
+		status = REPORT_BAD;
 	for (uint32_t i = 0; i < o->plan.agents; i++) {
 		agent_account(&o->world, &agents[i]);
 		agent_fini(&agents[i]);
@@ -166,7 +167,7 @@ run(struct options *o)
 	fleet_world_fini(&o->world);
 	journal_close(o->world.journal);
 	SSL_CTX_free(tls);
-	return good ? 0 : 1;
+	return status;
 }
 
 int
@@ -177,6 +178,7 @@ main(int argc, char **argv)
 	                        .streams = 50,
 	                        .curves = 2,
 	                        .tries = 3,
+	                        .timeout_s = 30,
 	                        .rounds = 1,
 	                        .progress = true,
 	                        .wanted = OUTCOME_COUNT,

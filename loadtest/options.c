@@ -23,6 +23,7 @@ const char options_usage[] =
     "           [--seed S] [--keys p256|ed25519|mix] [--http 1|2|mix]\n"
     "           [--concurrency N] [--streams N] [--rate PER-SECOND]\n"
     "           [--rounds N] [--interval S] [--duration S] [--tries N]\n"
+    "           [--timeout S]\n"
     "           [--payload URI=FILE]... [--vendor-id HEX] [--class-id HEX]\n"
     "           [--expect COMPONENT]... [--absent COMPONENT]...\n"
     "           [--request COMPONENT [--have-binary SEQUENCE]]\n"
@@ -170,6 +171,7 @@ enum option_id {
 	O_INTERVAL,
 	O_DURATION,
 	O_TRIES,
+	O_TIMEOUT,
 	O_PAYLOAD,
 	O_VENDOR_ID,
 	O_CLASS_ID,
@@ -217,6 +219,7 @@ static const struct option long_options[] = {{"agents", required_argument, NULL,
     {"interval", required_argument, NULL, O_INTERVAL},
     {"duration", required_argument, NULL, O_DURATION},
     {"tries", required_argument, NULL, O_TRIES},
+    {"timeout", required_argument, NULL, O_TIMEOUT},
     {"payload", required_argument, NULL, O_PAYLOAD},
     {"vendor-id", required_argument, NULL, O_VENDOR_ID},
     {"class-id", required_argument, NULL, O_CLASS_ID},
@@ -473,6 +476,11 @@ set_plan(struct options *o, int c, char *arg)
 		break;
 	case O_TRIES:
 		p->tries = (unsigned)whole("tries", arg, 1, UINT32_MAX);
+		break;
+	case O_TIMEOUT:
+		p->timeout_s = decimal("timeout", arg);
+		if (p->timeout_s <= 0)
+			errx(2, "--timeout wants more than 0 seconds");
 		break;
 	case O_SOURCES:
 		p->sources = (unsigned)whole("sources", arg, 1, 65534);

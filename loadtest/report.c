@@ -10,7 +10,10 @@ static const char *const outcome_names[OUTCOME_COUNT] = {
     [OUTCOME_MANIFEST] = "manifest_failed",
     [OUTCOME_TOLD] = "told",
     [OUTCOME_REFUSED] = "refused_by_agent",
+    [OUTCOME_DROPPED] = "dropped",
     [OUTCOME_HTTP] = "http_error",
+    [OUTCOME_NO_CONNECTION] = "no_connection",
+    [OUTCOME_NO_TLS] = "no_tls",
     [OUTCOME_TRANSPORT] = "no_answer",
     [OUTCOME_LOOP] = "loop",
 };
@@ -27,6 +30,22 @@ report_outcome(const char *name, enum outcome *out)
 		}
 	}
 	return false;
+}
+
+int
+report_status(const struct fleet_plan *p, const struct fleet_result *r)
+{
+	const uint64_t *n = r->outcomes;
+
+	if (report_good(p, r))
+		return REPORT_GOOD;
+	if (p->wanted != OUTCOME_COUNT)
+		return REPORT_BAD;
+	if (n[OUTCOME_NO_CONNECTION] + n[OUTCOME_NO_TLS] +
+	        n[OUTCOME_TRANSPORT] >
+	    0)
+		return REPORT_UNREACHED;
+	return n[OUTCOME_DROPPED] > 0 ? REPORT_DROPPED : REPORT_BAD;
 }
 
 bool
@@ -71,6 +90,12 @@ report_json(const struct fleet_plan *p, const struct fleet_result *r, FILE *to)
 	for (int i = 0; i < OUTCOME_COUNT; i++)
 		(void)fprintf(to, "%s\"%s\": %llu", i == 0 ? "" : ", ",
 		    outcome_names[i], (unsigned long long)r->outcomes[i]);
+	(void)fputs("},\n  \"causes\": {", to);
+	for (int i = 0, k = 0; i < OUTCOME_COUNT; i++) {
+		if (r->why[i][0] != '\0')
+			(void)fprintf(to, "%s\"%s\": \"%s\"",
+			    k++ == 0 ? "" : ", ", outcome_names[i], r->why[i]);
+	}
 	(void)fputs("},\n  \"told\": {", to);
 	for (int i = 0, n = 0; i < FLEET_TOLD_MAX; i++) {
 		if (r->told[i] > 0)
@@ -108,9 +133,17 @@ report_text(const struct fleet_plan *p, const struct fleet_result *r, FILE *to)
 	    r->cpu_seconds);
 	for (int i = 0; i < OUTCOME_COUNT; i++) {
 		if (r->outcomes[i] > 0)
-			(void)fprintf(to, "  %-17s %llu\n", outcome_names[i],
-			    (unsigned long long)r->outcomes[i]);
+			(void)fprintf(to, "  %-17s %llu%s%s\n",
+			    outcome_names[i],
+			    (unsigned long long)r->outcomes[i],
+			    r->why[i][0] == '\0' ? "" : "  ", r->why[i]);
 	}
+	if (r->outcomes[OUTCOME_DROPPED] > 0)
+		(void)fputs("note: the TAM does not know the keys of the "
+		            "agents that were dropped, or refuses them: see "
+		            "tamctl device import, and its metric "
+		            "tam_messages_dropped_total\n",
+		    to);
 	hist_text("latency", &r->latency, to);
 	hist_text("service", &r->service, to);
 	if (p->rate > 0 && r->late * 10 > r->sessions)

@@ -287,17 +287,32 @@ content_is(const struct cell *c)
 }
 
 static bool
+is_device(struct run *r, const char *what, struct slice wanted,
+    struct slice has)
+{
+	if (slice_eq(wanted, has))
+		return true;
+	r->out->mismatch = what;
+	r->out->wanted = wanted;
+	r->out->has = has;
+	return false;
+}
+
+static bool
 condition_holds(struct run *r, int64_t code, size_t i)
 {
 	struct cell *c = &r->cells[i];
 
 	switch (code) {
 	case SUIT_COND_VENDOR:
-		return slice_eq(c->vendor, SLICE_OF(r->world->vendor_id));
+		return is_device(r, "vendor-id", c->vendor,
+		    SLICE_OF(r->world->vendor_id));
 	case SUIT_COND_CLASS:
-		return slice_eq(c->class_id, SLICE_OF(r->world->class_id));
+		return is_device(r, "class-id", c->class_id,
+		    SLICE_OF(r->world->class_id));
 	case SUIT_COND_DEVICE:
-		return slice_eq(c->device_id, SLICE_OF(r->world->device_id));
+		return is_device(r, "device-id", c->device_id,
+		    SLICE_OF(r->world->device_id));
 	case SUIT_COND_IMAGE_MATCH:
 		return matches(r, i);
 	case SUIT_COND_SLOT:

@@ -44,6 +44,9 @@ struct suit_outcome {
 	enum suit_section section; /* where it failed */
 	uint64_t offset, component;
 	unsigned reason; /* draft-ietf-suit-report, reasons */
+	/* The identity condition that failed last; NULL: none did. */
+	const char *mismatch;
+	struct slice wanted, has; /* the manifest's id, and the device's */
 	size_t n_effects;
 	struct suit_effect *effects; /* in the arena of the run */
 };

@@ -80,6 +80,39 @@ for uri in draft=final old=legacy; do
 	    --uri "/tam/default/$uri" >"$work/out" 2>&1 || die "wire profile $uri: $(cat "$work/out")"
 done
 
+# How a run went badly: by its exit status, and with the cause in the summary.
+ends() { # STATUS OUTCOME CAUSE tamfleet run options
+	local status=0 want=$1 outcome=$2 cause=$3
+	shift 3
+	fleet "$@" -o json >"$work/bad.json" 2>"$work/bad.err" || status=$?
+	[ $status = "$want" ] || die "$outcome: status $status, not $want: $(cat "$work/bad.json" "$work/bad.err")"
+	grep -q "\"$outcome\": [1-9]" "$work/bad.json" || die "not $outcome: $(cat "$work/bad.json")"
+	grep -q "\"causes\": {.*$cause" "$work/bad.json" || die "$outcome without its cause: $(cat "$work/bad.json")"
+	grep -q '"good": false' "$work/bad.json" || die "$outcome is good"
+}
+ends 3 dropped '' --agents 4 --seed nobody
+fleet --agents 4 --seed nobody --outcome dropped >/dev/null 2>&1 || die "what was wanted is not good"
+ends 4 no_connection 'refused' --agents 2 --server "localhost:$(free_port)"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -keyout "$work/other.key" -out "$work/other.crt" \
+    -subj /CN=other 2>/dev/null
+ends 4 no_tls 'TLS: .*certificate' --agents 2 --ca "$work/other.crt"
+# A server that takes everything and answers nothing, and one that does not even
+# take a handshake, hold nobody for ever.
+silent=$(free_port)
+rm -f "$work/never" && mkfifo "$work/never"
+openssl s_server -quiet -accept "$silent" -cert "$work/keys/tls.crt" -key "$work/keys/tls.key" >/dev/null 2>&1 <>"$work/never" &
+server=$!
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$silent"); }
+try_for 10 listens || die "no silent server"
+ends 4 no_answer 'in time' --agents 1 --http 1 --server "localhost:$silent" --timeout 1 --tries 1
+kill -STOP $server
+ends 4 no_answer 'in time' --agents 1 --http 1 --server "localhost:$silent" --timeout 1 --tries 1
+kill -KILL $server
+# A manifest for other devices: both ids are told.
+enrol 4 --seed mismatch --prefix mismatch
+ends 1 manifest_failed "class-id: the manifest is for $class_id, the device is 00000000000000000000000000000000" \
+    --agents 4 --seed mismatch --class-id 00000000000000000000000000000000
+
 for n in 1 2; do
 	eval "a=\$admin_$n"
 	# shellcheck disable=SC2154
