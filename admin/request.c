@@ -12,6 +12,7 @@
 #include "admin/retries.h"
 #include "lib/base/hex.h"
 #include "lib/base/log.h"
+#include "lib/base/nearest.h"
 #include "lib/base/utf8.h"
 #include "lib/codec/crypto.h"
 #include "storage/admin_statements.h"
@@ -329,6 +330,21 @@ all_fit(const struct api_field *f, json_t *value)
 }
 
 static enum tam_err
+unknown_field(struct api_request *r, const char *name, const char *pointer)
+{
+	struct nearest near = {.name = name};
+
+	for (const struct api_field *f = r->route->fields; f->name != NULL; f++)
+		nearest_offer(&near, f->name);
+	return near.found == NULL
+	    ? api_problem(r, 422, "unknown_field", pointer,
+	          "there is no field '%s'", name)
+	    : api_problem(r, 422, "unknown_field", pointer,
+	          "there is no field '%s'; the nearest is '%s'", name,
+	          near.found);
+}
+
+static enum tam_err
 check_field(struct api_request *r, const char *key, json_t *value)
 {
 	const struct api_field *f = field_named(r->route->fields, key);
@@ -337,8 +353,7 @@ check_field(struct api_request *r, const char *key, json_t *value)
 	const char *pointer = arena_printf(r->arena, "/%s", name);
 
 	if (f == NULL)
-		return api_problem(r, 422, "unknown_field", pointer,
-		    "there is no field '%s'", name);
+		return unknown_field(r, name, pointer);
 	if (!has_type(value, f->type))
 		return api_problem(r, 422, "wrong_type", pointer,
 		    "%s must be %s", f->name, type_name(f->type));

@@ -169,6 +169,10 @@ done <<'END'
 END
 [ "$(sql 'SELECT count(*) FROM policy')" = 1 ] || die "a mistyped dry run deleted the policy"
 
+what='a mistyped field of a body'
+api POST /v1/revocations -d '{"componet": "a/b", "reason": "x"}'
+expect 422 unknown_field "'component'" '"pointer":"/componet"'
+
 # --- preconditions: RFC 9110, 13 --------------------------------------------------------------
 etag() { sed -n 's/^etag: *\([^\r]*\)\r*$/\1/Ip' "$work/head"; }
 what='If-Match: * never creates'
