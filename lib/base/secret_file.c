@@ -13,11 +13,12 @@ secret_file_read(const char *path, void *out, size_t room, size_t *n,
 	enum secret_file result = SECRET_UNREADABLE;
 	struct stat st = {.st_mode = 0};
 	ssize_t got = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0)
 		return SECRET_UNREADABLE;
-	if (fstat(fd, &st) == 0)
+	/* A FIFO would be waited for, perhaps for ever. */
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
 		result = (st.st_mode & (S_IRWXO | S_IWGRP)) != 0
 		    ? SECRET_EXPOSED
 		    : SECRET_READ;

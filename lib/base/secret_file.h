@@ -8,8 +8,8 @@
 
 enum secret_file {
 	SECRET_READ,
-	SECRET_UNREADABLE, /* not there, empty, or not smaller than the room */
-	SECRET_EXPOSED     /* others than its owner and group may use it */
+	SECRET_UNREADABLE, /* not there, no regular file, empty, or not smaller than the room */
+	SECRET_EXPOSED /* others than its owner and group may use it */
 };
 
 /* A secret that others can read is no secret: it is not read.  `mode` is the

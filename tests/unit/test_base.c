@@ -1,6 +1,9 @@
 #include "config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <check.h>
 
@@ -9,6 +12,7 @@
 #include "lib/base/hex.h"
 #include "lib/base/hist.h"
 #include "lib/base/log.h"
+#include "lib/base/secret_file.h"
 #include "tests/support/suite.h"
 
 START_TEST(a_buffer_refuses_to_grow_beyond_its_maximum)
@@ -150,6 +154,37 @@ START_TEST(a_peers_bytes_cannot_forge_a_log_line)
 }
 END_TEST
 
+/* Opening a FIFO that nobody writes to would wait for ever: the test ends by
+ * its time-out then. */
+START_TEST(a_secret_is_read_from_a_regular_file_of_its_owner)
+{
+	char dir[] = "/tmp/tam-test-XXXXXX", path[64], out[16];
+	unsigned mode;
+	size_t n;
+	FILE *f;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	(void)snprintf(path, sizeof(path), "%s/secret", dir);
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	ck_assert_int_eq(secret_file_read(path, out, sizeof(out), &n, &mode),
+	    SECRET_UNREADABLE);
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(secret_file_read(dir, out, sizeof(out), &n, &mode),
+	    SECRET_UNREADABLE);
+	f = fopen(path, "w");
+	ck_assert(f != NULL && fputs("key", f) > 0 && fclose(f) == 0);
+	ck_assert_int_eq(chmod(path, 0604), 0);
+	ck_assert_int_eq(secret_file_read(path, out, sizeof(out), &n, &mode),
+	    SECRET_EXPOSED);
+	ck_assert_int_eq(chmod(path, 0600), 0);
+	ck_assert_int_eq(secret_file_read(path, out, sizeof(out), &n, &mode),
+	    SECRET_READ);
+	ck_assert_uint_eq(n, 3);
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -161,6 +196,7 @@ main(void)
 	tcase_add_test(tc, an_arena_gives_distinct_aligned_memory);
 	tcase_add_test(tc, percentiles_are_right_within_their_resolution);
 	tcase_add_test(tc, base64_takes_both_alphabets);
+	tcase_add_test(tc, a_secret_is_read_from_a_regular_file_of_its_owner);
 	tcase_add_test(tc, a_peers_bytes_cannot_forge_a_log_line);
 	return suite_main(tc);
 }
