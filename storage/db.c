@@ -397,7 +397,8 @@ check_stall(struct db *db, int64_t now_us)
 		if (l->state == CLAIMING) {
 			(void)link_claim(db);
 			link_flush(db);
-		} else if (now_us - l->progress_us >= PROBE_MS * 1000) {
+		} else if (now_us - l->progress_us >=
+		    PROBE_MS * INT64_C(1000)) {
 			probe(db);
 		}
 		return;

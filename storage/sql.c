@@ -364,6 +364,7 @@ check_session(struct sql *s, struct conn *c, const char *nonce,
     int64_t deadline_us, bool *pooled)
 {
 	const char *params[] = {nonce};
+	char named[16]; /* the pid that the connection was told */
 	PGresult *res;
 	enum tam_err err =
 	    ask(s, c, pg_session_check, 1, params, false, deadline_us, &res);
@@ -372,7 +373,8 @@ check_session(struct sql *s, struct conn *c, const char *nonce,
 		return err;
 	(void)snprintf(c->backend.pid, sizeof(c->backend.pid), "%s",
 	    PQgetvalue(res, 0, 1));
-	*pooled = atoi(c->backend.pid) != PQbackendPID(c->pg);
+	(void)snprintf(named, sizeof(named), "%d", PQbackendPID(c->pg));
+	*pooled = strcmp(c->backend.pid, named) != 0;
 	if (strcmp(PQgetvalue(res, 0, 0), "1") != 0)
 		err = refuse(s, SQL_POOLER, "another session answers");
 	else if (s->role != NULL && strcmp(PQgetvalue(res, 0, 2), "0") != 0)

@@ -21,13 +21,16 @@ not_ready_name(enum not_ready reason)
 const char *
 not_ready_text(enum not_ready reason)
 {
-	static const char *const texts[NOT_READY_COUNT] = {
-#define X(name, text) text,
-	    TAM_NOT_READY(X)
+	switch (reason) {
+#define X(name, text)          \
+	case NOT_READY_##name: \
+		return text;
+		TAM_NOT_READY(X)
 #undef X
-	};
-
-	return texts[reason];
+	case NOT_READY_COUNT:
+	default:
+		return "ok";
+	}
 }
 
 void

@@ -63,8 +63,7 @@ try_for 60 has_lines 40 || die "no session before the fault"
 
 # Every process of the primary stops; it still takes connections and is silent.
 postmaster=$(head -n 1 "$primary/data/postmaster.pid")
-# shellcheck disable=SC2046,SC2086
-frozen="$postmaster $(echo $(pgrep -P "$postmaster"))"
+frozen="$postmaster $(pgrep -P "$postmaster" | tr '\n' ' ')"
 # shellcheck disable=SC2086
 kill -STOP $frozen
 is_cut_off() { [ "$(get "$admin_1" /readyz)" != ok ]; }
