@@ -150,7 +150,7 @@ add_line(struct sending *s, const char *line, size_t n)
 
 	if (has_private_key(line, n)) {
 		ctl_complain("%s: line %lld has a private key; it was not sent",
-		    s->file, (long long)(s->before + s->lines + 1));
+		    s->file, (long long)s->before + s->lines + 1);
 		return CTL_FAILED;
 	}
 	if (s->lines > 0 &&
@@ -212,7 +212,7 @@ finish(struct sending *s, int status)
 {
 	if (status == CTL_OK && ferror(s->in) != 0) {
 		ctl_complain("%s: cannot be read further than line %lld",
-		    s->file, (long long)(s->before + s->lines));
+		    s->file, (long long)s->before + s->lines);
 		status = CTL_FAILED;
 	}
 	if (status == CTL_OK && s->lines > 0)

@@ -130,7 +130,7 @@ base_of(const char *server)
 /* --- what holds for every request ------------------------------------------------------ */
 
 static size_t
-on_head(char *bytes, size_t size, size_t n, void *arg)
+on_head(const char *bytes, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
 

@@ -99,14 +99,20 @@ output_finish(int status)
 /* --- text ---------------------------------------------------------------------------------- */
 
 static void
+write_bytes(struct slice bytes)
+{
+	if (bytes.n > 0)
+		(void)fwrite(bytes.p, 1, bytes.n, stdout);
+}
+
+static void
 write_escaped(struct slice text, void (*escape)(struct slice, struct buf *))
 {
 	struct buf b;
 
 	buf_init(&b, GROWTH * text.n + 1);
 	escape(text, &b);
-	if (b.n > 0)
-		(void)fwrite(b.p, 1, b.n, stdout);
+	write_bytes(buf_slice(&b));
 	buf_fini(&b);
 }
 
@@ -152,7 +158,7 @@ print_csv(const char *s)
 	if (isatty(STDOUT_FILENO))
 		output_text(buf_slice(&cell));
 	else
-		(void)fwrite(cell.p, 1, cell.n, stdout);
+		write_bytes(buf_slice(&cell));
 	buf_fini(&cell);
 }
 
@@ -263,7 +269,7 @@ print_file(struct slice body)
 		ctl_complain("the answer is a file: send it to one, with >");
 		return CTL_USAGE;
 	}
-	(void)fwrite(body.p, 1, body.n, stdout);
+	write_bytes(body);
 	return CTL_OK;
 }
 
