@@ -15,11 +15,11 @@
 #include "server/routes.h"
 #include "server/settings.h"
 #include "server/teep/device_cache.h"
+#include "server/teep/failures.h"
 #include "server/teep/fault.h"
 #include "server/teep/payloads.h"
 #include "server/teep/published.h"
 #include "server/teep/result_cache.h"
-#include "server/teep/token.h"
 #include "server/teep/verifier.h"
 #include "server/worker_thread.h"
 #include "storage/batch.h"
@@ -233,11 +233,10 @@ build(struct worker_thread *t)
 	w->devices = device_cache_new((size_t)t->config->device_cache);
 	w->results = result_cache_new((size_t)t->config->result_cache);
 	w->verifiers = verifier_peers_new();
-	w->burns = token_burns_new();
 	w->hsm = hsm_port_open(t->hsm, w->base);
 	w->limits = t->teep_limits;
 	w->openers = budget_of(w->limits->openers_per_second);
-	w->failures = budget_of(w->limits->failures_per_second);
+	w->failures = failures_new(w->limits->failures_per_second);
 	w->db = db_open(w->base, t->config->database, &t->readiness);
 	w->batch = batch_open(w->base, w->db);
 	w->http = &t->http;
@@ -271,7 +270,7 @@ tear_down(struct worker_thread *t)
 	event_free(t->mail_event);
 	free_signers(w);
 	snapshot_unref(w->snapshot);
-	token_burns_free(w->burns);
+	failures_free(w->failures);
 	payload_cache_free(w->payloads);
 	result_cache_free(w->results);
 	device_cache_free(w->devices);

@@ -22,6 +22,7 @@ struct cose_signer;
 struct db;
 struct device_cache;
 struct event_base;
+struct failures;
 struct hsm_port;
 struct http_server;
 struct payload_cache;
@@ -29,7 +30,6 @@ struct result_cache;
 struct signed_notice;
 struct tam_snapshot;
 struct teep_limits;
-struct token_burns;
 struct verifier_peers;
 
 enum {
@@ -56,9 +56,9 @@ struct worker {
 	struct payload_cache *payloads;
 	struct published *published; /* a reference; NULL before the first */
 	struct signed_notice *signed_notices; /* one for each of its notices */
-	struct token_burns *burns;
+	struct failures *failures;
 	struct hsm_port *hsm;
-	struct budget openers, failures;
+	struct budget openers;
 	const struct teep_limits *limits;
 	struct counters counters;
 

@@ -6,10 +6,12 @@
 
 static const struct {
 	enum tam_blame blame;
+	enum tam_answer answer;
 	const char *upper;
 	const char *text;
 } errors[] = {
-#define X(name, blame, text) [TAM_##name] = {TAM_BLAME_##blame, #name, text},
+#define X(name, blame, answer, text) \
+	[TAM_##name] = {TAM_BLAME_##blame, TAM_ANSWER_##answer, #name, text},
     TAM_ERRORS(X)
 #undef X
 };
@@ -19,6 +21,13 @@ tam_err_blame(enum tam_err err)
 {
 	assert(err < TAM_ERR_COUNT);
 	return errors[err].blame;
+}
+
+enum tam_answer
+tam_err_answer(enum tam_err err)
+{
+	assert(err < TAM_ERR_COUNT);
+	return errors[err].answer;
 }
 
 const char *

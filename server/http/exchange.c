@@ -56,6 +56,15 @@ http_notes(const struct http_exchange *x, size_t n)
 	return x->conn->notes;
 }
 
+const uint8_t *
+http_share_of(const struct http_exchange *x)
+{
+	const struct http_source *share =
+	    x->conn == NULL ? NULL : x->conn->share;
+
+	return share == NULL || share->trusted ? NULL : share->address;
+}
+
 /* The headers of an answer; returns how many. */
 static size_t
 make_headers(struct http_exchange *x, const struct http_response *r,

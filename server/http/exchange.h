@@ -96,6 +96,9 @@ void http_answer_status(struct http_exchange *, int status);
 
 /* The peer's address, of HTTP_SOURCE_SIZE bytes. */
 const uint8_t *http_source_of(const struct http_exchange *);
+/* The source that the request counts for (sources.c), as long as the
+ * connection lives; NULL when it is trusted, or the peer is gone. */
+const uint8_t *http_share_of(const struct http_exchange *);
 
 /* Empty when the request has no such header; the first if it has several. */
 struct slice http_header(const struct http_exchange *, const char *name);

@@ -117,8 +117,8 @@ answer_message(struct session *s, struct slice message)
 }
 
 /*
- * The draft drops what a TAM cannot accept (section 4.1.2): the peer's fault
- * is counted and ends in 204, ours is 503, which the agent takes as "later".
+ * The draft drops what a TAM cannot accept (section 4.1.2).  What an agent is
+ * to conclude from the answer stands beside each reason in err.h.
  */
 void
 session_refuse(struct session *s, enum tam_err err)
@@ -129,11 +129,20 @@ session_refuse(struct session *s, enum tam_err err)
 	log_peer(LOG_LEVEL_INFO, "dropped", "reason=%s request=%llu path=%s",
 	    tam_err_name(err), (unsigned long long)s->exchange->id,
 	    log_escape(s->exchange->path, path, sizeof(path)));
-	if (tam_err_blame(err) == TAM_BLAME_PEER)
+	switch (tam_err_answer(err)) {
+	case TAM_ANSWER_DROP:
 		session_answer_nothing(s);
-	else
+		break;
+	case TAM_ANSWER_REFUSE:
+		finish(s, &(struct http_response){.status = 413});
+		break;
+	case TAM_ANSWER_LATER:
+	case TAM_ANSWER_NONE:
+	default:
 		finish(s,
-		    &(struct http_response){.status = 503, .retry_after_s = 5});
+		    &(struct http_response){.status = 503,
+		        .retry_after_s = HTTP_RETRY_AFTER_S});
+	}
 }
 
 /* The peer hung up.  What was sent to the database goes on being written. */
@@ -376,6 +385,7 @@ teep_session_start(struct http_exchange *x, const struct tam_domain *domain,
 	s->domain = domain;
 	s->profile = profile;
 	s->now_us = clock_cluster_us();
+	s->source = http_share_of(x);
 	x->on_abandon = on_abandon;
 	x->handler_data = s;
 	GAUGE(&w->counters, sessions, 1);
@@ -412,30 +422,35 @@ token_fits(const struct session *s)
  * presented, read here only to find which question it answers; or, of what
  * carries no nonce we can read, the newest of the connection.
  */
-static struct slice
+static enum tam_err
 find_handle(struct session *s)
 {
 	struct slice nonce = slice_none();
+	enum tam_err err;
 
-	if (s->message.token.n > 0)
-		return s->message.token;
-	if (s->message.kind == TEEP_SUCCESS)
-		return slice_none();
+	s->handle = s->message.token;
+	if (s->handle.n > 0 || s->message.kind == TEEP_SUCCESS)
+		return TAM_OK;
 	if (s->message.kind == TEEP_QUERY_RESPONSE) {
-		if (s->message.payload.n == 0 ||
-		    session_open_payload(s) != TAM_OK)
-			return slice_none();
+		if (s->message.payload.n == 0)
+			return TAM_OK;
+		err = session_open_payload(s);
+		if (err != TAM_OK)
+			return err;
 		nonce = eat_peek_nonce(s->message.payload, s->arena);
 	}
-	return nonce.n == TOKEN_SIZE ? nonce : challenges_newest(s->exchange);
+	s->handle =
+	    nonce.n == TOKEN_SIZE ? nonce : challenges_newest(s->exchange);
+	return TAM_OK;
 }
 
 static enum tam_err
 check_token(struct session *s)
 {
-	enum tam_err err;
+	enum tam_err err = find_handle(s);
 
-	s->handle = find_handle(s);
+	if (err != TAM_OK)
+		return err;
 	if (s->handle.n == 0)
 		return s->message.kind == TEEP_QUERY_RESPONSE &&
 		        s->message.payload.n == 0
@@ -445,7 +460,8 @@ check_token(struct session *s)
 	    s->now_us, &s->token);
 	if (err != TAM_OK)
 		return err;
-	if (token_burns_dead(s->worker->burns, s->handle))
+	if (failures_is_struck(s->worker->failures, s->source, s->handle,
+	        clock_mono_us()))
 		return TAM_TOKEN_BURNT;
 	return token_fits(s) ? TAM_OK : TAM_TOKEN_FOREIGN;
 }

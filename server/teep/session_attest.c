@@ -36,7 +36,9 @@ session_may_attest(const struct session *s)
 
 /* --- the outcome ------------------------------------------------------------------- */
 
-static void
+/* False when the queue is full: the cache must not say that the row is there,
+ * so the session goes no further. */
+static bool
 remember(struct session *s, const struct store_attestation *a)
 {
 	const struct cached_device *known =
@@ -46,9 +48,8 @@ remember(struct session *s, const struct store_attestation *a)
 	if (known != NULL && known->attestation == s->attestation &&
 	    memcmp(known->attest_hash, s->attest_hash,
 	        sizeof(s->attest_hash)) == 0)
-		return; /* the row says so already */
-	if (!device_attested(s->worker->batch, a))
-		COUNT(&s->worker->counters, observations_lost);
+		return true; /* the row says so already */
+	return device_attested(s->worker->batch, a);
 }
 
 static struct store_attestation
@@ -90,7 +91,10 @@ affirm(struct session *s, const struct verifier *v, const struct eat_claims *c)
 	        .hwversion = c->hwversion,
 	        .tier = a.tier,
 	        .at_us = s->now_us};
-	remember(s, &a);
+	if (!remember(s, &a)) {
+		session_refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
 	COUNT(&s->worker->counters, attestations);
 	session_query_response(s);
 }
@@ -109,7 +113,10 @@ fail(struct session *s, enum tam_err err)
 	s->attestation = POLICY_ATTEST_FAILED;
 	s->appraisal.result = SLICE_LIT("failed");
 	s->appraisal.at_us = s->now_us;
-	remember(s, &a);
+	if (!remember(s, &a)) {
+		session_refuse(s, TAM_DATABASE_BUSY);
+		return;
+	}
 	session_query_response(s);
 }
 
@@ -235,7 +242,7 @@ on_appraised(enum tam_err err, struct slice result, void *arg)
 
 	s->appraising = NULL;
 	(void)session_epoch_moved(s);
-	if (err == TAM_VERIFIER_DOWN)
+	if (tam_err_answer(err) == TAM_ANSWER_LATER)
 		no_verifier(s);
 	else if (err != TAM_OK)
 		fail(s, err);
@@ -381,9 +388,19 @@ session_open_payload(struct session *s)
 		    s->domain->n_agree, slice_none(), s->arena,
 		    &s->message.payload);
 	if (err != TAM_OK)
-		session_strike(s);
+		session_strike(s, 1);
 	s->payload_opened = err == TAM_OK;
 	return err;
+}
+
+/* A budget that is spent says nothing about the device. */
+static void
+not_opened(struct session *s, enum tam_err err)
+{
+	if (tam_err_answer(err) == TAM_ANSWER_LATER)
+		session_refuse(s, err);
+	else
+		fail(s, err);
 }
 
 void
@@ -405,7 +422,7 @@ session_attest(struct session *s)
 	err = session_open_payload(s);
 	kind = eat_kind_of(s->message.payload_format, s->domain->teep_profile);
 	if (err != TAM_OK)
-		fail(s, err);
+		not_opened(s, err);
 	else if (kind == EAT_EVIDENCE &&
 	    builtin_takes(s->domain, s->message.payload_format))
 		appraise_ourselves(s);

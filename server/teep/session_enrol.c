@@ -35,7 +35,7 @@ session_may_enrol(const struct session *s)
 static void
 refuse(struct session *s, enum tam_err err)
 {
-	session_strike(s);
+	session_strike(s, 1);
 	session_refuse(s, err);
 }
 
@@ -145,9 +145,10 @@ session_enrol(struct session *s)
 {
 	struct verifier_call *call;
 	enum eat_kind kind;
+	enum tam_err err = session_open_payload(s);
 
-	if (session_open_payload(s) != TAM_OK) {
-		session_refuse(s, TAM_CANNOT_DECRYPT);
+	if (err != TAM_OK) {
+		session_refuse(s, err);
 		return;
 	}
 	kind = eat_kind_of(s->message.payload_format, s->domain->teep_profile);

@@ -17,26 +17,39 @@ static void verify(struct session *);
 
 /* --- identifying ------------------------------------------------------------------ */
 
-void
-session_strike(struct session *s)
+static const struct cached_device *
+find_cached(const struct session *s, struct slice kid)
 {
-	(void)budget_take(&s->worker->failures, clock_mono_us());
-	if (s->handle.n > 0)
-		token_burns_add(s->worker->burns, s->handle);
+	return kid.n != COSE_THUMBPRINT_SIZE
+	    ? NULL
+	    : device_cache_find(s->worker->devices, s->domain->id, kid.p);
+}
+
+/* A device was found by its key, or the key that is named is cached. */
+static enum failure_by
+failure_by(const struct session *s)
+{
+	return s->device_id != 0 ||
+	        find_cached(s, s->cose.signatures[0].kid) != NULL
+	    ? FAILURE_BY_KNOWN
+	    : FAILURE_BY_STRANGER;
+}
+
+void
+session_strike(struct session *s, unsigned n)
+{
+	int64_t now_us = clock_mono_us();
+
+	failures_charge(s->worker->failures, s->source, failure_by(s), n,
+	    now_us);
+	failures_strike(s->worker->failures, s->source, s->handle, now_us);
 }
 
 bool
 session_may_fail(struct session *s)
 {
-	struct budget *b = &s->worker->failures;
-
-	if (b->tokens >= 1.0)
-		return true;
-	/* Refills, and gives back what was only asked for. */
-	if (!budget_take(b, clock_mono_us()))
-		return false;
-	b->tokens += 1.0;
-	return true;
+	return failures_allow(s->worker->failures, s->source, failure_by(s),
+	    clock_mono_us());
 }
 
 /* Goes on to the signature, which is the device's to have made. */
@@ -66,7 +79,7 @@ on_identified(enum tam_err err, const struct store_device *device, void *arg)
 		return;
 	}
 	if (err == TAM_OK && device == NULL) {
-		session_strike(s);
+		session_strike(s, 1);
 		err = TAM_UNKNOWN_KEY;
 	}
 	if (err == TAM_OK && !device->active)
@@ -102,6 +115,7 @@ on_candidate(enum tam_err err, const struct store_device *device, void *arg)
 	    cose_key_make(&s->key, device->p256 ? COSE_P256 : COSE_ED25519,
 	        device->public_key) != TAM_OK ||
 	    session_check_signature(s) != TAM_OK) {
+		s->n_tried++;
 		try_candidate(s);
 		return;
 	}
@@ -113,8 +127,8 @@ try_candidate(struct session *s)
 {
 	struct batch_call *call;
 
-	if (s->n_candidates == 0) {
-		session_strike(s);
+	if (s->n_candidates == 0) { /* each key tried was a failure */
+		session_strike(s, s->n_tried + 1);
 		session_refuse(s, TAM_UNKNOWN_KEY);
 		return;
 	}
@@ -200,7 +214,7 @@ check_chain(struct session *s)
 	}
 	log_peer(LOG_LEVEL_WARN, "certificate_refused", "domain=%s why=\"%s\"",
 	    s->domain->name, why);
-	session_strike(s);
+	session_strike(s, 1);
 	return err;
 }
 
@@ -222,7 +236,7 @@ session_identify(struct session *s)
 		find_candidates(s);
 		return;
 	}
-	known = device_cache_find(s->worker->devices, s->domain->id, kid.p);
+	known = find_cached(s, kid);
 	if (known != NULL) {
 		s->key = known->key;
 		s->device_id = known->id;
@@ -289,7 +303,7 @@ verify_within_budget(struct session *s)
 		return TAM_BUDGET_SPENT;
 	err = session_check_signature(s);
 	if (err != TAM_OK)
-		session_strike(s);
+		session_strike(s, 1);
 	return err;
 }
 

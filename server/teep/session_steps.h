@@ -9,6 +9,7 @@
 #define SERVER_TEEP_SESSION_STEPS_H
 
 #include "server/teep/domain.h"
+#include "server/teep/failures.h"
 #include "server/teep/inventory.h"
 #include "server/teep/opener.h"
 #include "server/teep/session.h"
@@ -45,10 +46,12 @@ struct session {
 	const struct x509_leaf *leaf; /* verified; NULL: no certificate */
 	struct cose_key key;
 	int64_t device_id;
-	bool certified; /* it was let in by a certificate */
+	bool certified;        /* it was let in by a certificate */
+	const uint8_t *source; /* NULL: trusted; see failures.h */
 
 	const struct slice *candidates; /* keys left to try, without a kid */
 	size_t n_candidates;
+	unsigned n_tried; /* of them, in vain */
 
 	bool payload_opened; /* message.payload is what was encrypted */
 	enum policy_attestation attestation;
@@ -88,7 +91,7 @@ void session_answer_error(struct session *, uint64_t err_code,
 void session_ask(struct session *, bool attest, struct slice own_result);
 /* 204, or the passport, when there is one to pass back. */
 void session_answer_quiet(struct session *);
-/* Counts the reason; 204 when the peer is to blame, else 503. */
+/* Counts the reason; answers what err.h says: 204, 413 or 503. */
 void session_refuse(struct session *, enum tam_err);
 struct token_scope session_scope(const struct session *);
 /* Until when this session waits for the database, monotonic. */
@@ -99,10 +102,10 @@ int64_t session_new_id(void);
 /* True when another epoch is served since; the session then uses it. */
 bool session_epoch_moved(struct session *);
 
-/* Guessing costs: whether the budget for failures has something left, and
- * what a failure takes from it and from the token. */
+/* Guessing costs (failures.h): whether this source may fail once more, and
+ * what n failures take from its budget, and one from the token. */
 bool session_may_fail(struct session *);
-void session_strike(struct session *);
+void session_strike(struct session *, unsigned n);
 
 /* session_identify.c: finds the key, verifies, goes on by kind. */
 void session_identify(struct session *);

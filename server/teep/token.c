@@ -2,16 +2,11 @@
 
 #include "server/teep/token.h"
 
-#include <stdlib.h>
-
 #include "lib/base/clock.h"
-#include "lib/base/mem.h"
 
 enum {
 	FORMAT = 1,
-	SIGNED_SIZE = 48,
-	BURNS = 1024, /* power of two */
-	STRIKES = 3
+	SIGNED_SIZE = 48
 };
 
 /* A node whose clock is ahead by as much is not ready; see docs. */
@@ -152,58 +147,9 @@ token_check(const struct token_keys *keys, struct token_scope scope,
 	    .issued_us = get64(bytes.p + 4),
 	    .epoch = get64(bytes.p + 12)};
 	memcpy(out->random, bytes.p + 20, TOKEN_RANDOM_SIZE);
-	if (out->issued_us > now_us + future_us ||
-	    out->issued_us + keys->life_us[kind] < now_us)
+	if (out->issued_us > now_us + future_us)
+		return TAM_TOKEN_AHEAD;
+	if (out->issued_us + keys->life_us[kind] < now_us)
 		return TAM_TOKEN_EXPIRED;
 	return TAM_OK;
-}
-
-/* --- burns --------------------------------------------------------------------- */
-
-struct token_burns {
-	struct {
-		uint64_t tag;
-		unsigned strikes;
-	} slots[BURNS];
-};
-
-struct token_burns *
-token_burns_new(void)
-{
-	return mem_new(struct token_burns);
-}
-
-void
-token_burns_free(struct token_burns *b)
-{
-	free(b);
-}
-
-/* The MAC is as good as random: it serves as hash and tag. */
-static uint64_t
-tag_of(struct slice token)
-{
-	return (uint64_t)get64(token.p + SIGNED_SIZE);
-}
-
-void
-token_burns_add(struct token_burns *b, struct slice token)
-{
-	uint64_t tag = tag_of(token);
-	size_t i = tag % BURNS;
-
-	if (b->slots[i].tag != tag) {
-		b->slots[i].tag = tag;
-		b->slots[i].strikes = 0;
-	}
-	b->slots[i].strikes++;
-}
-
-bool
-token_burns_dead(const struct token_burns *b, struct slice token)
-{
-	uint64_t tag = tag_of(token);
-	size_t i = tag % BURNS;
-
-	return b->slots[i].tag == tag && b->slots[i].strikes >= STRIKES;
 }

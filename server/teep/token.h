@@ -74,19 +74,10 @@ int64_t token_update_id(const struct token *);
 
 /*
  * Ours, of this domain and incarnation, and of an age its kind still has.
- * Whether the kind is the right one is the caller's question.
+ * Whether the kind is the right one is the caller's question.  TAM_TOKEN_AHEAD
+ * when the node that made it has a clock ahead of this one's.
  */
 enum tam_err token_check(const struct token_keys *, struct token_scope,
     struct slice bytes, int64_t now_us, struct token *out);
-
-/*
- * Tokens under which signatures failed: three strikes and it is dead.  A
- * small table that forgets; it only bounds what a forger can make us verify.
- */
-struct token_burns;
-struct token_burns *token_burns_new(void);
-void token_burns_free(struct token_burns *);
-void token_burns_add(struct token_burns *, struct slice token);
-bool token_burns_dead(const struct token_burns *, struct slice token);
 
 #endif

@@ -204,7 +204,7 @@ play updated $uri --play replay
 play updated $uri --play extra=100
 play updated $uri --play slow=1200
 was=$(get "$admin_1" /metrics | awk '$1 == "tam_messages_dropped_total{reason=\"too_large\"}" { print $2 }')
-play quiet $uri --play extra=300
+play http_error $uri --play extra=300 # 413: not kept, and no use to try again
 now=$(get "$admin_1" /metrics | awk '$1 == "tam_messages_dropped_total{reason=\"too_large\"}" { print $2 }')
 [ "$now" = $((${was:-0} + 4)) ] || die "too large an inventory is not counted"
 for section in 16 20 7; do

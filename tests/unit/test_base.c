@@ -9,6 +9,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
+#include "lib/base/err.h"
 #include "lib/base/hex.h"
 #include "lib/base/hist.h"
 #include "lib/base/log.h"
@@ -185,6 +186,42 @@ START_TEST(a_secret_is_read_from_a_regular_file_of_its_owner)
 }
 END_TEST
 
+/* Limits and faults of ours that pass.  A peer can use up some of them, so an
+ * agent must not take the answer for a receipt. */
+static const enum tam_err ours[] = {TAM_TOKEN_AHEAD, TAM_TOKEN_BURNT,
+    TAM_BUDGET_SPENT, TAM_NO_DATABASE, TAM_DATABASE_BUSY, TAM_DATABASE_ERROR,
+    TAM_TIMED_OUT, TAM_NO_LEASE, TAM_VERIFIER_DOWN, TAM_HSM_DOWN, TAM_NO_KEY,
+    TAM_OVERLOADED, TAM_STOPPING, TAM_BAD_FILE};
+
+static bool
+is_ours(enum tam_err err)
+{
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+		if (ours[i] == err)
+			return true;
+	}
+	return false;
+}
+
+START_TEST(every_error_says_what_a_device_concludes_from_the_answer)
+{
+	ck_assert_int_eq(tam_err_answer(TAM_OK), TAM_ANSWER_NONE);
+	for (int i = TAM_OK + 1; i < TAM_ERR_COUNT; i++) {
+		enum tam_err err = (enum tam_err)i;
+		enum tam_answer wanted = is_ours(err) ? TAM_ANSWER_LATER
+		    : err == TAM_TOO_LARGE || err == TAM_TOO_DEEP
+		    ? TAM_ANSWER_REFUSE
+		    : TAM_ANSWER_DROP;
+
+		ck_assert_msg(tam_err_answer(err) == wanted, "%s",
+		    tam_err_name(err));
+		ck_assert_msg((tam_err_blame(err) == TAM_BLAME_OPERATOR) ==
+		        is_ours(err),
+		    "%s", tam_err_name(err));
+	}
+}
+END_TEST
+
 int
 main(void)
 {
@@ -198,5 +235,7 @@ main(void)
 	tcase_add_test(tc, base64_takes_both_alphabets);
 	tcase_add_test(tc, a_secret_is_read_from_a_regular_file_of_its_owner);
 	tcase_add_test(tc, a_peers_bytes_cannot_forge_a_log_line);
+	tcase_add_test(tc,
+	    every_error_says_what_a_device_concludes_from_the_answer);
 	return suite_main(tc);
 }
