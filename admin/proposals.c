@@ -2,6 +2,7 @@
 
 #include "admin/proposals.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "admin/conditions.h"
@@ -118,7 +119,7 @@ lines_of(struct api_request *r, struct slice kept)
 	struct buf b;
 	size_t i;
 
-	buf_init(&b, 2 * BODY_MAX);
+	buf_init(&b, (size_t)2 * BODY_MAX);
 	json_array_foreach(all, i, doc)
 	{
 		buf_add_slice(&b, canonical(r, doc));
@@ -361,6 +362,7 @@ may_decide(struct api_request *r, const struct kept *k, const char *state)
 static enum tam_err
 may_be_done(struct api_request *r, const struct kept *k)
 {
+	assert(k->route != NULL); /* may_decide() */
 	if ((k->author_role & k->route->roles) == 0)
 		return api_problem(r, 409, "author_may_not", NULL,
 		    "%s, who proposed this, may not do it any more: reject it, "

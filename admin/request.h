@@ -36,8 +36,8 @@ struct api_request {
 	size_t n_parameters;
 	/* Fields of the head; NULL when absent. */
 	const char *if_match, *if_none_match, *idempotency_key;
-	char id[24];          /* of the request */
-	json_t *json;         /* BODY_JSON: validated against the fields */
+	char id[24];  /* of the request */
+	json_t *json; /* BODY_JSON: validated against the fields */
 	/* Why: trimmed, of 1 to API_REASON_MAX bytes; "" when none was given. */
 	const char *reason;
 	const char *alone; /* why it is done alone; NULL: it is not */
@@ -57,8 +57,8 @@ struct api_request {
 	size_t answer_max; /* bytes; 0: API_RESPONSE_MAX */
 	int status;
 	const char *content_type;
-	const char *etag; /* NULL: none */
-	bool replayed;    /* the answer is that of an earlier request */
+	const char *etag;      /* NULL: none */
+	bool replayed;         /* the answer is that of an earlier request */
 	const char *key_owner; /* who took the Idempotency-Key */
 	struct buf response;
 };

@@ -10,7 +10,7 @@ bool utf8_valid(struct slice);
 
 /* The length of the first code point of a text that is not empty, and the code
  * point; 0 when the text does not begin with valid UTF-8. */
-size_t utf8_next(struct slice, uint32_t *code);
+size_t utf8_next(struct slice, uint32_t *out);
 
 /* Of valid text: the longest prefix of at most max bytes that ends between code points. */
 struct slice utf8_cut(struct slice s, size_t max);
