@@ -15,14 +15,12 @@
 #include "lib/base/log.h"
 #include "lib/base/mem.h"
 #include "server/admission.h"
+#include "server/chores.h"
 #include "server/epoch_file.h"
 #include "server/hsm/hsm.h"
 #include "server/keys.h"
-#include "server/publish.h"
-#include "server/rollouts.h"
 #include "server/settings.h"
 #include "server/snapshot.h"
-#include "server/teep/published.h"
 #include "storage/migrate.h"
 #include "storage/sql.h"
 #include "storage/statements.h"
@@ -34,26 +32,17 @@
  *	look        the epochs; another one: load, hand out, wait until served
  *	renew       the lease, with the epochs the workers serve
  *	changes     devices an administrator touched: forget them
- *	spread      who is affected by a revocation, a part of the fleet
- *	seal        what happened to devices, a part of it
- *	rollouts    a step of each, if it is time for one
- *	tally       how far revocations are, summed
- *	chores      cluster-wide, each a transaction under an advisory lock
- *	publish     what everybody is told, made anew
  *
  * Any failure skips the rest of the turn: without a renewal the lease ends.
+ * Chores have a thread of their own (chores.h).
  */
 
 enum {
 	TICK_MS = 200,
 	LEASE_EVERY_MS = 1000,
-	CHORES_EVERY_MS = 10000,
-	ROLLOUTS_EVERY_MS = 1000,
-	TALLY_EVERY_MS = 1000,
 	KEYS_AGAIN_MS = 10000,
 	STATEMENT_TIMEOUT_MS = 2000,
 	SERVE_WAIT_MS = 1000,
-	SEAL_EVERY_MS = 1000,
 	CHANGES_MAX = 10000, /* rows of SQL_DEVICE_CHANGES */
 	ROUND_TRIP_MAX_MS = 1000
 };
@@ -71,6 +60,7 @@ struct control {
 	struct control_status *status;
 	struct readiness_part readiness;
 	int stop_fd;
+	struct chores *chores;
 	struct sql *sql;
 	uint8_t master_key[32];
 	struct admission admission;
@@ -81,14 +71,10 @@ struct control {
 	struct epoch_list served; /* those that every worker serves */
 	int64_t token_key_us;     /* the newest key's first minute of minting */
 	struct change_cursor seen;
-	uint64_t published_no; /* the snapshot that what is published is of */
 	int64_t renewal; /* the number of the last one; 0: none of this run */
 	int64_t keys_us; /* when signing keys were last looked for */
-	int64_t measured_us, leased_us, sealed_us, chores_us, rollouts_us,
-	    tally_us, published_us;
-	bool spreading; /* a revocation may have devices to look at */
-	bool sealing;   /* there may be device events to seal */
-	bool opened;    /* the workers were told to listen */
+	int64_t measured_us, leased_us;
+	bool opened; /* the workers were told to listen */
 };
 
 /* --- the newest epochs, outside the database --------------------------------- */
@@ -257,12 +243,12 @@ take_over(struct control *c, struct tam_snapshot *snapshot)
 		return err;
 	}
 	hand_out(c, snapshot);
+	chores_serve(c->chores, snapshot);
 	snapshot_unref(c->snapshot);
 	c->snapshot = snapshot_ref(snapshot);
 	epoch_list_free(&c->handed);
 	c->handed = epochs;
 	c->leased_us = 0; /* renew at once, with the new epochs */
-	c->spreading = true;
 	(void)atomic_fetch_add(&c->status->snapshots, 1);
 	log_info("snapshot", "no=%llu domains=%zu",
 	    (unsigned long long)c->snapshot_no, c->handed.n);
@@ -277,6 +263,11 @@ serve_new(struct control *c)
 
 	c->keys_us = clock_mono_us();
 	err = token_keys_tend(c->sql, c->config, c->master_key);
+	if (err == TAM_DATABASE_ERROR) {
+		/* The keys that are there may mint; readiness says so. */
+		log_warn("token_keys", "detail=\"%s\"", sql_error(c->sql));
+		err = TAM_OK;
+	}
 	if (err == TAM_OK)
 		err =
 		    snapshot_load(c->sql, c->config, c->master_key, &snapshot);
@@ -562,169 +553,6 @@ changes(struct control *c)
 	return TAM_OK;
 }
 
-/* --- chores ------------------------------------------------------------------------------- */
-
-/* True once every `every_ms`; *last_us becomes now. */
-static bool
-is_time(int64_t *last_us, int64_t every_ms)
-{
-	int64_t now = clock_mono_us();
-
-	if (now - *last_us < every_ms * 1000)
-		return false;
-	*last_us = now;
-	return true;
-}
-
-/* One node at a time: who does not get the lock knows that another works.
- * `param` NULL: the statement has none.
- * *result, if not NULL: the statement's first value; 0 when another works. */
-static enum tam_err
-chore(struct control *c, const char *lock, const char *statement,
-    const char *param, int64_t *result)
-{
-	struct sql_result *rows, *done = NULL;
-	enum tam_err err =
-	    sql_script(c->sql, "BEGIN ISOLATION LEVEL READ COMMITTED");
-
-	if (err == TAM_OK)
-		err = SQL_EXEC(c->sql, &rows, SQL_CHORE_LOCK, lock);
-	if (err == TAM_OK) {
-		if (sql_int(rows, 0, 0) == 1)
-			err = sql_exec(c->sql, statement, param != NULL, &param,
-			    &done);
-		sql_result_free(rows);
-	}
-	if (result != NULL)
-		*result = err == TAM_OK && done != NULL && sql_rows(done) > 0
-		    ? sql_int(done, 0, 0)
-		    : 0;
-	if (err == TAM_OK && done != NULL)
-		sql_result_free(done);
-	if (err == TAM_OK)
-		return sql_script(c->sql, "COMMIT");
-	log_warn("chore_failed", "lock=%s error=\"%s\"", lock,
-	    sql_error(c->sql));
-	sql_drop(c->sql);
-	return err;
-}
-
-/* A part of the fleet per turn: a lease must not wait for it. */
-static enum tam_err
-spread(struct control *c)
-{
-	char now[32];
-	int64_t more = 0;
-	enum tam_err err;
-
-	if (!c->spreading)
-		return TAM_OK;
-	(void)snprintf(now, sizeof(now), "%lld", (long long)clock_cluster_us());
-	err = chore(c, "2", SQL_SPREAD_REVOCATION, now, &more);
-	c->spreading = more != 0;
-	return err;
-}
-
-static enum tam_err
-measure_seal_lag(struct control *c)
-{
-	struct sql_result *rows;
-	enum tam_err err = sql_exec(c->sql, SQL_SEAL_LAG, 0, NULL, &rows);
-
-	if (err != TAM_OK)
-		return err;
-	atomic_store(&c->status->seal_lag_us, sql_int(rows, 0, 0));
-	sql_result_free(rows);
-	return TAM_OK;
-}
-
-/* So many events per turn: the same.  A domain is a transaction of its own
- * (device_event_seal_step()). */
-static enum tam_err
-seal(struct control *c)
-{
-	int64_t now = clock_mono_us();
-	enum tam_err err = TAM_OK;
-	bool more = false;
-
-	if (!c->sealing && now - c->sealed_us < SEAL_EVERY_MS * INT64_C(1000))
-		return TAM_OK;
-	c->sealed_us = now;
-	for (size_t i = 0; err == TAM_OK && i < c->served.n; i++) {
-		int64_t some = 0;
-		char domain[32];
-
-		(void)snprintf(domain, sizeof(domain), "%d",
-		    c->served.of[i].domain_id);
-		err = chore(c, "1", SQL_SEAL_EVENTS, domain, &some);
-		more |= some != 0;
-	}
-	c->sealing = more && err == TAM_OK;
-	return err == TAM_OK ? measure_seal_lag(c) : err;
-}
-
-static enum tam_err
-rollouts(struct control *c)
-{
-	if (!is_time(&c->rollouts_us, ROLLOUTS_EVERY_MS))
-		return TAM_OK;
-	return rollouts_step(c->sql, c->snapshot, clock_cluster_us());
-}
-
-static enum tam_err
-tally(struct control *c)
-{
-	if (!is_time(&c->tally_us, TALLY_EVERY_MS))
-		return TAM_OK;
-	return chore(c, "4", SQL_TALLY_REVOCATIONS, NULL, NULL);
-}
-
-static enum tam_err
-publish(struct control *c)
-{
-	int64_t now = clock_mono_us();
-	int64_t every_s = c->config->publish_every_s;
-	struct published *p;
-	enum tam_err err;
-
-	if (every_s == 0 ||
-	    (c->published_no == c->snapshot_no &&
-	        now - c->published_us < every_s * CLOCK_SECOND))
-		return TAM_OK;
-	err = publish_make(c->sql, c->snapshot,
-	    clock_cluster_us() / CLOCK_SECOND, every_s, &p);
-	if (err != TAM_OK)
-		return err;
-	for (size_t i = 0; i < c->n_workers; i++)
-		mailbox_send(c->workers[i].mail,
-		    &(struct mail){.kind = MAIL_PUBLISH,
-		        .published = published_ref(p)});
-	published_unref(p);
-	c->published_no = c->snapshot_no;
-	c->published_us = now;
-	return TAM_OK;
-}
-
-static enum tam_err
-chores(struct control *c)
-{
-	char text[32];
-	enum tam_err err;
-
-	if (!is_time(&c->chores_us, CHORES_EVERY_MS))
-		return TAM_OK;
-	c->spreading = true; /* whoever began may be gone */
-	err = token_keys_tend(c->sql, c->config, c->master_key);
-	if (err != TAM_OK)
-		return err;
-	(void)snprintf(text, sizeof(text), "%lld",
-	    (long long)clock_cluster_us());
-	err = chore(c, "0", SQL_EXPIRE_UPDATES, text, NULL);
-	if (err == TAM_OK)
-		err = chore(c, "5", SQL_TEND_EVENTS, NULL, NULL);
-	return err;
-}
-
 /* --- the thread ----------------------------------------------------------------------------- */
 
 static enum tam_err
@@ -765,18 +593,6 @@ turn(struct control *c)
 		err = renew(c);
 	if (err == TAM_OK)
 		err = changes(c);
-	if (err == TAM_OK)
-		err = spread(c);
-	if (err == TAM_OK)
-		err = seal(c);
-	if (err == TAM_OK)
-		err = rollouts(c);
-	if (err == TAM_OK)
-		err = tally(c);
-	if (err == TAM_OK)
-		err = chores(c);
-	if (err == TAM_OK)
-		err = publish(c);
 	if (err == TAM_NO_DATABASE || err == TAM_TIMED_OUT ||
 	    err == TAM_DATABASE_ERROR)
 		log_peer(LOG_LEVEL_WARN, "control_turn",
@@ -821,6 +637,14 @@ control_start(const struct config *config, struct worker_thread *workers,
 	c->sql = sql_new(config->database, "tam_wire", STATEMENT_TIMEOUT_MS,
 	    c->stop_fd);
 	sql_end_left(c->sql);
+	c->chores =
+	    chores_start(&(struct chores_options){.status = status->chores,
+	        .seal_lag_us = &status->seal_lag_us,
+	        .config = config,
+	        .master_key = c->master_key,
+	        .workers = workers,
+	        .n_workers = n_workers,
+	        .lease_until_us = &status->lease_until_us});
 	if (pthread_create(&c->thread, NULL, run, c) != 0)
 		abort();
 	return c;
@@ -833,6 +657,8 @@ control_stop(struct control *c)
 
 	if (c == NULL)
 		return;
+	chores_stop(c->chores);
+	c->chores = NULL;
 	if (write(c->stop_fd, &one, sizeof(one)) != sizeof(one))
 		abort();
 	(void)pthread_join(c->thread, NULL);

@@ -1,6 +1,6 @@
 /*
- * control.h - the control thread: snapshots, the lease, the change log,
- * chores.
+ * control.h - the control thread: snapshots, the lease, the change log.  It
+ * starts the thread of the chores (chores.h).
  *
  * The lease is what makes a revocation certain: this node may answer devices
  * until staleness_max after it *began* to renew a row in which it says which
@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "lib/base/readiness.h"
+#include "server/chores.h"
 #include "server/worker_thread.h"
 
 struct config;
@@ -30,7 +31,8 @@ struct control_status {
 	atomic_bool memory_broken; /* state_dir cannot be read or written */
 	_Atomic int64_t clock_offset_us; /* wall clock less the database's */
 	_Atomic int64_t seal_lag_us;     /* device events wait for their seal */
-	_Atomic uint64_t snapshots;      /* how many were taken into service */
+	struct chore_status chores[CHORE_COUNT];
+	_Atomic uint64_t snapshots; /* how many were taken into service */
 };
 
 struct control *control_start(const struct config *, struct worker_thread *,

@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include "lib/base/mem.h"
+#include "server/http/server.h"
+#include "server/teep/domain.h"
+#include "server/teep/published.h"
 
 struct mailbox {
 	pthread_mutex_t lock;
@@ -37,6 +40,9 @@ mailbox_free(struct mailbox *m)
 		return;
 	for (mail = m->first; mail != NULL; mail = next) {
 		next = mail->next;
+		snapshot_unref(mail->snapshot);
+		published_unref(mail->published);
+		http_tls_free(mail->tls);
 		free(mail);
 	}
 	(void)close(m->fd);

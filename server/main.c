@@ -121,6 +121,7 @@ metrics(void *arg, struct buf *out)
 	    "database's clock\n# TYPE tam_clock_offset_seconds gauge\n"
 	    "tam_clock_offset_seconds %.3f\n",
 	    (double)atomic_load(&d->status.clock_offset_us) / 1e6);
+	chores_metrics(d->status.chores, out);
 }
 
 /* --- sockets ------------------------------------------------------------------------ */
@@ -328,7 +329,9 @@ stop(struct tamd *d, const sigset_t *set)
 		worker_thread_join(&d->workers[i]);
 		left += atomic_load(&d->workers[i].left_over);
 	}
-	control_stop(d->control);
+	control_stop(d->control); /* the last that sends mail */
+	for (size_t i = 0; i < d->n_workers; i++)
+		mailbox_free(d->workers[i].mail);
 	admin_stop(d->admin);
 	hsm_pool_free(d->hsm);
 	http_tls_free(d->tls);

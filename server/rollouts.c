@@ -306,7 +306,7 @@ step_domain(struct sql *sql, const struct tam_domain *d, int64_t now_us)
 {
 	int64_t ids[ROLLOUT_LIVE_MAX];
 	size_t n = policy_rollout_ids(d->policy, ids);
-	enum tam_err err = TAM_OK;
+	enum tam_err err = TAM_OK, refused = TAM_OK;
 
 	for (size_t i = 0; err == TAM_OK && i < n; i++) {
 		struct step s = {.sql = sql,
@@ -316,19 +316,26 @@ step_domain(struct sql *sql, const struct tam_domain *d, int64_t now_us)
 		(void)number(s.domain, d->id);
 		(void)number(s.id, ids[i]);
 		err = in_transaction(&s);
-		if (err == TAM_DATABASE_ERROR)
-			err = TAM_OK; /* was logged; the others go on */
+		if (err == TAM_DATABASE_ERROR) {
+			refused = err; /* was logged; the others go on */
+			err = TAM_OK;
+		}
 	}
-	return err;
+	return err == TAM_OK ? refused : err;
 }
 
 enum tam_err
 rollouts_step(struct sql *sql, const struct tam_snapshot *snapshot,
     int64_t now_us)
 {
-	enum tam_err err = TAM_OK;
+	enum tam_err err = TAM_OK, refused = TAM_OK;
 
-	for (size_t i = 0; err == TAM_OK && i < snapshot->n; i++)
+	for (size_t i = 0; err == TAM_OK && i < snapshot->n; i++) {
 		err = step_domain(sql, &snapshot->domains[i], now_us);
-	return err;
+		if (err == TAM_DATABASE_ERROR) {
+			refused = err;
+			err = TAM_OK;
+		}
+	}
+	return err == TAM_OK ? refused : err;
 }

@@ -4,8 +4,8 @@
  *
  * A step is one transaction under an advisory lock that compares the version
  * of the rollout's row and sets it: whoever dies, no step is done twice, and
- * none is left out.  Nothing is kept between steps.  Called by the control
- * thread of every node.
+ * none is left out.  Nothing is kept between steps.  Called by the chores
+ * of every node.
  */
 #ifndef SERVER_ROLLOUTS_H
 #define SERVER_ROLLOUTS_H
@@ -17,7 +17,8 @@
 struct sql;
 struct tam_snapshot;
 
-/* One step of each rollout under way that the snapshot knows. */
+/* One step of each rollout under way that the snapshot knows.  A rollout whose
+ * step is refused delays no other; TAM_DATABASE_ERROR says that one was. */
 enum tam_err rollouts_step(struct sql *, const struct tam_snapshot *,
     int64_t now_us);
 

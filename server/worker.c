@@ -307,5 +307,4 @@ void
 worker_thread_join(struct worker_thread *t)
 {
 	(void)pthread_join(t->thread, NULL);
-	mailbox_free(t->mail);
 }

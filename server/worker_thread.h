@@ -40,6 +40,7 @@ struct worker_thread {
 };
 
 void worker_thread_start(struct worker_thread *);
+/* The mailbox stays: others may still send. */
 void worker_thread_join(struct worker_thread *);
 
 #endif

@@ -819,6 +819,80 @@ START_TEST(a_stamp_from_the_future_is_not_stored)
 }
 END_TEST
 
+/* --- chores ------------------------------------------------------------------------------ */
+
+/* What the node's role may not do any more, and which chores that stops. */
+static const struct stopped {
+	const char *revoke, *grant;
+	enum chore_id chore;
+} stoppeds[] = {
+    {"REVOKE UPDATE ON outstanding_update FROM tam_wire",
+        "GRANT UPDATE ON outstanding_update TO tam_wire", CHORE_EXPIRE},
+    {"REVOKE EXECUTE ON FUNCTION event_tend() FROM tam_wire",
+        "GRANT EXECUTE ON FUNCTION event_tend() TO tam_wire", CHORE_EVENTS},
+    {"REVOKE SELECT ON device_event_horizon FROM tam_wire",
+        "GRANT SELECT ON device_event_horizon TO tam_wire", CHORE_SEAL},
+    {"REVOKE DELETE ON token_key FROM tam_wire",
+        "GRANT DELETE ON token_key TO tam_wire", CHORE_TOKEN_KEYS},
+};
+
+static enum chore_id stopped_chore;
+static uint64_t seen[CHORE_COUNT], failures_seen;
+
+static void
+note_chores(void)
+{
+	for (int i = 0; i < CHORE_COUNT; i++)
+		seen[i] = atomic_load(&status.chores[i].successes);
+	failures_seen = atomic_load(&status.chores[stopped_chore].failures);
+}
+
+static bool
+has_failed_twice(void)
+{
+	return atomic_load(&status.chores[stopped_chore].failures) >=
+	    failures_seen + 2;
+}
+
+static bool
+all_others_went_on(void)
+{
+	for (int i = 0; i < CHORE_COUNT; i++) {
+		if (i != (int)stopped_chore &&
+		    atomic_load(&status.chores[i].successes) <= seen[i])
+			return false;
+	}
+	return true;
+}
+
+static bool
+goes_on_itself(void)
+{
+	return atomic_load(&status.chores[stopped_chore].successes) >
+	    seen[stopped_chore];
+}
+
+START_TEST(a_chore_that_fails_delays_no_other)
+{
+	const struct stopped *s = &stoppeds[_i];
+
+	stopped_chore = s->chore;
+	ck_assert_int_eq(sql_script(sql, s->revoke), TAM_OK);
+	note_chores();
+	ck_assert_msg(within(60, has_failed_twice), "%s never failed",
+	    chore_name(s->chore));
+	note_chores();
+	ck_assert_msg(within(60, all_others_went_on), "the others wait for %s",
+	    chore_name(s->chore));
+	(void)raise_epoch();
+	ck_assert_msg(within(30, lease_is_newest), "epochs wait for %s",
+	    chore_name(s->chore));
+	ck_assert_int_eq(sql_script(sql, s->grant), TAM_OK);
+	ck_assert_msg(within(60, goes_on_itself), "%s never again",
+	    chore_name(s->chore));
+}
+END_TEST
+
 /* --- changes of devices ------------------------------------------------------------------ */
 
 enum {
@@ -941,6 +1015,7 @@ main(void)
 	LOOP(tc, there_is_a_key_that_mints_again, spoils);
 	tcase_add_test(tc, the_last_key_is_kept_until_another_mints);
 	tcase_add_test(tc, a_stamp_from_the_future_is_not_stored);
+	LOOP(tc, a_chore_that_fails_delays_no_other, stoppeds);
 	tcase_add_test(tc, a_change_that_commits_late_is_not_missed);
 	tcase_add_test(tc, a_change_that_began_before_the_node_is_not_missed);
 	tcase_add_test(tc, what_was_remembered_is_read_again);
