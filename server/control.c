@@ -71,6 +71,7 @@ struct control {
 	struct epoch_list served; /* those that every worker serves */
 	int64_t token_key_us;     /* the newest key's first minute of minting */
 	struct change_cursor seen;
+	int64_t looked_us; /* when the epochs were looked at last */
 	int64_t renewal; /* the number of the last one; 0: none of this run */
 	int64_t keys_us; /* when signing keys were last looked for */
 	int64_t measured_us, leased_us;
@@ -469,8 +470,10 @@ renew(struct control *c)
 	if (err != TAM_OK)
 		return err;
 	c->leased_us = began;
+	/* From when the epochs were looked at: this thread may have been
+	 * stopped since, and the epochs are old then. */
 	atomic_store(&c->status->lease_until_us,
-	    began + c->config->staleness_max_ms * 1000);
+	    c->looked_us + c->config->staleness_max_ms * 1000);
 	for (size_t i = 0; !c->opened && i < c->n_workers; i++)
 		mailbox_send(c->workers[i].mail,
 		    &(struct mail){.kind = MAIL_OPEN});
@@ -587,6 +590,7 @@ turn(struct control *c)
 	}
 	if (err == TAM_OK)
 		err = measure_clock(c);
+	c->looked_us = clock_mono_us();
 	if (err == TAM_OK)
 		err = look(c);
 	if (err == TAM_OK)

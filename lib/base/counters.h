@@ -61,6 +61,8 @@
 	X(hsm_calls, "Messages given to an HSM to sign")                     \
 	X(hsm_failures, "of them, those it did not sign in time")            \
 	X(no_lease, "Requests refused without a lease")                      \
+	X(answers_late,                                                      \
+	    "Answers held back: the lease or the epoch had ended meanwhile") \
 	X(suspended, "Requests refused because their domain is suspended")
 
 /* name, help: gauges go up and down. */

@@ -24,13 +24,16 @@ fault_point(enum fault_point point)
 	};
 	const char *want = getenv("TAM_FAULT");
 	size_t n = strlen(names[point]);
+	char *end;
+	long at;
 
 	if (want == NULL || strncmp(want, names[point], n) != 0 ||
 	    want[n] != ':')
 		return;
-	if (atomic_fetch_add(&passages, 1) + 1 ==
-	    strtol(want + n + 1, NULL, 10))
-		(void)raise(SIGKILL);
+	at = strtol(want + n + 1, &end, 10);
+	if (atomic_fetch_add(&passages, 1) + 1 == at)
+		/* To this thread: it goes no further. */
+		(void)raise(strcmp(end, ":stop") == 0 ? SIGSTOP : SIGKILL);
 }
 
 #endif

@@ -2,7 +2,8 @@
  * fault.h - named points at which a test may kill the process.
  *
  * Compiled in by --enable-fault-points only; without it they are nothing.
- * TAM_FAULT=point:N in the environment kills at the Nth passage with SIGKILL.
+ * TAM_FAULT=point:N in the environment kills at the Nth passage with SIGKILL;
+ * TAM_FAULT=point:N:stop stops it with SIGSTOP, until somebody continues it.
  */
 #ifndef SERVER_TEEP_FAULT_H
 #define SERVER_TEEP_FAULT_H

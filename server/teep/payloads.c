@@ -225,6 +225,26 @@ serve(struct http_exchange *x, const struct payload *p)
 
 /* --- reading ------------------------------------------------------------------------- */
 
+/* The lease goes on, and the epoch is the one the payload was asked under. */
+static bool
+may_leave(const struct http_exchange *x, const struct payload *p)
+{
+	const struct worker *w = x->server->owner;
+	const struct tam_domain *now = w->snapshot == NULL
+	    ? NULL
+	    : snapshot_domain(w->snapshot, p->domain_id);
+
+	return teep_has_lease(w) && now != NULL && now->epoch == p->epoch;
+}
+
+static void
+refuse(struct http_exchange *x, int status)
+{
+	http_answer(x,
+	    &(struct http_response){.status = status,
+	        .retry_after_s = status == 503 ? HTTP_RETRY_AFTER_S : 0});
+}
+
 static void
 answer_waiters(struct payload *p, int status)
 {
@@ -232,12 +252,10 @@ answer_waiters(struct payload *p, int status)
 
 	while ((w = TAILQ_FIRST(&p->waiters)) != NULL) {
 		TAILQ_REMOVE(&p->waiters, w, link);
-		if (status == 200)
+		if (status == 200 && may_leave(w->exchange, p))
 			serve(w->exchange, p);
 		else
-			http_answer(w->exchange,
-			    &(struct http_response){.status = status,
-			        .retry_after_s = status == 503 ? 5 : 0});
+			refuse(w->exchange, status == 200 ? 503 : status);
 	}
 }
 

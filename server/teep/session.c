@@ -9,6 +9,7 @@
 #include "server/http/exchange.h"
 #include "server/http/server.h"
 #include "server/teep/challenges.h"
+#include "server/teep/transport.h"
 #include "server/worker.h"
 #include "storage/batch.h"
 
@@ -89,12 +90,39 @@ session_wait_for_verifier(struct session *s, struct verifier_call *call)
 	s->appraising = call;
 }
 
+/*
+ * Whether what was decided when the session began, or before it waited, may
+ * still leave: the lease goes on, and no other epoch is served.  A node that
+ * was stopped meanwhile must not say what a revocation forbids by now.
+ */
+static bool
+may_leave(const struct session *s)
+{
+	const struct worker *w = s->worker;
+	const struct tam_domain *now;
+
+	if (!teep_has_lease(w))
+		return false;
+	if (w->snapshot == s->snapshot)
+		return true;
+	now = snapshot_find(w->snapshot, slice_str(s->domain->name));
+	return now != NULL && now->incarnation == s->domain->incarnation &&
+	    now->epoch == s->domain->epoch;
+}
+
 /* Ends the session: callers return without touching it again. */
 static void
 finish(struct session *s, const struct http_response *response)
 {
+	static const struct http_response too_late = {.status = 503,
+	    .retry_after_s = HTTP_RETRY_AFTER_S};
+
 	assert(
 	    s->pending == NULL && s->appraising == NULL && s->signing == NULL);
+	if (response->status < 300 && !may_leave(s)) {
+		COUNT(&s->worker->counters, answers_late);
+		response = &too_late;
+	}
 	set_state(s, SESSION_ANSWERED);
 	snapshot_unref(s->snapshot);
 	GAUGE(&s->worker->counters, sessions, -1);
