@@ -174,7 +174,7 @@ attack_bomb(struct line *l)
 {
 	/* An entry of the dynamic table with 4,000 bytes (6.2.1), and 12,000
 	 * references to it (6.1). */
-	static uint8_t block[16384] = {0x82, 0x84, 0x87, 0x40, 1, 'x', 0x7f,
+	uint8_t block[16384] = {0x82, 0x84, 0x87, 0x40, 1, 'x', 0x7f,
 	    (3873 & 0x7f) | 0x80, 3873 >> 7};
 	uint32_t stream = 1;
 
@@ -190,7 +190,7 @@ attack_bomb(struct line *l)
 static void
 attack_frames(struct line *l)
 {
-	static uint8_t many[13 * 400];
+	uint8_t many[13 * 400];
 	static const uint8_t kinds[3][13] = {
 	    {0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1}, /* WINDOW_UPDATE */
 	    {0, 0, 4, 0xfa, 0, 0, 0, 0, 0, 0, 0, 0, 0},

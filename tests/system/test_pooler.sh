@@ -59,7 +59,7 @@ grep -q 'event=not_ready reason=pooler' "$work/node1/log" || die "no log line"
 for _ in 1 2 3 4 5; do
 	psql -X -q -c 'SELECT 1' "$pooled_db" >/dev/null
 	sleep 0.3
-	is_refused || die "accepted: $(answer)"
+	[ "$(answer)" != ok ] || die "accepted"
 done
 TAMCTL_DATABASE=$pooled_db "$tamctl" db status >"$work/status.out" 2>&1 && die "tamctl uses the pooler"
 stop_node 1

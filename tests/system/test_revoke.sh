@@ -245,6 +245,7 @@ radius signer=stolen
 says '"affected":4,'
 id=$("$tamctl" -o json revocation create signer=stolen reason=stolen | json_number id)
 settle
+try_for 30 counted || die "who is affected is not written down"
 fleet --agents 4 --keys p256 --signer stolen.pub --rounds 3 --absent vendor/evil --expect vendor/app >fleet.out 2>&1 ||
 	die "what a stolen key signed is still sent: $(cat fleet.out)"
 "$tamctl" suit create --key stolen.pem --component vendor/more --sequence 1 --vendor "$vendor" --class "$class_id" \

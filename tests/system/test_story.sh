@@ -192,7 +192,8 @@ differ=$(sql "WITH theirs AS (SELECT k.domain_id, k.device_id, x.component, x.di
 [ "$differ" = 0 ] || die "$differ components differ"
 [ "$(count "account WHERE kind = '=' AND digest = sha256('two')")" = $((a + bad)) ] || die "version 2 is not everywhere"
 # Who was affected, and when it was gone: not before the device lost it, not
-# after it had its answer to what showed that.
+# after it had its answer to what showed that.  A node knows cluster time to
+# within a round trip to the database, which is long on a busy machine.
 sql "CREATE TABLE remedy AS SELECT r.device_id, r.verified_us, l.us AS lost_us, (SELECT min(d.us) FROM account d WHERE d.thumbprint = k.thumbprint
 		AND d.kind = '.' AND d.us > l.us) AS told_us
 	FROM revocation_device r JOIN device_key k USING (domain_id, device_id)
@@ -200,8 +201,8 @@ sql "CREATE TABLE remedy AS SELECT r.device_id, r.verified_us, l.us AS lost_us, 
 		AND x.component = component_cbor('vendor/codec')) l ON true" >/dev/null
 [ "$(count remedy)" = $((a + bad)) ] || die "affected: $(count remedy)"
 [ "$(count 'remedy WHERE lost_us IS NULL')" = 0 ] || die "$(count 'remedy WHERE lost_us IS NULL') lost it by no account of theirs"
-[ "$(count 'remedy WHERE NOT (lost_us < verified_us AND verified_us < told_us)')" = 0 ] ||
-	die "$(count 'remedy WHERE NOT (lost_us < verified_us AND verified_us < told_us)') of $(count remedy) were verified at another time"
+[ "$(count 'remedy WHERE NOT (lost_us < verified_us + 1000000 AND verified_us < told_us + 1000000)')" = 0 ] ||
+	die "$(count 'remedy WHERE NOT (lost_us < verified_us + 1000000 AND verified_us < told_us + 1000000)') of $(count remedy) were verified at another time"
 for part in 'p50 0.5' 'p90 0.9' 'p99 0.99' 'max 1'; do
 	tam=$(tr -d '\n' <revocation.json | sed "s/.*\"${part% *}\":\([0-9]*\).*/\1/")
 	bounds=$(sql "SELECT percentile_disc(${part#* }) WITHIN GROUP (ORDER BY lost_us - created_us) / 1000 || ' ' ||
