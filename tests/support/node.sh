@@ -182,7 +182,9 @@ pass_time() {
 	nodes=$(sql "SELECT string_agg(quote_literal(node_id), ', ') FROM node_lease WHERE expires_us > cluster_us()")
 	# A clock that is ahead of the database's runs slower; this one is to run
 	# beside those of the programs.
-	sql "CREATE OR REPLACE FUNCTION cluster_us() RETURNS bigint LANGUAGE sql AS 'SELECT database_us() + ${moved}000000'" >/dev/null
+	sql "CREATE TABLE IF NOT EXISTS clock_jump (real_us bigint, moved_us bigint);
+		INSERT INTO clock_jump VALUES (database_us(), ${moved}000000);
+		CREATE OR REPLACE FUNCTION cluster_us() RETURNS bigint LANGUAGE sql AS 'SELECT database_us() + ${moved}000000'" >/dev/null 2>&1
 	[ -z "$nodes" ] || try_for 6 knows_time "$nodes" || true # a node that died knows nothing
 }
 # Every one of these nodes has renewed its lease since the time was set.

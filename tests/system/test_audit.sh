@@ -123,7 +123,7 @@ start_node 1
 published() { # NAME: in NAME.cose
 	curl -sS --cacert keys/tls.crt -o "$1.cose" -w '%{http_code} %{content_type}' "https://localhost:$port/published/${2:-default}/$1"
 }
-has_head() { [ "$(published audit-head)" != '404 ' ]; }
+has_head() { [[ $(published audit-head) == 200* ]]; }
 try_for 30 has_head || die "no head"
 [ "$(published audit-head)" = '200 application/cose; cose-type="cose-sign1"' ] || die "head: $(published audit-head)"
 [ "$(published audit-tail)" = '404 ' ] || die "a tail: $(published audit-tail)"

@@ -192,8 +192,11 @@ differ=$(sql "WITH theirs AS (SELECT k.domain_id, k.device_id, x.component, x.di
 [ "$differ" = 0 ] || die "$differ components differ"
 [ "$(count "account WHERE kind = '=' AND digest = sha256('two')")" = $((a + bad)) ] || die "version 2 is not everywhere"
 # Who was affected, and when it was gone: not before the device lost it, not
-# after it had its answer to what showed that.  A node knows cluster time to
-# within a round trip to the database, which is long on a busy machine.
+# after it had its answer to what showed that.  Nodes learn of a jump of the
+# clock a moment after the devices, so each time is taken back to what the
+# unmoved clock showed; and nodes know it to within a round trip to the database.
+sql "CREATE FUNCTION unmoved(us bigint) RETURNS bigint LANGUAGE sql AS
+	'SELECT us - coalesce((SELECT max(moved_us) FROM clock_jump WHERE us - moved_us > real_us - 5000000), 0)'" >/dev/null
 sql "CREATE TABLE remedy AS SELECT r.device_id, r.verified_us, l.us AS lost_us, (SELECT min(d.us) FROM account d WHERE d.thumbprint = k.thumbprint
 		AND d.kind = '.' AND d.us > l.us) AS told_us
 	FROM revocation_device r JOIN device_key k USING (domain_id, device_id)
@@ -201,14 +204,13 @@ sql "CREATE TABLE remedy AS SELECT r.device_id, r.verified_us, l.us AS lost_us, 
 		AND x.component = component_cbor('vendor/codec')) l ON true" >/dev/null
 [ "$(count remedy)" = $((a + bad)) ] || die "affected: $(count remedy)"
 [ "$(count 'remedy WHERE lost_us IS NULL')" = 0 ] || die "$(count 'remedy WHERE lost_us IS NULL') lost it by no account of theirs"
-[ "$(count 'remedy WHERE NOT (lost_us < verified_us + 1000000 AND verified_us < told_us + 1000000)')" = 0 ] ||
-	die "$(count 'remedy WHERE NOT (lost_us < verified_us + 1000000 AND verified_us < told_us + 1000000)') of $(count remedy) were verified at another time"
+wrong='remedy WHERE NOT (unmoved(lost_us) < unmoved(verified_us) + 1000000 AND unmoved(verified_us) < unmoved(told_us) + 1000000)'
+[ "$(count "$wrong")" = 0 ] || die "$(count "$wrong") of $(count remedy) were verified at another time"
 for part in 'p50 0.5' 'p90 0.9' 'p99 0.99' 'max 1'; do
 	tam=$(tr -d '\n' <revocation.json | sed "s/.*\"${part% *}\":\([0-9]*\).*/\1/")
-	bounds=$(sql "SELECT percentile_disc(${part#* }) WITHIN GROUP (ORDER BY lost_us - created_us) / 1000 || ' ' ||
-		percentile_disc(${part#* }) WITHIN GROUP (ORDER BY told_us - created_us) / 1000 FROM remedy, revocation")
-	if [ "$tam" -lt "${bounds% *}" ] || [ "$tam" -gt "${bounds#* }" ]; then die "time to remediation ${part% *}: $tam, not within $bounds"; fi
-	echo "time to remediation ${part% *}: $tam ms; by the devices from ${bounds% *} to ${bounds#* } ms"
+	ours=$(sql "SELECT percentile_disc(${part#* }) WITHIN GROUP (ORDER BY verified_us - created_us) / 1000 FROM remedy, revocation")
+	[ "$tam" = "$ours" ] || die "time to remediation ${part% *}: $tam, by its rows $ours"
+	echo "time to remediation ${part% *}: $tam ms"
 done
 # What they installed is what was acknowledged, once each.
 updates=0
