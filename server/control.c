@@ -661,11 +661,11 @@ control_stop(struct control *c)
 
 	if (c == NULL)
 		return;
-	chores_stop(c->chores);
-	c->chores = NULL;
 	if (write(c->stop_fd, &one, sizeof(one)) != sizeof(one))
 		abort();
 	(void)pthread_join(c->thread, NULL);
+	/* Not before: the control thread hands it every new snapshot. */
+	chores_stop(c->chores);
 	(void)close(c->stop_fd);
 	sql_free(c->sql);
 	readiness_leave(&c->readiness);

@@ -86,7 +86,7 @@ into_service() { # CURVE
 # The connection to that process cannot carry EdDSA: the other key stays a file.
 into_service p256
 start_hsm
-start_node 1 "hsm_module=$remote" hsm_timeout_ms=700 request_time_ms=3000
+start_node 1 "hsm_module=$remote" hsm_timeout_ms=700 request_time_ms=3000 publish_every_s=3600
 draft_policy
 try_for 10 grep -q 'tam_key_found.*tam-p256' node1/log || die "the key was not looked for: $(tail -n 5 node1/log)"
 agents=${TAM_TEST_FLEET:-200}
