@@ -72,8 +72,8 @@ struct control {
 	int64_t token_key_us;     /* the newest key's first minute of minting */
 	struct change_cursor seen;
 	int64_t looked_us; /* when the epochs were looked at last */
-	int64_t renewal; /* the number of the last one; 0: none of this run */
-	int64_t keys_us; /* when signing keys were last looked for */
+	int64_t renewal;   /* the number of the last one; 0: none of this run */
+	int64_t keys_us;   /* when signing keys were last looked for */
 	int64_t measured_us, leased_us;
 	bool opened; /* the workers were told to listen */
 };

@@ -9,8 +9,8 @@
 
 enum {
 	ADMIN_CONNECTIONS = 512,
-	ADMIN_RESERVED = 16,      /* beside them, for health and metrics */
-	ADMIN_SOURCE_SHARE = 4,   /* of the connections, of one source */
+	ADMIN_RESERVED = 16,    /* beside them, for health and metrics */
+	ADMIN_SOURCE_SHARE = 4, /* of the connections, of one source */
 	ADMIN_REQUEST_MS = 60000,
 	ADMIN_UPLOADS = 8, /* that fit into the admin listener's budget */
 	/* Descriptors beside connections: of the process, of a worker. */

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "admin/ctl/restore.h"
 #include "admin/ctl/output.h"
+#include "admin/ctl/restore.h"
 #include "admin/notices.h"
 #include "lib/base/arena.h"
 #include "lib/base/hex.h"

@@ -24,9 +24,9 @@ struct cached_device {
 	/* Under this epoch nothing was to do for this inventory; 0: not known. */
 	int64_t quiet_epoch;
 	int64_t quiet_until_us; /* and no longer; 0: that does not end */
-	int wire_id; /* and for devices that come by this wire profile */
-	int poll_s;             /* what it was advised then; 0: nothing */
-	struct stamp stamp;     /* the newest this worker has seen */
+	int wire_id;        /* and for devices that come by this wire profile */
+	int poll_s;         /* what it was advised then; 0: nothing */
+	struct stamp stamp; /* the newest this worker has seen */
 	uint8_t inventory_hash[STORE_DIGEST_SIZE];
 	enum policy_attestation attestation; /* which that was true for */
 	uint8_t attest_hash[STORE_DIGEST_SIZE];

@@ -884,8 +884,8 @@ START_TEST(a_stage_is_good_when_enough_of_its_devices_are)
 	    false};
 	struct rollout_step step;
 
-	ck_assert_int_eq(
-	    rollout_next(&plan, &at, &counts, false, true, 0, 9, &step),
+	ck_assert_int_eq(rollout_next(&plan, &at, &counts, false, true, 0, 9,
+	                     &step),
 	    enough[_i].good);
 	if (enough[_i].good)
 		ck_assert_int_eq(step.to.met_us, 9);
@@ -921,8 +921,8 @@ START_TEST(failures_stop_a_large_stage_early)
 	    false};
 	struct rollout_step step;
 
-	ck_assert_int_eq(
-	    rollout_next(&plan, &at, &counts, false, true, 0, 9, &step),
+	ck_assert_int_eq(rollout_next(&plan, &at, &counts, false, true, 0, 9,
+	                     &step),
 	    early[_i].stops);
 	if (early[_i].stops)
 		ck_assert_int_eq((int)step.to.phase, ROLLOUT_PHASE_paused);
@@ -954,8 +954,8 @@ START_TEST(a_way_back_does_not_wait_for_who_will_not_come)
 	    0, false};
 	struct rollout_step step;
 
-	ck_assert_int_eq(
-	    rollout_next(&plan, &at, &counts, false, true, 0, 9, &step),
+	ck_assert_int_eq(rollout_next(&plan, &at, &counts, false, true, 0, 9,
+	                     &step),
 	    backs[_i].reason != NULL);
 	if (backs[_i].reason != NULL)
 		ck_assert_str_eq(step.reason, backs[_i].reason);
@@ -982,7 +982,8 @@ END_TEST
 /* --- documents that protect nobody, or never complete ---------------------------------------- */
 
 static const struct {
-	const char *more; /* of the first of two stages of a hundredth and all */
+	const char
+	    *more; /* of the first of two stages of a hundredth and all */
 	int64_t of[2];
 	const char *codes; /* "!": it never passes by itself */
 } warnings[] = {
