@@ -200,7 +200,7 @@ static enum tam_err
 inspect_suit_report(struct inspect *x, struct slice bytes)
 {
 	struct ecdh_private keys[INSPECT_KEYS_MAX];
-	struct suit_opening opening = {keys, agreeing_keys(x, keys)};
+	struct suit_opening opening = {keys, agreeing_keys(x, keys), NULL};
 	struct suit_report r;
 	enum tam_err err = suit_report_open(bytes, &opening, x->arena, &r);
 
@@ -319,7 +319,7 @@ static enum tam_err
 check_reports(struct inspect *x, const struct teep_message *m)
 {
 	struct ecdh_private keys[INSPECT_KEYS_MAX];
-	struct suit_opening opening = {keys, agreeing_keys(x, keys)};
+	struct suit_opening opening = {keys, agreeing_keys(x, keys), NULL};
 	json_t *list = json_array();
 	enum tam_err err = TAM_OK;
 

@@ -336,6 +336,28 @@ open_for(const struct cose_encrypted *m, const struct cose_recipient *r,
 	return ok;
 }
 
+/* The recipient that a key is tried on: the one that names it, else the first
+ * of its curve that names none, else the first of its curve. */
+static const struct cose_recipient *
+recipient_for(const struct cose_encrypted *m, const struct ecdh_private *key)
+{
+	const struct cose_recipient *nameless = NULL, *any = NULL;
+
+	for (size_t i = 0; i < m->n; i++) {
+		const struct cose_recipient *r = &m->recipients[i];
+
+		if (r->ephemeral.curve != key->key.curve)
+			continue;
+		if (slice_eq(r->kid, SLICE_OF(key->key.thumbprint)))
+			return r;
+		if (nameless == NULL && r->kid.n == 0)
+			nameless = r;
+		if (any == NULL)
+			any = r;
+	}
+	return nameless != NULL ? nameless : any;
+}
+
 enum tam_err
 cose_decrypt(const struct cose_encrypted *m, enum cose_use use,
     const struct ecdh_private *keys, size_t n_keys, struct slice ciphertext,
@@ -345,12 +367,12 @@ cose_decrypt(const struct cose_encrypted *m, enum cose_use use,
 		ciphertext = m->ciphertext;
 	if (ciphertext.n > COSE_PLAINTEXT_MAX)
 		return TAM_TOO_LARGE;
-	for (size_t r = 0; r < m->n; r++) {
-		for (size_t k = 0; k < n_keys; k++) {
-			if (open_for(m, &m->recipients[r], &keys[k], use,
-			        ciphertext, arena, plain))
-				return TAM_OK;
-		}
+	for (size_t k = 0; k < n_keys; k++) {
+		const struct cose_recipient *r = recipient_for(m, &keys[k]);
+
+		if (r != NULL &&
+		    open_for(m, r, &keys[k], use, ciphertext, arena, plain))
+			return TAM_OK;
 	}
 	return TAM_CANNOT_DECRYPT;
 }

@@ -58,8 +58,10 @@ enum tam_err cose_encrypt_decode(struct slice, struct arena *,
     struct cose_encrypted *);
 
 /*
- * Tries each key on each recipient of its curve; `ciphertext` is used when
- * the message's is detached.  TAM_CANNOT_DECRYPT when none opens it.
+ * Tries each key on one recipient: the one that names it by its thumbprint,
+ * else one of its curve.  So the sender of a message does not choose how many
+ * key agreements it costs.  `ciphertext` is used when the message's is detached.
+ * TAM_CANNOT_DECRYPT when no key opens it.
  */
 enum tam_err cose_decrypt(const struct cose_encrypted *, enum cose_use,
     const struct ecdh_private *keys, size_t n_keys, struct slice ciphertext,

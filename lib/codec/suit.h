@@ -231,12 +231,13 @@ struct suit_report {
 struct suit_opening {
 	const struct ecdh_private *keys;
 	size_t n_keys;
+	size_t *left; /* reports that may still be decrypted; NULL: any number */
 };
 
 /*
  * Reads a report: bare, in a COSE_Sign1 or Mac0 (whose proof is not looked
  * at), encrypted, or both.  TAM_CANNOT_DECRYPT; layouts of old drafts are
- * TAM_BAD_REPORT.
+ * TAM_BAD_REPORT; TAM_TOO_LARGE when no more may be decrypted.
  */
 enum tam_err suit_report_open(struct slice, const struct suit_opening *,
     struct arena *, struct suit_report *);

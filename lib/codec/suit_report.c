@@ -87,6 +87,8 @@ decrypted(struct slice *bytes, const struct suit_opening *o,
 	struct cbor_in in;
 	enum tam_err err = cose_encrypt_decode(*bytes, arena, &m);
 
+	if (err == TAM_OK && o->left != NULL && (*o->left)-- == 0)
+		return TAM_TOO_LARGE;
 	if (err == TAM_OK)
 		err = cose_decrypt(&m, COSE_USE_SUIT_REPORT, o->keys, o->n_keys,
 		    slice_none(), arena, bytes);

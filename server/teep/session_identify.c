@@ -8,6 +8,10 @@
 #include "server/teep/device_cache.h"
 #include "server/worker.h"
 
+enum {
+	REPORTS_DECRYPTED_MAX = 8 /* of one message, a millisecond together */
+};
+
 /*
  * Who is it?  The kid is a hint: the key it leads to, in the cache or by
  * rows, must verify.  From then on the peer is a device.
@@ -307,23 +311,30 @@ verify_within_budget(struct session *s)
 	return err;
 }
 
-/* T30, T50: reports must answer this very token; what cannot be read is
- * passed over (E13). */
-static bool
-reports_answer_us(struct session *s)
+/*
+ * T30, T50: reports must answer this very token; what cannot be read is passed
+ * over (E13).  A message with more encrypted reports than are opened is refused
+ * whole: each costs a key agreement, and none may go unchecked.
+ */
+static enum tam_err
+check_reports(struct session *s)
 {
-	struct suit_opening opening = {s->domain->agree, s->domain->n_agree};
+	size_t left = REPORTS_DECRYPTED_MAX;
+	struct suit_opening opening = {s->domain->agree, s->domain->n_agree,
+	    &left};
 
 	for (size_t i = 0; s->message.token.n > 0 && i < s->message.n_reports;
 	     i++) {
 		struct suit_report r;
+		enum tam_err err = suit_report_open(s->message.reports[i],
+		    &opening, s->arena, &r);
 
-		if (suit_report_open(s->message.reports[i], &opening, s->arena,
-		        &r) == TAM_OK &&
-		    !slice_eq(r.nonce, s->message.token))
-			return false;
+		if (err == TAM_TOO_LARGE)
+			return err;
+		if (err == TAM_OK && !slice_eq(r.nonce, s->message.token))
+			return TAM_REPORT_NONCE;
 	}
-	return true;
+	return TAM_OK;
 }
 
 /* T28: a known device that answers nothing is asked. */
@@ -352,10 +363,13 @@ static void
 go_on(struct session *s)
 {
 	bool query = s->message.kind == TEEP_QUERY_RESPONSE;
+	enum tam_err reports = s->handle.n == 0 ? TAM_OK : check_reports(s);
 
 	if (s->handle.n == 0) {
 		ask_again(s);
-	} else if (!reports_answer_us(s)) {
+	} else if (reports == TAM_TOO_LARGE) {
+		session_refuse(s, reports);
+	} else if (reports != TAM_OK) {
 		counter_bump(&s->worker->counters.drops[TAM_REPORT_NONCE]);
 		if (query)
 			session_answer_error(s, TEEP_ERR_PERMANENT,

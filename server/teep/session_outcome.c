@@ -59,7 +59,8 @@ static const char *
 outcome_detail(struct session *s)
 {
 	const struct teep_message *m = &s->message;
-	struct suit_opening opening = {s->domain->agree, s->domain->n_agree};
+	struct suit_opening opening = {s->domain->agree, s->domain->n_agree,
+	    NULL};
 	struct suit_report r;
 	char text[200];
 

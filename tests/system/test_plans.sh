@@ -71,15 +71,15 @@ indexed device set "$name" class=new reason=test
 rows_max=20001 indexed revocation create component=vendor/rare reason=test dry_run=true # tells how many devices there are, too
 [ "$(tr -d ' ' <answer.json | sed 's/.*"affected":\([0-9]*\).*/\1/')" = "$(sql "SELECT count(*) FROM device_component WHERE domain_id = 1 AND component = component_cbor('vendor/rare')")" ] ||
 	die "the blast radius: $(cat answer.json)"
-indexed device list 'selector=component("vendor/rare")'
-indexed device list 'selector=labels.region == "r7"'
+indexed device list limit=100 'selector=component("vendor/rare")'
+indexed device list limit=100 'selector=labels.region == "r7"'
 indexed device count 'selector=labels.region == "r7"'
 id=$("$tamctl" -o json revocation create component=vendor/rare reason=test | json_number id)
 counted() { "$tamctl" -o json revocation status "$id" | tr -d ' \n' | grep -q '"counting":false'; }
 try_for 60 counted || die "never counted"
-indexed revocation devices "$id"
-indexed rollout devices old
-indexed rollout list
+indexed revocation devices "$id" limit=100
+indexed rollout devices old limit=100
+indexed rollout list limit=100
 indexed policy list
 indexed channel list
 indexed manifest get "$app"

@@ -226,6 +226,56 @@ START_TEST(what_is_encrypted_opens_for_its_recipient_and_use_only)
 }
 END_TEST
 
+/* Whoever lists our curve many times does not choose how many key agreements
+ * a message costs us. */
+START_TEST(a_key_is_tried_on_one_recipient)
+{
+	struct ecdh_private mine;
+	struct cose_encrypted m;
+	struct buf b;
+	struct slice plain;
+
+	ecdh_private_generate(&mine, ECDH_P256);
+	buf_init(&b, 4096);
+	cose_encrypt(COSE_ALG_A128GCM, COSE_USE_EAT, &mine.key, slice_none(),
+	    SLICE_LIT("what it says"), &b);
+	ck_assert_int_eq(cose_encrypt_decode(buf_slice(&b), arena, &m), TAM_OK);
+	m.n = 2;
+	m.recipients[1] = m.recipients[0];
+	m.recipients[0].wrapped = arena_dup(arena, m.recipients[1].wrapped);
+	slice_unconst(m.recipients[0].wrapped)[3] ^= 1;
+	ck_assert_int_eq(cose_decrypt(&m, COSE_USE_EAT, &mine, 1, slice_none(),
+	                     arena, &plain),
+	    TAM_CANNOT_DECRYPT);
+	m.recipients[1].kid = SLICE_OF(mine.key.thumbprint);
+	ck_assert_int_eq(cose_decrypt(&m, COSE_USE_EAT, &mine, 1, slice_none(),
+	                     arena, &plain),
+	    TAM_OK);
+	ck_assert(slice_is(plain, "what it says"));
+	buf_fini(&b);
+}
+END_TEST
+
+START_TEST(no_more_reports_are_decrypted_than_are_allowed)
+{
+	struct ecdh_private mine;
+	size_t left = 1;
+	struct suit_opening opening = {&mine, 1, &left};
+	struct suit_report r;
+	struct buf b;
+
+	ecdh_private_generate(&mine, ECDH_P256);
+	buf_init(&b, 4096);
+	cose_encrypt(COSE_ALG_A128GCM, COSE_USE_SUIT_REPORT, &mine.key,
+	    slice_none(), SLICE_LIT("no report"), &b);
+	ck_assert_int_eq(suit_report_open(buf_slice(&b), &opening, arena, &r),
+	    TAM_BAD_REPORT);
+	ck_assert_int_eq(suit_report_open(buf_slice(&b), &opening, arena, &r),
+	    TAM_TOO_LARGE);
+	buf_fini(&b);
+}
+END_TEST
+
 START_TEST(a_detached_ciphertext_opens)
 {
 	struct ecdh_private mine;
@@ -313,6 +363,8 @@ main(void)
 	    2);
 	tcase_add_loop_test(tc,
 	    what_is_encrypted_opens_for_its_recipient_and_use_only, 0, 6);
+	tcase_add_test(tc, a_key_is_tried_on_one_recipient);
+	tcase_add_test(tc, no_more_reports_are_decrypted_than_are_allowed);
 	tcase_add_test(tc, a_detached_ciphertext_opens);
 	tcase_add_loop_test(tc, what_cannot_be_opened_is_refused_when_decoded,
 	    0, (int)(sizeof(refused) / sizeof(refused[0])));
